@@ -1,0 +1,54 @@
+"""The one place that knows device names. Nothing needs a GPU, everything can use one."""
+
+import os
+import platform
+from pathlib import Path
+
+import torch
+
+from rsprune_lib.errors import RspruneError
+
+__all__ = ["describe_device", "pick_device", "supports_bf16", "synchronize"]
+
+
+def pick_device() -> torch.device:
+    """Returns the device to compute on: ``RSPRUNE_DEVICE`` if set, else a GPU if there is one, else the CPU.
+
+    Raises:
+        RspruneError: ``RSPRUNE_DEVICE`` names a device that is not here.
+    """
+    wanted = os.environ.get("RSPRUNE_DEVICE")
+    if not wanted:
+        return torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
+    try:
+        torch.empty(0, device=wanted)
+    except (RuntimeError, AssertionError):
+        raise RspruneError(
+            f"RSPRUNE_DEVICE={wanted!r} is no device of this machine; set it to 'cpu', or unset it to choose by itself."
+        ) from None
+    return torch.device(wanted)
+
+
+def supports_bf16(device: torch.device) -> bool:
+    """Returns whether bfloat16 is computed by the hardware, not emulated (which would be slower than float32)."""
+    if device.type == "cpu":
+        return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
+    return device.type == "cuda" and torch.cuda.is_bf16_supported()
+
+
+def synchronize(device: torch.device) -> None:
+    """Waits until everything queued on ``device`` is done (nothing to do on the CPU)."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
+
+
+def describe_device(device: torch.device) -> str:
+    """Returns the hardware in words, e.g. ``"AMD EPYC, 2 cores"`` or ``"NVIDIA H200"``."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    if device.type != "cpu":
+        return device.type
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
+    return f"{model or platform.processor() or platform.machine()}, {os.cpu_count()} cores"

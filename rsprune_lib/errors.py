@@ -1,0 +1,43 @@
+"""Errors a person can act on: what was got, what was expected, what to do."""
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = ["DataError", "ModelError", "PlanError", "RspruneError", "TrainingError", "unknown"]
+
+
+class RspruneError(Exception):
+    """Base of every error that the user can mend; its text is one clear sentence and the command line shows only that."""
+
+
+class DataError(RspruneError):
+    """A data set, archive, image or split is not what it should be."""
+
+
+class ModelError(RspruneError):
+    """A network or a bundle cannot be built or loaded as asked."""
+
+
+class PlanError(RspruneError):
+    """A pruning plan is malformed, impossible, or made for another network."""
+
+
+class TrainingError(RspruneError):
+    """Training cannot go on; the last good state has been kept."""
+
+
+def unknown(kind: str, name: object, known: Iterable[str]) -> RspruneError:
+    """Builds the error for a name nobody knows, with the nearest known ones first.
+
+    Args:
+        kind: What the name stands for, e.g. ``"model"``.
+        name: The name that was given.
+        known: All names that would have been right.
+
+    Returns:
+        An error to raise, e.g. ``Unknown model 'resnet81'; did you mean 'resnet18'? Known: resnet18, vgg16.``
+    """
+    names = [str(k) for k in known]
+    near = difflib.get_close_matches(str(name), names, n=2, cutoff=0.5)
+    hint = f"; did you mean {' or '.join(repr(n) for n in near)}?" if near else "."
+    return RspruneError(f"Unknown {kind} {str(name)!r}{hint} Known: {', '.join(names)}.")

@@ -1,0 +1,88 @@
+"""Writing that is whole or not there at all, and reading that says what is wrong."""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rsprune_lib.errors import RspruneError
+
+__all__ = ["atomic", "read_json", "sha256", "write_json"]
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic(path: str | Path) -> Iterator[Path]:
+    """Yields a temporary sibling of ``path`` and renames it onto ``path`` only if the block succeeds.
+
+    Works for a file and for a folder (create the one you need at the yielded path). A process killed inside the block
+    leaves at most a ``.tmp-`` sibling; ``path`` itself is the old state or the new one, never a mixture. An existing
+    folder is first moved aside and removed after the swap, because a rename cannot replace a folder that is not empty.
+
+    Args:
+        path: Where the result shall stand.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    holder = Path(tempfile.mkdtemp(prefix=f".tmp-{path.name}-", dir=path.parent))
+    temporary = holder / path.name
+    try:
+        yield temporary
+        if temporary.is_dir() and path.exists():
+            path.rename(holder / "old")
+            try:
+                temporary.rename(path)
+            except OSError:
+                (holder / "old").rename(path)
+                raise
+        else:
+            os.replace(temporary, path)
+    finally:
+        _remove(holder)
+
+
+def write_json(path: str | Path, obj: Any) -> Path:  # noqa: ANN401 - any JSON value
+    """Writes ``obj`` as indented JSON, atomically. Returns the path."""
+    path = Path(path)
+    with atomic(path) as temporary:
+        temporary.write_text(json.dumps(obj, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+    return path
+
+
+def read_json(path: str | Path, what: str) -> dict:
+    """Reads a JSON object from a file.
+
+    Args:
+        path: The file.
+        what: What the file should hold, for the error sentence, e.g. ``"a pruning plan"``.
+
+    Raises:
+        RspruneError: There is no such file, or it holds no JSON object.
+    """
+    path = Path(path)
+    try:
+        obj = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RspruneError(f"Found no file {path}; expected {what} there: check the path.") from None
+    except (OSError, ValueError) as error:
+        raise RspruneError(f"Cannot read {path} as {what} ({error}); make it again or take an unbroken copy.") from None
+    if not isinstance(obj, dict):
+        raise RspruneError(f"{path} holds a JSON {type(obj).__name__}, but {what} is a JSON object; take the right file.")
+    return obj
+
+
+def sha256(path: str | Path) -> str:
+    """Returns the SHA-256 of a file as 64 hexadecimal digits, reading it in pieces."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
