@@ -1,0 +1,6 @@
+"""Every network of the course by name; blocks that several networks share stand once."""
+
+from rsprune_lib.models.blocks import Network, SqueezeExcite, Unit
+from rsprune_lib.models.registry import create_model, model_names, plain_name
+
+__all__ = ["Network", "SqueezeExcite", "Unit", "create_model", "model_names", "plain_name"]

@@ -1,0 +1,126 @@
+"""Blocks that several networks share: squeeze-and-excitation, and the base class with checks and the unit list."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rsprune_lib.errors import ModelError
+
+__all__ = ["Network", "SqueezeExcite", "Unit", "kaiming_init"]
+
+_WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.Linear)
+_NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
+
+
+class SqueezeExcite(nn.Module):
+    """Squeeze-and-excitation: every channel is scaled by a gate in (0, 1) that the whole image decides.
+
+    global average pool -> ``fc1`` (C -> C // reduction) -> ReLU -> ``fc2`` -> ``sigmoid``, both linear layers with bias
+    and PyTorch's default initialisation, so that an untrained gate stays near 0.5. A forward hook on ``sigmoid`` sees
+    the gates, (B, C).
+
+    Paper: https://arxiv.org/abs/1709.01507 (there the block stands once a residual block; the course's networks place
+    it behind every batch norm, as RemoteTrimmer does, https://arxiv.org/abs/2412.12603).
+
+    Args:
+        channels: number C of channels that come in and go out.
+        reduction: the hidden layer has ``C // reduction`` features, at least 1.
+    """
+
+    def __init__(self, channels: int, reduction: int = 16) -> None:
+        super().__init__()
+        hidden = max(1, channels // reduction)
+        self.fc1 = nn.Linear(channels, hidden)
+        self.relu = nn.ReLU(inplace=True)
+        self.fc2 = nn.Linear(hidden, channels)
+        self.sigmoid = nn.Sigmoid()
+
+    def gate(self, x: Tensor) -> Tensor:
+        """The gates alone: (B, C, H, W) -> (B, C) in (0, 1)."""
+        squeezed = x.mean(dim=(2, 3))  # (B, C)
+        return self.sigmoid(self.fc2(self.relu(self.fc1(squeezed))))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scale each channel by its gate: (B, C, H, W) -> (B, C, H, W)."""
+        return x * self.gate(x)[:, :, None, None]
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A convolution or linear layer with what acts on its output channels, all by module name.
+
+    Attributes:
+        layer: name of the convolution or linear layer.
+        norm: name of the normalisation right behind it, or None.
+        gate: name of its `SqueezeExcite` block, None where there is none or where it was folded away.
+    """
+
+    layer: str
+    norm: str | None = None
+    gate: str | None = None
+
+
+class Network(nn.Module):
+    """Base of the course's networks.
+
+    Subclasses register their modules in execution order, a norm and an SE block behind the layer they belong to;
+    `units` relies on it (and a test with forward hooks holds every network to it).
+
+    Attributes:
+        config: the arguments of `create_model` that rebuild this network (without the seed), JSON-able.
+        in_channels: number of image channels.
+        min_size: smallest height and width of an image, in pixels.
+    """
+
+    config: dict[str, Any]
+    in_channels: int = 3
+    min_size: int = 1
+
+    def units(self) -> list[Unit]:
+        """Every convolution and linear layer outside the SE blocks, in execution order; the classifier is the last."""
+        rows: list[dict[str, str | None]] = []
+        inside = None  # prefix of the SE block that the walk is in
+        for name, module in self.named_modules():
+            if inside is not None and name.startswith(inside):
+                continue
+            if isinstance(module, SqueezeExcite):
+                inside = f"{name}."
+                rows[-1]["gate"] = name
+            elif isinstance(module, _NORMS):
+                rows[-1]["norm"] = name
+            elif isinstance(module, _WEIGHTED):
+                rows.append({"layer": name})
+        return [Unit(**row) for row in rows]
+
+    def check_images(self, x: Tensor) -> None:
+        """Raise `ModelError` unless ``x`` is (B, in_channels, H, W) with H and W of at least ``min_size``."""
+        if x.dim() != 4 or x.shape[1] != self.in_channels:
+            raise ModelError(
+                f"The network got images of shape {tuple(x.shape)} but expects "
+                f"(batch, {self.in_channels}, height, width); reorder or reshape them."
+            )
+        if min(x.shape[2], x.shape[3]) < self.min_size:
+            raise ModelError(
+                f"The network got images of {x.shape[2]}x{x.shape[3]} pixels but needs at least "
+                f"{self.min_size}x{self.min_size}; enlarge them, or create the model with stem='small'."
+            )
+
+
+@torch.no_grad()
+def kaiming_init(model: nn.Module) -> None:
+    """He initialisation (fan-out, ReLU) for convolutions; norms start as the identity, linear layers keep the default.
+
+    Paper: https://arxiv.org/abs/1502.01852
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.BatchNorm2d):
+            nn.init.ones_(module.weight)
+            nn.init.zeros_(module.bias)

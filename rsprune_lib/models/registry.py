@@ -1,0 +1,127 @@
+"""Every network of the course, by name."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from rsprune_lib.errors import ModelError, unknown
+from rsprune_lib.models.blocks import Network
+from rsprune_lib.models.resnet import ResNet
+
+__all__ = ["create_model", "model_names", "plain_name"]
+
+STEMS = ("imagenet", "small")
+
+
+def _resnet18(*, width: float, **options: Any) -> Network:  # noqa: ANN401 - handed on unchanged
+    return ResNet(widths=_scaled((64, 128, 256, 512), width), **options)
+
+
+_BUILDERS: dict[str, Callable[..., Network]] = {"resnet18": _resnet18}
+
+
+def model_names() -> list[str]:
+    """Names that `create_model` knows; each network comes plain and with SE blocks (``..._se``)."""
+    return [name + suffix for name in _BUILDERS for suffix in ("", "_se")]
+
+
+def plain_name(name: str) -> str:
+    """Name of the same network without SE blocks: ``"resnet18_se"`` -> ``"resnet18"``; a plain name stays as it is."""
+    return name.removesuffix("_se")
+
+
+def create_model(
+    name: str,
+    num_classes: int = 10,
+    *,
+    in_channels: int = 3,
+    width: float = 1.0,
+    stem: str = "imagenet",
+    seed: int | None = None,
+) -> Network:
+    """Build a network with fresh weights.
+
+    ``model.config`` holds exactly these arguments but the seed, so ``create_model(**model.config)`` builds it again.
+
+    Args:
+        name: one of `model_names`.
+        num_classes: number K of classes; the network returns (B, K) logits.
+        in_channels: channels of an image.
+        width: factor on the number of channels of every layer, rounded to whole channels.
+        stem: ``"imagenet"`` or, for images of 32 pixels and less, ``"small"`` (no downsampling before the first stage).
+        seed: weights depend on it alone; None draws from PyTorch's global generator. The global state is left as it was
+            when a seed is given.
+
+    Returns:
+        The network in training mode, on the CPU, float32.
+
+    Raises:
+        ModelError: an argument is out of its range.
+        RspruneError: the name is unknown; the message offers the nearest names.
+
+    Example:
+        >>> model = create_model("resnet18_se", 10)
+        >>> sum(p.numel() for p in model.parameters())
+        11360382
+    """
+    if name not in model_names():
+        raise unknown("model", str(name), model_names())
+    config = {
+        "name": name,
+        "num_classes": _count("num_classes", num_classes),
+        "in_channels": _count("in_channels", in_channels),
+        "width": _positive("width", width),
+        "stem": stem,
+    }
+    if stem not in STEMS:
+        raise ModelError(f"stem is {stem!r} but must be one of {', '.join(map(repr, STEMS))}.")
+    options = {key: value for key, value in config.items() if key != "name"}
+    with _seeded(seed):
+        model = _BUILDERS[plain_name(name)](se=name.endswith("_se"), **options)
+    model.config = config
+    return model
+
+
+def _scaled(widths: tuple[int, ...], factor: float) -> tuple[int, ...]:
+    """Multiply channel counts by ``factor``, rounded; a layer must keep at least one channel."""
+    scaled = tuple(round(width * factor) for width in widths)
+    if min(scaled) < 1:
+        raise ModelError(f"width is {factor} but must leave every layer a channel; use at least {1 / min(widths):g}.")
+    return scaled
+
+
+def _count(what: str, value: int) -> int:
+    try:
+        count = 0 if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        count = 0
+    if count < 1:
+        raise ModelError(f"{what} is {value!r} but must be a whole number of at least 1.")
+    return count
+
+
+def _positive(what: str, value: float) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not (math.isfinite(number) and number > 0):
+        raise ModelError(f"{what} is {value!r} but must be a number above 0, such as 0.5.")
+    return number
+
+
+@contextmanager
+def _seeded(seed: int | None) -> Iterator[None]:
+    """Draw from a generator seeded with ``seed`` inside; afterwards the global CPU generator is as it was."""
+    if seed is None:
+        yield
+        return
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would also reseed the accelerators
+        yield

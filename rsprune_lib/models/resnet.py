@@ -1,0 +1,102 @@
+"""ResNet-18 with and without squeeze-and-excitation."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from rsprune_lib.models.blocks import Network, SqueezeExcite, kaiming_init
+
+__all__ = ["BasicBlock", "ResNet"]
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions and a shortcut: conv-BN-ReLU-SE-conv-BN-SE, add the shortcut, ReLU.
+
+    The shortcut is the identity, or a 1x1 convolution with BN (never an SE block) where the shape changes.
+    Modules are registered in execution order.
+
+    Args:
+        in_channels: channels that come in.
+        channels: channels that go out.
+        stride: stride of the first convolution and of the shortcut.
+        se: put `SqueezeExcite` behind both norms (``nn.Identity`` stands there otherwise).
+    """
+
+    def __init__(self, in_channels: int, channels: int, stride: int = 1, *, se: bool = False) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, channels, 3, stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.relu = nn.ReLU(inplace=True)
+        self.se1 = SqueezeExcite(channels) if se else nn.Identity()
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+        self.se2 = SqueezeExcite(channels) if se else nn.Identity()
+        if stride == 1 and in_channels == channels:
+            self.downsample: nn.Module = nn.Identity()
+        else:
+            self.downsample = nn.Sequential(
+                nn.Conv2d(in_channels, channels, 1, stride, bias=False), nn.BatchNorm2d(channels)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in_channels, H, W) -> (B, channels, ceil(H / stride), ceil(W / stride))."""
+        out = self.se1(self.relu(self.bn1(self.conv1(x))))
+        out = self.se2(self.bn2(self.conv2(out)))
+        return self.relu(out + self.downsample(x))
+
+
+class ResNet(Network):
+    """ResNet of basic blocks (https://arxiv.org/abs/1512.03385), optionally with SE behind every norm of the main path.
+
+    With SE it is the network of RemoteTrimmer (https://arxiv.org/abs/2412.12603): one SE block in the stem and two in
+    each basic block, 17 in ResNet-18. The last norm of each block starts at zero (zero-init residual,
+    https://arxiv.org/abs/1706.02677), so an untrained block passes its input on.
+
+    Args:
+        num_classes: number K of logits.
+        in_channels: image channels.
+        widths: channels of the four stages; the stem has as many as the first.
+        blocks: basic blocks in each stage.
+        stem: ``"imagenet"`` is a 7x7 convolution of stride 2 and a max-pool (images shrink 32-fold in all), ``"small"``
+            a 3x3 convolution of stride 1 without pooling (8-fold).
+        se: use SE blocks.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int = 3,
+        widths: tuple[int, ...] = (64, 128, 256, 512),
+        blocks: tuple[int, ...] = (2, 2, 2, 2),
+        stem: str = "imagenet",
+        *,
+        se: bool = False,
+    ) -> None:
+        super().__init__()
+        self.in_channels = in_channels
+        kernel, stride = (7, 2) if stem == "imagenet" else (3, 1)
+        self.conv1 = nn.Conv2d(in_channels, widths[0], kernel, stride, padding=kernel // 2, bias=False)
+        self.bn1 = nn.BatchNorm2d(widths[0])
+        self.relu = nn.ReLU(inplace=True)
+        self.se1 = SqueezeExcite(widths[0]) if se else nn.Identity()
+        self.maxpool = nn.MaxPool2d(3, 2, padding=1) if stem == "imagenet" else nn.Identity()
+        for index, (before, channels, depth) in enumerate(zip((widths[0], *widths), widths, blocks, strict=False)):
+            stage = [BasicBlock(before, channels, stride=1 if index == 0 else 2, se=se)]
+            stage += [BasicBlock(channels, channels, se=se) for _ in range(depth - 1)]
+            self.add_module(f"layer{index + 1}", nn.Sequential(*stage))
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(widths[-1], num_classes)
+        kaiming_init(self)
+        for module in self.modules():
+            if isinstance(module, BasicBlock):
+                nn.init.zeros_(module.bn2.weight)
+
+    def features(self, x: Tensor) -> Tensor:
+        """Images (B, in_channels, H, W) -> the last feature map (B, C, h, w)."""
+        self.check_images(x)
+        x = self.maxpool(self.se1(self.relu(self.bn1(self.conv1(x)))))
+        return self.layer4(self.layer3(self.layer2(self.layer1(x))))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images (B, in_channels, H, W), normalised -> logits (B, K)."""
+        return self.fc(self.avgpool(self.features(x)).flatten(1))
