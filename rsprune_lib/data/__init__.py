@@ -1,0 +1,19 @@
+"""Cards, sources, splits, decoded images and batches."""
+
+from rsprune_lib.data.batches import Augment, Batches
+from rsprune_lib.data.cards import Card, Source, card_names, get_card
+from rsprune_lib.data.dataset import Dataset, load_data
+from rsprune_lib.data.split import Split, SplitRule
+
+__all__ = [
+    "Augment",
+    "Batches",
+    "Card",
+    "Dataset",
+    "Source",
+    "Split",
+    "SplitRule",
+    "card_names",
+    "get_card",
+    "load_data",
+]

@@ -1,0 +1,180 @@
+"""Batches from a memory map: cut, augmented and normalised as whole batches, never image by image."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+
+from rsprune_lib.data.dataset import Dataset
+from rsprune_lib.errors import DataError
+
+__all__ = ["Augment", "Batches", "balanced"]
+
+
+@dataclass(frozen=True)
+class Augment:
+    """What a training batch goes through; each image draws its own values.
+
+    Args:
+        dihedral: one of the eight rotations and reflections of the square (an aerial image has no upside).
+        shift: largest displacement in pixels, along both axes; borders are reflected.
+        brightness: largest relative change; every pixel is multiplied by ``1 ± brightness``.
+        contrast: largest relative change of the distance from the image's mean.
+    """
+
+    dihedral: bool = False
+    shift: int = 0
+    brightness: float = 0.0
+    contrast: float = 0.0
+
+
+class Batches:
+    """Iterable of ``(images, labels)``: (B, 3, H, W) float32 normalised, channels-last in memory, and (B,) int64.
+
+    Order and augmentation depend on ``(seed, epoch number, batch number)`` only, so a resumed run sees the same batches, and
+    several processes share a batch without sharing an image.
+
+    Args:
+        data: data set.
+        part: ``"train"``, ``"val"``, ``"test"``, or indices.
+        batch_size: images a batch, over all processes.
+        augment: augmentation, or None.
+        shuffle: a new order every epoch.
+        seed: of order and augmentation.
+        limit: use a class-balanced subset of this many images, the same every time.
+        device: where the batches are wanted; the images travel as uint8 and are computed there.
+        shard: (rank, world); this process gets every ``world``-th image of each batch.
+
+    Example:
+        >>> for images, labels in Batches(data, "train", 64, augment=Augment(dihedral=True), shuffle=True).epoch(3): ...
+    """
+
+    def __init__(
+        self,
+        data: Dataset,
+        part: str | np.ndarray,
+        batch_size: int = 64,
+        *,
+        augment: Augment | None = None,
+        shuffle: bool = False,
+        seed: int = 0,
+        limit: int | None = None,
+        device: torch.device | str | None = None,
+        shard: tuple[int, int] = (0, 1),
+    ) -> None:
+        if batch_size < 1:
+            raise DataError(f"batch_size must be at least 1, got {batch_size}.")
+        indices = data.part(part) if isinstance(part, str) else np.asarray(part, dtype=np.int64)
+        self.indices = indices if limit is None else balanced(data.labels, indices, limit)
+        self.data, self.batch_size, self.augment, self.shuffle, self.seed = data, batch_size, augment, shuffle, seed
+        self.device = torch.device(device or "cpu")
+        self.rank, self.world = shard
+        mean, std = (torch.tensor(v, dtype=torch.float32, device=self.device) for v in (data.mean, data.std))
+        self.scale, self.offset = 1 / (255 * std), -mean / std
+
+    @property
+    def size(self) -> int:
+        """Images an epoch, over all processes."""
+        return len(self.indices)
+
+    def __len__(self) -> int:
+        """Batches an epoch."""
+        return -(-self.size // self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Epoch number 0."""
+        return self.epoch(0)
+
+    def epoch(self, number: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Yield the batches of one epoch."""
+        order = self.indices
+        if self.shuffle:
+            order = np.random.default_rng([self.seed, number]).permutation(order)
+        for step in range(len(self)):
+            batch = order[step * self.batch_size : (step + 1) * self.batch_size]
+            draws = _draw(self.augment, len(batch), np.random.default_rng([self.seed, number, step + 1]))
+            mine = slice(self.rank, None, self.world)
+            yield self._make(batch[mine], {name: values[mine] for name, values in draws.items()})
+
+    def _make(self, batch: np.ndarray, draws: dict[str, np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Cut, augment and normalise; batch: (b,) indices."""
+        images = torch.from_numpy(self.data.images[batch]).to(self.device)  # (b, H, W, 3) uint8
+        labels = torch.from_numpy(self.data.labels[batch]).to(self.device)
+        values = {name: torch.from_numpy(value).to(self.device) for name, value in draws.items()}
+        images = _move(images, values.get("element"), values.get("shift"))
+        scale, offset = self.scale, self.offset
+        images = images.float()
+        if "light" in values:  # x -> light * (contrast * (x - m) + m), folded into the normalisation
+            light, contrast = values["light"][:, None, None, None], values["contrast"][:, None, None, None]
+            centre = images.mean(dim=(1, 2, 3), keepdim=True)
+            offset = offset + light * (1 - contrast) * centre * scale
+            scale = light * contrast * scale
+        return (images * scale + offset).permute(0, 3, 1, 2), labels  # NHWC memory = channels-last
+
+
+def _draw(augment: Augment | None, count: int, random: np.random.Generator) -> dict[str, np.ndarray]:
+    """Draw the values of one whole batch, on the CPU: the same on every device and for every number of processes."""
+    if augment is None:
+        return {}
+    draws: dict[str, np.ndarray] = {}
+    if augment.dihedral:
+        draws["element"] = random.integers(0, 8, count)
+    if augment.shift:
+        draws["shift"] = random.integers(-augment.shift, augment.shift + 1, (count, 2))
+    if augment.brightness or augment.contrast:
+        draws["light"] = 1 + augment.brightness * random.uniform(-1, 1, count).astype(np.float32)
+        draws["contrast"] = 1 + augment.contrast * random.uniform(-1, 1, count).astype(np.float32)
+    return draws
+
+
+@lru_cache(maxsize=8)
+def _dihedral_table(size: int, device: torch.device) -> torch.Tensor:
+    """(8, size, size) int64: for each element of the dihedral group, the flat source index of every pixel."""
+    square = torch.arange(size * size).view(size, size)
+    turned = [torch.rot90(square, k) for k in range(4)]
+    return torch.stack(turned + [t.flip(1) for t in turned]).to(device)
+
+
+def _move(images: torch.Tensor, element: torch.Tensor | None, shift: torch.Tensor | None) -> torch.Tensor:
+    """Turn, mirror and shift every image by index arithmetic; images: (B, S, S, 3)."""
+    if element is None and shift is None:
+        return images
+    B, S, _, C = images.shape
+    rows = cols = torch.arange(S, device=images.device).expand(B, S)
+    if shift is not None:
+        rows, cols = (_reflect(rows + shift[:, axis, None], S) for axis in (0, 1))
+    source = rows[:, :, None] * S + cols[:, None, :]  # (B, S, S) flat index inside an image
+    if element is not None:
+        table = _dihedral_table(S, images.device).view(8, S * S)
+        source = table.view(-1)[element[:, None, None] * (S * S) + source]
+    source = source + torch.arange(B, device=images.device)[:, None, None] * (S * S)
+    return images.view(B * S * S, C)[source.view(-1)].view(B, S, S, C)
+
+
+def _reflect(position: torch.Tensor, size: int) -> torch.Tensor:
+    """Mirror positions outside [0, size) back inside, without repeating the border pixel."""
+    position = position.abs()
+    return torch.where(position >= size, 2 * (size - 1) - position, position)
+
+
+def balanced(labels: np.ndarray, indices: np.ndarray, limit: int) -> np.ndarray:
+    """Class-balanced subset: ``limit`` of the indices, the classes in turn; deterministic, in the order of ``indices``.
+
+    Args:
+        labels: (N,) class of every image of the data set.
+        indices: (n,) candidates.
+        limit: images wanted; all of them if there are fewer.
+    """
+    if limit < 1:
+        raise DataError(f"limit must be at least 1 image, got {limit}.")
+    shuffled = np.random.default_rng(0).permutation(indices)
+    own = labels[shuffled]
+    turn = np.empty(len(shuffled), dtype=np.int64)  # how many of its class come before it
+    for label in np.unique(own):
+        members = np.flatnonzero(own == label)
+        turn[members] = np.arange(len(members))
+    chosen = np.lexsort((own, turn))[:limit]
+    keep = np.isin(indices, shuffled[chosen])
+    return indices[keep]

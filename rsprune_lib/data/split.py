@@ -1,0 +1,166 @@
+"""Disjoint train, validation and test parts: made by rule, saved as small index files with a hash."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from rsprune_lib.errors import DataError
+from rsprune_lib.files import read_json, write_json
+
+__all__ = ["PARTS", "Split", "SplitRule", "make_split"]
+
+PARTS = ("train", "val", "test")
+LETTERS = {"train": "t", "val": "v", "test": "e"}
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class SplitRule:
+    """How a data set is split.
+
+    Args:
+        ratios: shares of train, validation and test; they sum to 1.
+        published: True where the publisher fixes the test part; validation is then cut from the rest (``ratios[1]`` of it).
+        note: where the rule comes from.
+    """
+
+    ratios: tuple[float, float, float] = (0.6, 0.1, 0.3)
+    published: bool = False
+    note: str = "seeded, stratified by class; identical images stay in one part"
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Indices of the three parts.
+
+    Args:
+        train: (n,) int64 indices into the data set, ascending.
+        val: (n,) int64 indices, ascending.
+        test: (n,) int64 indices, ascending.
+    """
+
+    train: np.ndarray
+    val: np.ndarray
+    test: np.ndarray
+
+    def __post_init__(self) -> None:
+        """Refuse overlapping or empty parts.
+
+        Raises:
+            DataError: if a part is empty or two parts share an image.
+        """
+        parts = [getattr(self, part) for part in PARTS]
+        if any(len(part) == 0 for part in parts):
+            sizes = "/".join(str(len(part)) for part in parts)
+            raise DataError(f"A split needs images in train, validation and test, got {sizes}; add images.")
+        together = np.concatenate(parts)
+        if len(np.unique(together)) != len(together):
+            raise DataError("The parts of this split share images; train, validation and test must be disjoint.")
+
+    @property
+    def hash(self) -> str:
+        """First 12 hex digits of the SHA-256 over the three index lists."""
+        digest = hashlib.sha256()
+        for part in PARTS:
+            digest.update(part.encode() + np.asarray(getattr(self, part), dtype="<i8").tobytes())
+        return digest.hexdigest()[:12]
+
+    def save(self, path: Path) -> None:
+        """Write an index file: JSON with one letter an image (t train, v validation, e test, - unused) and the hash."""
+        letters = np.full(1 + max(int(getattr(self, part).max()) for part in PARTS), "-")
+        for part, letter in LETTERS.items():
+            letters[getattr(self, part)] = letter
+        write_json(path, {"schema": SCHEMA, "hash": self.hash, "parts": "".join(letters)})
+
+    @classmethod
+    def load(cls, path: Path) -> "Split":
+        """Read an index file and check its hash.
+
+        Raises:
+            DataError: if the file is no index file or was changed by hand.
+        """
+        saved = read_json(path, "split index file")
+        if saved.get("schema") != SCHEMA or not isinstance(saved.get("parts"), str):
+            raise DataError(f"{path} is not a split index file of schema {SCHEMA}; delete it and load the data again.")
+        letters = np.array(list(saved["parts"]))
+        split = cls(*(np.flatnonzero(letters == letter).astype(np.int64) for letter in LETTERS.values()))
+        if split.hash != saved.get("hash"):
+            raise DataError(f"The split in {path} does not match its hash; delete the file and load the data again.")
+        return split
+
+
+def make_split(
+    labels: np.ndarray,
+    files: Sequence[str],
+    classes: Sequence[str],
+    *,
+    ratios: tuple[float, float, float] = (0.6, 0.1, 0.3),
+    seed: int = 66,
+    twins: Sequence[Sequence[int]] = (),
+    fixed: Sequence[str | None] | None = None,
+) -> Split:
+    """Split stratified by class, in an order that depends on the seed and the file names only.
+
+    Inside a class the images are ordered by a hash of ``(seed, class/stem)``: neither the order of the files, nor their suffix,
+    nor the version of a random generator changes the split.
+
+    Args:
+        labels: (N,) int64 class of every image.
+        files: N relative paths.
+        classes: class names.
+        ratios: shares of train, validation and test.
+        seed: another seed, another split.
+        twins: groups of indices with identical pixels; a group stays in one part.
+        fixed: N published parts (``"train"``, ``"val"``, ``"test"``) or None; without a published ``"val"`` it is cut from
+            train with the share ``ratios[1]``.
+
+    Raises:
+        DataError: if a class has too few images.
+    """
+    if fixed is not None and "val" in fixed:
+        return Split(*(np.array([i for i, f in enumerate(fixed) if f == part], dtype=np.int64) for part in PARTS))
+    test = [i for i, part in enumerate(fixed or ()) if part == "test"]
+    ratios = (1 - ratios[1], ratios[1], 0.0) if fixed is not None else ratios
+    parts: dict[str, list[int]] = {"train": [], "val": [], "test": test}
+    units = _units(len(labels), twins, set(test))
+    keys = [_key(seed, files[unit[0]]) for unit in units]
+    by_class: dict[int, list[int]] = {label: [] for label in range(len(classes))}
+    for position in sorted(range(len(units)), key=keys.__getitem__):
+        by_class[int(labels[units[position][0]])].append(position)
+    for label, positions in by_class.items():
+        _share([units[position] for position in positions], ratios, classes[label], parts)
+    return Split(*(np.array(sorted(parts[part]), dtype=np.int64) for part in PARTS))
+
+
+def _units(count: int, twins: Sequence[Sequence[int]], without: set[int]) -> list[list[int]]:
+    """Group the indices: identical images together, all others alone; ``without`` are already placed."""
+    grouped = [[i for i in group if i not in without] for group in twins]
+    inside = {i for group in grouped for i in group}
+    alone = [[i] for i in range(count) if i not in inside and i not in without]
+    return [group for group in grouped if group] + alone
+
+
+def _key(seed: int, file: str) -> bytes:
+    """Sorting key of an image: a hash of the seed and of ``class/stem``."""
+    path = PurePosixPath(file)
+    return hashlib.sha256(f"{seed}:{path.parent.name}/{path.stem}".encode()).digest()
+
+
+def _share(units: list[list[int]], ratios: tuple[float, float, float], name: str, parts: dict[str, list[int]]) -> None:
+    """Deal the units of one class to the parts: test and validation first, train takes what is left."""
+    wanted = {part: ratio for part, ratio in zip(PARTS, ratios, strict=True) if ratio > 0}
+    total = sum(map(len, units))
+    if len(units) < len(wanted):
+        raise DataError(
+            f"Class '{name}' has {len(units)} different image(s); a split into {', '.join(wanted)} needs at least "
+            f"{len(wanted)}; add images or remove the class."
+        )
+    room = {part: max(1, round(total * wanted[part])) for part in ("test", "val") if part in wanted}
+    for unit in units:
+        part = next((part for part in room if room[part] >= len(unit)), "train")
+        parts[part].extend(unit)
+        if part != "train":
+            room[part] -= len(unit)
