@@ -106,7 +106,7 @@ class Network(nn.Module):
         if min(x.shape[2], x.shape[3]) < self.min_size:
             raise ModelError(
                 f"The network got images of {x.shape[2]}x{x.shape[3]} pixels but needs at least "
-                f"{self.min_size}x{self.min_size}; enlarge them, or create the model with stem='small'."
+                f"{self.min_size}x{self.min_size}; enlarge them (a model created with stem='small' takes smaller ones)."
             )
 
 

@@ -13,6 +13,7 @@ import torch
 from rsprune_lib.errors import ModelError, unknown
 from rsprune_lib.models.blocks import Network
 from rsprune_lib.models.resnet import ResNet
+from rsprune_lib.models.vgg import VGG
 
 __all__ = ["create_model", "model_names", "plain_name"]
 
@@ -23,7 +24,11 @@ def _resnet18(*, width: float, **options: Any) -> Network:  # noqa: ANN401 - han
     return ResNet(widths=_scaled((64, 128, 256, 512), width), **options)
 
 
-_BUILDERS: dict[str, Callable[..., Network]] = {"resnet18": _resnet18}
+def _vgg16(*, width: float, **options: Any) -> Network:  # noqa: ANN401 - handed on unchanged
+    return VGG(widths=_scaled((64, 128, 256, 512, 512), width), **options)
+
+
+_BUILDERS: dict[str, Callable[..., Network]] = {"resnet18": _resnet18, "vgg16": _vgg16}
 
 
 def model_names() -> list[str]:
@@ -54,7 +59,8 @@ def create_model(
         num_classes: number K of classes; the network returns (B, K) logits.
         in_channels: channels of an image.
         width: factor on the number of channels of every layer, rounded to whole channels.
-        stem: ``"imagenet"`` or, for images of 32 pixels and less, ``"small"`` (no downsampling before the first stage).
+        stem: ``"imagenet"`` or, for images of 32 pixels and less, ``"small"``, which leaves out the first downsampling
+            (ResNet: stride and max-pool of the stem; VGG: the first max-pool).
         seed: weights depend on it alone; None draws from PyTorch's global generator. The global state is left as it was
             when a seed is given.
 
