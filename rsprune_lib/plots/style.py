@@ -1,0 +1,174 @@
+"""One look for every figure: colours, type, axes, titles.
+
+Nothing here touches pyplot or matplotlib's global settings, so figures can be drawn on a widget's worker thread. The
+series colours keep their distance for the common forms of colour blindness (after Okabe and Ito,
+https://jfly.uni-koeln.de/color/); kept is blue, removed is grey, a warning or a cut is vermillion.
+"""
+
+import io
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import Colormap, LinearSegmentedColormap
+from matplotlib.figure import Figure
+
+__all__ = [
+    "BLUES",
+    "COLOURS",
+    "CUT",
+    "DIVERGING",
+    "GRID",
+    "INK",
+    "KEPT",
+    "MUTED",
+    "ORANGES",
+    "REMOVED",
+    "Picture",
+    "axis_count",
+    "beside",
+    "canvas",
+    "depth_colours",
+    "heading",
+    "legend",
+    "png",
+    "short",
+    "signed",
+    "spread",
+]
+
+INK, MUTED, GRID = "#1F2933", "#66727F", "#E4E8EC"
+COLOURS = ("#0B6FB8", "#D9600A", "#0A8F6C", "#B65C9B", "#E0A100", "#4FB0DE", "#59636E", "#7A4A1E")
+KEPT, REMOVED, CUT = COLOURS[0], "#CDD3DA", COLOURS[1]
+BLUES: Colormap = LinearSegmentedColormap.from_list("house_blues", ["#F5F9FC", "#A9CFEA", "#3C8FCB", "#0A3D68"])
+ORANGES: Colormap = LinearSegmentedColormap.from_list("house_oranges", ["#FFFFFF", "#FCE3CC", "#F2A35E", "#B84A00"])
+DIVERGING: Colormap = LinearSegmentedColormap.from_list(
+    "house_diverging", ["#B84A00", "#F2B27A", "#F7F7F5", "#8FC0E2", "#0A5A99"]
+)
+DPI = 110
+
+
+class Picture(Figure):
+    """A figure that a notebook shows without pyplot: no global state, safe on a widget's thread."""
+
+    def _repr_png_(self) -> bytes:
+        return png(self)
+
+
+def png(figure: Figure, dpi: int = DPI) -> bytes:
+    """Returns the figure as PNG bytes, e.g. for ``ipywidgets.Image.value``."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi, facecolor="white")
+    return buffer.getvalue()
+
+
+def canvas(
+    rows: int = 1, columns: int = 1, *, width: float = 9.0, height: float = 3.6, grid: str = "y", **options: object
+) -> tuple[Picture, np.ndarray]:
+    """Makes an empty figure in the house style.
+
+    Args:
+        rows: Rows of axes.
+        columns: Columns of axes.
+        width: Inches; 9 fills a notebook.
+        height: Inches.
+        grid: Which gridlines to draw: ``"x"``, ``"y"``, ``"both"`` or ``""``.
+        **options: Passed on to ``Figure.subplots``, e.g. ``sharex=True``.
+
+    Returns:
+        The figure and its axes, always an array of shape (rows, columns).
+    """
+    figure = Picture(figsize=(width, height), layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)
+    axes = figure.subplots(rows, columns, squeeze=False, **options)
+    for ax in axes.flat:
+        dress(ax, grid)
+    return figure, axes
+
+
+def dress(ax: Axes, grid: str = "y") -> None:
+    """Gives axes the house look: two thin spines, small grey ticks, gridlines behind the data."""
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.spines[["left", "bottom"]].set(color="#B8C0C8", linewidth=0.8)
+    ax.tick_params(colors=MUTED, labelsize=9, length=3, width=0.8, labelcolor=INK)
+    ax.set_axisbelow(True)
+    if grid:
+        ax.grid(True, axis=grid, color=GRID, linewidth=0.8)
+    for label in (ax.xaxis.label, ax.yaxis.label):
+        label.set(color=MUTED, fontsize=9.5)
+
+
+def heading(target: Figure | Axes, title: str, *, synthetic: bool = False) -> None:
+    """Writes a title, left-aligned; it says so where the data are synthetic.
+
+    Args:
+        target: A figure (several axes) or one axes object.
+        title: The title; empty writes only the synthetic mark, if there is one.
+        synthetic: The data are drawn, not photographed.
+    """
+    text = " · ".join(part for part in (title, "synthetic data" if synthetic else "") if part)
+    if isinstance(target, Figure):
+        if text:
+            target.suptitle(text, x=0.012, ha="left", fontsize=12, fontweight="bold", color=INK)
+    else:
+        target.set_title(text, loc="left", fontsize=11, fontweight="bold", color=INK, pad=9)
+
+
+def legend(ax: Axes, *, outside: bool = False, **options: object) -> None:
+    """Adds a frameless legend, inside where there is room or to the right of the axes."""
+    if outside:
+        options |= {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0)}
+    ax.legend(**{"frameon": False, "fontsize": 9, "labelcolor": INK, "handlelength": 1.6, **options})
+
+
+def beside(ax: Axes, text: str, at: tuple[float, float], *, dx: float = 5, dy: float = 0, **style: object) -> None:
+    """Writes a small text beside a data point, ``dx`` and ``dy`` printer's points away from it."""
+    style = {"va": "center" if dy == 0 else "bottom", "fontsize": 8.5, "color": INK, "annotation_clip": False, **style}
+    ax.annotate(text, at, xytext=(dx, dy), textcoords="offset points", **style)
+
+
+def depth_colours(number: int) -> list[tuple[float, ...]]:
+    """Returns one colour a layer, from light (first) to dark (last), so that colour reads as depth."""
+    ramp = LinearSegmentedColormap.from_list("depth", ["#E0A100", "#D9600A", "#B0357C", "#4B3A9B", "#12284F"])
+    return [ramp(x) for x in np.linspace(0, 1, max(number, 2))][:number]
+
+
+def short(number: float) -> str:
+    """Returns a count in three digits: ``999552 -> "1.00 M"``, ``15_100_000 -> "15.1 M"``, ``640 -> "640"``."""
+    for size, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(number) >= 0.9995 * size:
+            value = number / size
+            return f"{value:.{2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0}f} {prefix}"
+    return f"{number:.4g}"
+
+
+def axis_count(number: float, _position: int = 0) -> str:
+    """Returns a count for an axis tick: like ``short``, without zeros behind the point."""
+    head, _, unit = short(number).partition(" ")
+    head = head.rstrip("0").rstrip(".") if "." in head else head
+    return f"{head} {unit}".strip()
+
+
+def signed(number: float) -> str:
+    """Returns a number with one digit behind the point and its sign, a real minus sign included."""
+    return f"{number:+.1f}".replace("-", "−")
+
+
+def spread(positions: Sequence[float], gap: float) -> list[float]:
+    """Moves label positions apart until neighbours are at least ``gap`` from one another, near where they were."""
+    order = np.argsort(positions, kind="stable")
+    out = np.asarray(positions, dtype=float).copy()
+    for _ in range(200):
+        moved = False
+        for low, high in itertools.pairwise(order):
+            lack = gap - (out[high] - out[low])
+            if lack > 1e-9:
+                out[low] -= lack / 2
+                out[high] += lack / 2
+                moved = True
+        if not moved:
+            break
+    return out.tolist()
