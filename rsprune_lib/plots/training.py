@@ -20,6 +20,7 @@ from rsprune_lib.plots.style import (
     canvas,
     heading,
     legend,
+    signed,
 )
 
 __all__ = ["class_changes", "confusion", "loss_shapes", "training_curves"]
