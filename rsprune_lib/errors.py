@@ -7,7 +7,7 @@ __all__ = ["DataError", "ModelError", "PlanError", "RspruneError", "TrainingErro
 
 
 class RspruneError(Exception):
-    """Base of every error that the user can mend; its text is one clear sentence and the command line shows only that."""
+    """Base of every error that the user can mend; its text is one clear sentence."""
 
 
 class DataError(RspruneError):

@@ -1,0 +1,294 @@
+"""The one training loop of the course: everything that trains goes through `fit`."""
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+from tqdm.auto import tqdm
+
+from rsprune_lib.data import Batches, Dataset
+from rsprune_lib.device import pick_device, supports_bf16
+from rsprune_lib.errors import TrainingError
+from rsprune_lib.measure import predict, quality
+from rsprune_lib.training.checkpoint import load_checkpoint, save_checkpoint
+from rsprune_lib.training.losses import make_loss
+from rsprune_lib.training.recipes import Recipe
+
+__all__ = ["Callback", "Fit", "StopTraining", "fit"]
+
+Objective = Callable[[nn.Module, Tensor, Tensor], Tensor]
+_CHECK_EVERY = 16  # steps between two looks at the loss: each look waits for the device
+
+
+class StopTraining(Exception):
+    """Raised by a callback to end training now; `fit` returns the best state so far."""
+
+
+class Callback:
+    """What `fit` tells while it runs; override what you need."""
+
+    def on_step(self, done: int, total: int, loss: float) -> None:
+        """Hears the mean loss since the epoch began, every few steps.
+
+        Args:
+            done: Steps done in this run.
+            total: Steps of the whole run.
+            loss: Mean training loss of the epoch so far.
+        """
+
+    def on_epoch(self, history: list[dict], model: nn.Module) -> None:
+        """Sees the history (one row an epoch, the newest last) and the model that would be kept."""
+
+
+@dataclass
+class Fit:
+    """What `fit` returns.
+
+    Attributes:
+        model: The network of the best epoch on validation, in eval mode, on the CPU.
+        history: One row an epoch: epoch, lr, train_loss, val_accuracy, val_loss, seconds, images_per_second.
+        best_epoch: Counted from 1; 0 before the first epoch.
+        stopped: Whether a callback ended the run early.
+    """
+
+    model: nn.Module
+    history: list[dict] = field(default_factory=list)
+    best_epoch: int = 0
+    stopped: bool = False
+
+
+def fit(
+    model: nn.Module,
+    data: Dataset,
+    recipe: Recipe,
+    *,
+    loss: str | nn.Module = "ce",
+    objective: Objective | None = None,
+    seed: int = 0,
+    out: str | Path | None = None,
+    resume: bool = False,
+    callbacks: Iterable[Callback] = (),
+    limit: int | None = None,
+    val_limit: int | None = None,
+    progress: bool = True,
+) -> Fit:
+    """Trains a copy of ``model`` on the training part and keeps the epoch that is best on the validation part.
+
+    Runs on whatever `pick_device` finds, on several GPUs under ``accelerate launch``, in bfloat16 where the hardware
+    has it. Order and augmentation depend on (seed, epoch) only, so an interrupted run resumes to the same numbers.
+
+    Args:
+        model: Any network of the course; left as it is.
+        data: Training and validation parts; the test part is not touched.
+        recipe: Hyper-parameters.
+        loss: A name for `make_loss` or a module (logits (B, K), classes (B,)) -> scalar.
+        objective: In place of ``loss``: a function (model, images, labels) -> scalar, e.g. for distillation.
+        seed: Of order and augmentation (the weights are seeded where the model is made).
+        out: Folder for a checkpoint after each epoch; None keeps none.
+        resume: Go on from the checkpoint in ``out`` if there is one.
+        callbacks: Told about steps and epochs; may raise `StopTraining`.
+        limit: Train on this many images only (class-balanced).
+        val_limit: Validate on this many images only.
+        progress: Show a progress bar.
+
+    Returns:
+        The best model with the history of the run.
+
+    Raises:
+        TrainingError: The loss is no longer finite (the checkpoint of the last whole epoch stays), or the checkpoint
+            belongs to another run.
+    """
+    if resume and out is None:
+        raise TrainingError("Got resume=True without a folder; pass out= with the folder of the interrupted run.")
+    run = _Run(model, data, recipe, loss, objective, seed, limit, val_limit)
+    if resume:
+        run.restore(load_checkpoint(Path(out), run.identity))
+    result = Fit(run.best, run.history, run.best_epoch)
+    try:
+        while run.epoch < recipe.epochs:
+            run.train_epoch(callbacks, progress)
+            run.validate()
+            if out is not None and run.accelerator.is_main_process:
+                save_checkpoint(Path(out), run.identity, run.state())
+            for callback in callbacks:
+                callback.on_epoch(run.history, run.candidate)
+    except StopTraining:
+        result.stopped = True
+    result.model, result.best_epoch = run.best.eval(), run.best_epoch
+    return result
+
+
+class _Run:
+    """One run of `fit`: model, averaged model, optimiser and schedule, and how an epoch moves them."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        data: Dataset,
+        recipe: Recipe,
+        loss: str | nn.Module,
+        objective: Objective | None,
+        seed: int,
+        limit: int | None,
+        val_limit: int | None,
+    ) -> None:
+        device = pick_device()
+        precision = "bf16" if supports_bf16(device) else "no"
+        self.accelerator = Accelerator(mixed_precision=precision, cpu=device.type == "cpu")
+        device = self.accelerator.device
+        self.recipe, self.objective = recipe, objective
+        self.loss = make_loss(loss, label_smoothing=recipe.label_smoothing) if isinstance(loss, str) else loss
+        self.loss.to(device)
+        shard = (self.accelerator.process_index, self.accelerator.num_processes)
+        self.train = Batches(
+            data, "train", recipe.batch_size, augment=recipe.augment, shuffle=True, seed=seed, limit=limit,
+            device=device, shard=shard,
+        )  # fmt: skip
+        self.val = Batches(data, "val", 256, limit=val_limit, device=device)
+        self.best = copy.deepcopy(model).cpu().eval()
+        plain = copy.deepcopy(model).to(device, memory_format=torch.channels_last).train()
+        self.average = AveragedModel(plain, multi_avg_fn=_warm_average(recipe.ema), use_buffers=True)
+        self.model, self.optimizer = self.accelerator.prepare(plain, _optimizer(plain, recipe))
+        self.plain = self.accelerator.unwrap_model(self.model)
+        self.schedule = _schedule(self.optimizer.optimizer, recipe, len(self.train))
+        self.epoch, self.best_epoch, self.best_score = 0, 0, (-1.0, 0.0)
+        self.history: list[dict] = []
+        self.identity = {
+            "model": str(getattr(model, "config", type(model).__name__)),
+            "parameters": sum(p.numel() for p in model.parameters()),
+            "data": f"{data.name} {data.content_hash} split {data.split.hash}",
+            "recipe": recipe.to_dict(),
+            "loss": str(self.loss) if objective is None else getattr(objective, "__qualname__", str(objective)),
+            "seed": seed,
+            "limit": [limit, val_limit],
+        }
+
+    @property
+    def candidate(self) -> nn.Module:
+        """The network that is validated and kept: the averaged one, or the plain one where the recipe has no EMA."""
+        return self.average.module if self.recipe.ema else self.plain
+
+    def _objective(self, images: Tensor, labels: Tensor) -> Tensor:
+        if self.objective is not None:
+            with self.accelerator.autocast():
+                return self.objective(self.model, images, labels)
+        return self.loss(self.model(images), labels)
+
+    def train_epoch(self, callbacks: Iterable[Callback], progress: bool) -> None:
+        """Takes every training batch once and appends a row to the history."""
+        start, steps, total = time.perf_counter(), len(self.train), torch.zeros((), device=self.accelerator.device)
+        self.model.train()
+        title = f"epoch {self.epoch + 1}/{self.recipe.epochs}"
+        with tqdm(total=steps, desc=title, leave=False, disable=not progress) as bar:
+            for step, (images, labels) in enumerate(self.train.epoch(self.epoch), 1):
+                total += self._step(images, labels)
+                if step % _CHECK_EVERY == 0 or step == steps:
+                    mean = self._finite(total.item() / step, step)
+                    bar.set_postfix(loss=f"{mean:.3f}")
+                    for callback in callbacks:
+                        callback.on_step(self.epoch * steps + step, self.recipe.epochs * steps, mean)
+                bar.update()
+        seconds = time.perf_counter() - start
+        self.epoch += 1
+        self.history.append({
+            "epoch": self.epoch, "lr": self.schedule.get_last_lr()[0], "train_loss": mean, "val_accuracy": None,
+            "val_loss": None, "seconds": seconds, "images_per_second": self.train.size / seconds,
+        })  # fmt: skip
+
+    def _step(self, images: Tensor, labels: Tensor) -> Tensor:
+        loss = self._objective(images, labels)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.accelerator.backward(loss)
+        self.optimizer.step()
+        self.schedule.step()
+        if self.recipe.ema:
+            self.average.update_parameters(self.plain)
+        return loss.detach()
+
+    def _finite(self, mean: float, step: int) -> float:
+        if math.isfinite(mean):
+            return mean
+        rate = self.schedule.get_last_lr()[0]
+        raise TrainingError(
+            f"The training loss became {mean} in epoch {self.epoch + 1}, before step {step}, at learning rate "
+            f"{rate:.3g}; the state after epoch {self.epoch} is kept: lower lr (now {self.recipe.lr}) and train again."
+        )
+
+    def validate(self) -> None:
+        """Measures the candidate on the validation part and keeps it if it is the best so far (ties: lower loss)."""
+        with self.accelerator.autocast():
+            measured = quality(*predict(self.candidate, self.val, progress=False))
+        self.history[-1] |= {"val_accuracy": measured.accuracy, "val_loss": measured.nll}
+        score = (measured.accuracy, -measured.nll)
+        if score > self.best_score:
+            self.best_score, self.best_epoch = score, self.epoch
+            self.best.load_state_dict(self.candidate.state_dict())
+
+    def state(self) -> dict[str, Any]:
+        """Everything that `restore` needs, as tensors and plain values."""
+        return {
+            "epoch": self.epoch, "best_epoch": self.best_epoch, "best_score": list(self.best_score),
+            "history": self.history, "model": self.plain.state_dict(), "average": self.average.state_dict(),
+            "best": self.best.state_dict(), "optimizer": self.optimizer.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+        }  # fmt: skip
+
+    def restore(self, state: dict[str, Any] | None) -> None:
+        """Puts a saved state back; None (no checkpoint yet) leaves the fresh run."""
+        if state is None:
+            return
+        self.plain.load_state_dict(state["model"])
+        self.average.load_state_dict(state["average"])
+        self.best.load_state_dict(state["best"])
+        self.optimizer.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.epoch, self.best_epoch = state["epoch"], state["best_epoch"]
+        self.best_score, self.history = tuple(state["best_score"]), state["history"]
+
+
+def _warm_average(decay: float) -> Callable:
+    """An exponential moving average whose decay rises from 0.1, so that the random start is soon forgotten."""
+
+    @torch.no_grad()
+    def update(averaged: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
+        weight = 1 - min(decay, (1 + int(count)) / (10 + int(count)))
+        if averaged[0].is_floating_point():
+            torch._foreach_lerp_(averaged, current, weight)
+        else:
+            torch._foreach_copy_(averaged, current)  # counters of batch norms
+
+    return update
+
+
+def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    weights = [p for p in model.parameters() if p.ndim > 1 or recipe.decay_all]
+    others = [p for p in model.parameters() if p.ndim <= 1 and not recipe.decay_all]
+    groups = [{"params": weights, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.SGD(
+        [g for g in groups if g["params"]], lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.momentum > 0
+    )
+
+
+def _schedule(optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int) -> torch.optim.lr_scheduler.LambdaLR:
+    """Builds a schedule that is stepped after every batch; ``steps`` is batches an epoch."""
+    total = recipe.epochs * steps
+    warm = max(1, round(recipe.warmup * total))
+    drops = [round(share * recipe.epochs) * steps for share in recipe.milestones]
+
+    def one_cycle(step: int) -> float:
+        if step < warm:
+            return 0.04 + 0.96 * step / warm
+        return 0.5 * (1 + math.cos(math.pi * min(1, (step - warm) / max(1, total - warm))))
+
+    def falling(step: int) -> float:
+        return 0.1 ** sum(step >= drop for drop in drops)
+
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, falling if recipe.schedule == "step" else one_cycle)

@@ -1,0 +1,94 @@
+"""Recipes: every hyper-parameter of a training run as data, so that a run can be printed, compared and repeated."""
+
+import dataclasses
+from dataclasses import dataclass
+
+from rsprune_lib.data import Augment
+from rsprune_lib.errors import TrainingError, unknown
+
+__all__ = ["RECIPES", "Recipe", "recipe"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Hyper-parameters of one training or fine-tuning run (SGD in every case).
+
+    Attributes:
+        name: What the recipe is called in tables.
+        epochs: Passes over the training part.
+        batch_size: Images a step, over all processes together.
+        lr: Peak learning rate.
+        momentum: SGD momentum; 0 turns it off, otherwise Nesterov.
+        weight_decay: L2 decay of the weights of convolutions and linear layers.
+        decay_all: Whether norms and biases decay too (as plain SGD does).
+        schedule: ``"onecycle"`` (warm-up, then cosine to 0) or ``"step"`` (×0.1 at each of ``milestones``).
+        warmup: Share of all steps that the one-cycle schedule spends rising.
+        milestones: Where the step schedule drops, as shares of all epochs.
+        label_smoothing: In [0, 1); given to the loss.
+        ema: Decay a step of the averaged weights that are validated and kept; 0 keeps the last weights instead.
+        augment: What is done to a training batch.
+    """
+
+    name: str
+    epochs: int
+    batch_size: int = 64
+    lr: float = 0.03
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    decay_all: bool = False
+    schedule: str = "onecycle"
+    warmup: float = 0.25
+    milestones: tuple[float, ...] = ()
+    label_smoothing: float = 0.05
+    ema: float = 0.998
+    augment: Augment = dataclasses.field(default_factory=Augment)
+
+    def __post_init__(self) -> None:
+        for field, low, high in (("epochs", 1, 10_000), ("batch_size", 1, 1_000_000), ("label_smoothing", 0, 0.999)):
+            if not low <= getattr(self, field) <= high:
+                raise TrainingError(f"Got {field}={getattr(self, field)}; expected a value from {low} to {high}.")
+        if not 0 < self.lr < float("inf"):
+            raise TrainingError(f"Got lr={self.lr}; expected a positive learning rate.")
+        if self.schedule not in ("onecycle", "step"):
+            raise unknown("schedule", self.schedule, ("onecycle", "step"))
+
+    def to_dict(self) -> dict:
+        """Returns the recipe as plain JSON values, for provenance and for checking a resumed run."""
+        return dataclasses.asdict(self) | {"milestones": list(self.milestones)}
+
+
+_PAPER = Recipe(  # RemoteTrimmer's training script: plain SGD, no augmentation, dropped at 1/2 and 3/4 of the epochs
+    "paper", epochs=160, lr=0.01, momentum=0, weight_decay=0, schedule="step", milestones=(0.5, 0.75),
+    label_smoothing=0, ema=0,
+)  # fmt: skip
+_STRONG = Recipe("strong", epochs=30, augment=Augment(dihedral=True, shift=4, brightness=0.1))
+
+RECIPES: dict[str, Recipe] = {
+    "paper": _PAPER,
+    "paper_finetune": dataclasses.replace(_PAPER, name="paper_finetune", epochs=40),
+    "strong": _STRONG,
+    "strong_finetune": dataclasses.replace(_STRONG, name="strong_finetune", epochs=20),
+}
+
+
+def recipe(name: str, **overrides: object) -> Recipe:
+    """Returns a recipe by name with some of its fields replaced.
+
+    Args:
+        name: ``"strong"``, ``"paper"``, or either with ``"_finetune"``.
+        overrides: Fields of `Recipe`; ``None`` leaves a field as the recipe has it.
+
+    Raises:
+        RspruneError: No recipe or no field has that name, or a value is out of range.
+
+    Example:
+        >>> recipe("strong", epochs=2, lr=0.01).epochs
+        2
+    """
+    if name not in RECIPES:
+        raise unknown("recipe", name, RECIPES)
+    fields = {field.name for field in dataclasses.fields(Recipe)}
+    for key in overrides:
+        if key not in fields:
+            raise unknown("field of a recipe", key, sorted(fields))
+    return dataclasses.replace(RECIPES[name], **{k: v for k, v in overrides.items() if v is not None})
