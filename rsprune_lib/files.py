@@ -1,6 +1,7 @@
 """Writing that is whole or not there at all, and reading that says what is wrong."""
 
 import contextlib
+import ctypes
 import hashlib
 import json
 import os
@@ -22,13 +23,28 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def _exchange(one: Path, other: Path) -> None:
+    """Swaps two paths in one step (``renameat2`` with ``RENAME_EXCHANGE``), so that no moment exists without ``other``.
+
+    Where the system or the file system has no such call, two renames do it, with a moment between them.
+    """
+    here, swap = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    renameat2 = getattr(ctypes.CDLL(None), "renameat2", None) if os.name == "posix" else None
+    if renameat2 is not None and renameat2(here, os.fsencode(one), here, os.fsencode(other), swap) == 0:
+        return
+    aside = one.with_name(".old")
+    other.rename(aside)
+    one.rename(other)
+    aside.rename(one)
+
+
 @contextlib.contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
     """Yields a temporary sibling of ``path`` and renames it onto ``path`` only if the block succeeds.
 
     Works for a file and for a folder (create the one you need at the yielded path). A process killed inside the block
     leaves at most a ``.tmp-`` sibling; ``path`` itself is the old state or the new one, never a mixture. An existing
-    folder is first moved aside and removed after the swap, because a rename cannot replace a folder that is not empty.
+    folder is exchanged in one step and the old one then removed.
 
     Args:
         path: Where the result shall stand.
@@ -40,12 +56,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
     try:
         yield temporary
         if temporary.is_dir() and path.exists():
-            path.rename(holder / "old")
-            try:
-                temporary.rename(path)
-            except OSError:
-                (holder / "old").rename(path)
-                raise
+            _exchange(temporary, path)
         else:
             os.replace(temporary, path)
     finally:
@@ -78,7 +89,9 @@ def read_json(path: str | Path, what: str) -> dict:
     except (OSError, ValueError) as error:
         raise RspruneError(f"Cannot read {path} as {what} ({error}); make it again or take an unbroken copy.") from None
     if not isinstance(obj, dict):
-        raise RspruneError(f"{path} holds a JSON {type(obj).__name__}, but {what} is a JSON object; take the right file.")
+        raise RspruneError(
+            f"{path} holds a JSON {type(obj).__name__}, but {what} is a JSON object; take the right file."
+        )
     return obj
 
 

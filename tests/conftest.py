@@ -1,0 +1,67 @@
+"""Fixtures that several test files share: a tiny data set, a tiny network, and the mirror where there is one."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[1]
+_MIRROR = Path(os.environ.get("RSPRUNE_MIRROR") or ROOT.parent / "shared" / "data")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread():
+    torch.set_num_threads(1)  # tiny tensors: threads cost more than they bring, and sums become repeatable
+
+
+@pytest.fixture(scope="session")
+def mirror():
+    """The folder of real archives; tests that need it are skipped where it is absent."""
+    if not (_MIRROR / "SHA256SUMS").is_file():
+        pytest.skip(f"no real images: {_MIRROR} holds no SHA256SUMS")
+    return _MIRROR
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory):
+    """A folder of four classes with 24 images each, 32x32: each class its own colour and stripe direction, plus noise."""
+    root = tmp_path_factory.mktemp("tiny")
+    random = np.random.default_rng(0)
+    stripes = np.sin(np.arange(32) / 2)[:, None] * np.ones(32)
+    for label, name in enumerate(("field", "forest", "river", "roofs")):
+        (root / name).mkdir()
+        pattern = stripes if label % 2 else stripes.T
+        colour = np.array([60, 120, 180])[[label % 3, (label + 1) % 3, (label + 2) % 3]] + 20 * (label // 2)
+        for number in range(24):
+            pixels = colour + 30 * pattern[:, :, None] + random.normal(0, 25, (32, 32, 3))
+            Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(root / name / f"{number:02}.png")
+    return root
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tiny_folder, tmp_path_factory):
+    """The tiny folder as a `Dataset`, split 60/10/30 within each class."""
+    from rsprune_lib.data import load_data
+
+    return load_data(tiny_folder, root=tmp_path_factory.mktemp("cache"), progress=False)
+
+
+@pytest.fixture
+def tiny_se():
+    """A `resnet18_se` of an eighth of the width for four classes, with BN statistics and scales that are not trivial."""
+    from rsprune_lib.models import create_model
+
+    model = create_model("resnet18_se", 4, width=0.125, seed=0)
+    generator = torch.Generator().manual_seed(1)
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.weight.data.uniform_(0.3, 1.5, generator=generator)
+            module.bias.data.uniform_(-0.3, 0.3, generator=generator)
+            module.running_mean.uniform_(-0.3, 0.3, generator=generator)
+            module.running_var.uniform_(0.5, 1.5, generator=generator)
+        if isinstance(module, torch.nn.Linear):
+            module.weight.data.mul_(2)
+    return model.eval()

@@ -1,0 +1,219 @@
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from rsprune_lib.errors import RspruneError, TrainingError
+from rsprune_lib.measure import predict, quality
+from rsprune_lib.models import create_model
+from rsprune_lib.training import Callback, StopTraining, fit, recipe
+
+
+def _same(a: nn.Module, b: nn.Module) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+@pytest.fixture
+def small():
+    return create_model("resnet18_se", 4, width=0.125, seed=0)
+
+
+QUICK = {"batch_size": 16, "ema": 0.5, "lr": 0.05}
+
+
+def test_learns_and_leaves_its_input_alone(small, tiny_data):
+    before = {k: v.clone() for k, v in small.state_dict().items()}
+    result = fit(small, tiny_data, recipe("strong", epochs=8, **QUICK), progress=False)
+    assert all(torch.equal(v, small.state_dict()[k]) for k, v in before.items())
+    assert result.history[-1]["train_loss"] < 0.7 * result.history[0]["train_loss"]
+    assert [row["epoch"] for row in result.history] == list(range(1, 9))
+    assert not result.model.training and result.model.config == small.config
+
+
+def test_keeps_the_epoch_that_is_best_on_validation(small, tiny_data):
+    from rsprune_lib.data import Batches
+
+    result = fit(small, tiny_data, recipe("strong", epochs=6, **QUICK), progress=False)
+    best = max(result.history, key=lambda row: (row["val_accuracy"], -row["val_loss"]))
+    assert result.best_epoch == best["epoch"]
+    measured = quality(*predict(result.model, Batches(tiny_data, "val", 64), progress=False))
+    assert measured.accuracy == pytest.approx(
+        best["val_accuracy"], abs=0.2
+    )  # validated in bfloat16 where there is some
+
+
+@pytest.mark.parametrize("name", ["strong", "paper"])
+def test_resumed_run_ends_with_the_same_numbers(small, tiny_data, tmp_path, name):
+    run = recipe(name, epochs=4, batch_size=16)
+
+    class Interrupt(Callback):
+        def on_step(self, done, total, loss):
+            if done > total * 0.6:
+                raise KeyboardInterrupt
+
+    whole = fit(small, tiny_data, run, out=tmp_path / "a", progress=False)
+    with pytest.raises(KeyboardInterrupt):
+        fit(small, tiny_data, run, out=tmp_path / "b", callbacks=[Interrupt()], progress=False)
+    resumed = fit(small, tiny_data, run, out=tmp_path / "b", resume=True, progress=False)
+    clock = ("seconds", "images_per_second")
+    assert [{k: v for k, v in r.items() if k not in clock} for r in resumed.history] == [
+        {k: v for k, v in r.items() if k not in clock} for r in whole.history
+    ]
+    assert _same(whole.model, resumed.model) and whole.best_epoch == resumed.best_epoch
+
+
+_CHILD = """
+import sys, torch
+from rsprune_lib.data import load_data
+from rsprune_lib.models import create_model
+from rsprune_lib.training import fit, recipe
+torch.set_num_threads(1)
+data = load_data(sys.argv[1], root=sys.argv[2], progress=False)
+fit(create_model("resnet18_se", 4, width=0.125, seed=0), data, recipe("strong", epochs=40, batch_size=16),
+    out=sys.argv[3], progress=False)
+"""
+
+
+def test_killed_process_resumes_to_the_same_numbers(tiny_folder, tiny_data, small, tmp_path):
+    out = tmp_path / "killed"
+    command = [sys.executable, "-c", _CHILD, str(tiny_folder), str(tmp_path / "cache"), str(out)]
+    child = subprocess.Popen(command, cwd=Path(__file__).parents[1], start_new_session=True)
+    deadline = time.monotonic() + 120
+    while not (out / "checkpoint" / "state.pt").exists() and time.monotonic() < deadline and child.poll() is None:
+        time.sleep(0.02)
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait()
+    run = recipe("strong", epochs=40, batch_size=16)
+    state = torch.load(out / "checkpoint" / "state.pt", weights_only=True)
+    assert 1 <= state["epoch"] < 40, "killed before it could finish"
+
+    class StopSoon(Callback):
+        def __init__(self, epoch):
+            self.epoch = epoch
+
+        def on_epoch(self, history, model):
+            if history[-1]["epoch"] >= self.epoch:
+                raise StopTraining
+
+    until = state["epoch"] + 2
+    resumed = fit(small, tiny_data, run, out=out, resume=True, callbacks=[StopSoon(until)], progress=False)
+    whole = fit(small, tiny_data, run, callbacks=[StopSoon(until)], progress=False)
+    assert resumed.history[-1]["train_loss"] == whole.history[-1]["train_loss"]
+    assert _same(whole.model, resumed.model) and whole.stopped and resumed.stopped
+
+
+def test_resume_refuses_another_run_and_a_broken_file(small, tiny_data, tmp_path):
+    run = recipe("strong", epochs=1, batch_size=16)
+    fit(small, tiny_data, run, out=tmp_path, progress=False)
+    with pytest.raises(TrainingError, match="its seed is 0, this run's is 1"):
+        fit(small, tiny_data, run, seed=1, out=tmp_path, resume=True, progress=False)
+    with pytest.raises(TrainingError, match="its recipe is"):
+        fit(small, tiny_data, recipe("strong", epochs=2, batch_size=16), out=tmp_path, resume=True, progress=False)
+    (tmp_path / "checkpoint" / "state.pt").write_bytes(b"PK\x03\x04 not a checkpoint")
+    with pytest.raises(TrainingError, match="delete it to start anew"):
+        fit(small, tiny_data, run, out=tmp_path, resume=True, progress=False)
+    with pytest.raises(TrainingError, match="pass out="):
+        fit(small, tiny_data, run, resume=True, progress=False)
+
+
+def test_checkpoint_runs_no_code_of_others(small, tiny_data, tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (os.mkdir, (str(tmp_path / "pwned"),))
+
+    (tmp_path / "checkpoint").mkdir()
+    torch.save({"run": Evil()}, tmp_path / "checkpoint" / "state.pt")
+    with pytest.raises(TrainingError, match="Cannot read the checkpoint"):
+        fit(small, tiny_data, recipe("strong", epochs=1), out=tmp_path, resume=True, progress=False)
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_nan_stops_with_a_sentence_and_keeps_the_last_good_state(small, tiny_data, tmp_path):
+    class Breaks(nn.Module):
+        calls = 0
+
+        def forward(self, logits, target):
+            Breaks.calls += 1
+            return nn.functional.cross_entropy(logits, target) * (math.nan if Breaks.calls > 6 else 1)
+
+    with pytest.raises(TrainingError, match="became nan in epoch 2.*state after epoch 1 is kept: lower lr"):
+        fit(small, tiny_data, recipe("strong", epochs=4, batch_size=16), loss=Breaks(), out=tmp_path, progress=False)
+    state = torch.load(tmp_path / "checkpoint" / "state.pt", weights_only=True)
+    assert state["epoch"] == 1 and all(torch.isfinite(v).all() for v in state["best"].values())
+
+
+def test_callback_stops_and_hears_progress(small, tiny_data):
+    heard = []
+
+    class Listen(Callback):
+        def on_step(self, done, total, loss):
+            heard.append((done, total, loss))
+
+        def on_epoch(self, history, model):
+            if len(history) == 2:
+                raise StopTraining
+
+    result = fit(small, tiny_data, recipe("strong", epochs=5, batch_size=16), callbacks=[Listen()], progress=False)
+    assert result.stopped and len(result.history) == 2
+    assert heard[-1][0] < heard[-1][1] and all(math.isfinite(loss) for *_, loss in heard)
+
+
+def test_objective_replaces_the_loss(small, tiny_data):
+    seen = []
+
+    def objective(model, images, labels):
+        seen.append(images.shape)
+        return nn.functional.cross_entropy(model(images), labels)
+
+    run = recipe("strong", epochs=1, batch_size=16, label_smoothing=0)
+    result = fit(small, tiny_data, run, objective=objective, progress=False)
+    plain = fit(small, tiny_data, run, progress=False)
+    assert seen and seen[0][1:] == (3, 32, 32)
+    assert result.history[0]["train_loss"] == pytest.approx(plain.history[0]["train_loss"], rel=1e-3)
+
+
+def test_schedules():
+    from rsprune_lib.training.loop import _optimizer, _schedule
+
+    model = nn.Linear(2, 2)
+
+    def rates(run, steps=10):
+        optimizer = _optimizer(model, run)
+        schedule, seen = _schedule(optimizer, run, steps), []
+        for _ in range(run.epochs * steps):
+            seen.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            schedule.step()
+        return seen
+
+    paper = rates(recipe("paper"), 1)
+    assert paper[0] == paper[79] == 0.01 and paper[80] == pytest.approx(1e-3) and paper[120] == pytest.approx(1e-4)
+    strong = rates(recipe("strong", epochs=8, lr=0.1, warmup=0.25))
+    assert max(strong) == strong[20] == pytest.approx(0.1) and strong[0] < 0.005 and strong[-1] < 0.001
+
+
+def test_weight_decay_spares_norms_and_biases():
+    from rsprune_lib.training.loop import _optimizer
+
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+    decayed, spared = _optimizer(model, recipe("strong")).param_groups
+    assert [p.ndim for p in decayed["params"]] == [4] and decayed["weight_decay"] == recipe("strong").weight_decay
+    assert all(p.ndim == 1 for p in spared["params"]) and spared["weight_decay"] == 0
+
+
+def test_recipes_refuse_nonsense():
+    assert recipe("strong", epochs=None).epochs == recipe("strong").epochs
+    with pytest.raises(RspruneError, match="did you mean 'strong'"):
+        recipe("stron")
+    with pytest.raises(RspruneError, match="Unknown field of a recipe 'learning_rate'"):
+        recipe("strong", learning_rate=1)
+    for field, value in (("epochs", 0), ("lr", -1.0), ("label_smoothing", 1.5), ("schedule", "cosine")):
+        with pytest.raises(RspruneError):
+            recipe("strong", **{field: value})
