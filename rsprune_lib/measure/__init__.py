@@ -1,0 +1,25 @@
+"""What a network weighs, how long it takes, how good it is, and where those numbers come from."""
+
+from rsprune_lib.measure.cost import Cost, LayerCost, cost, example_images, layer_costs
+from rsprune_lib.measure.latency import Latency, latency
+from rsprune_lib.measure.quality import Quality, evaluate, predict, quality, wilson
+from rsprune_lib.measure.result import Result, git_state, measure, provenance
+
+__all__ = [
+    "Cost",
+    "Latency",
+    "LayerCost",
+    "Quality",
+    "Result",
+    "cost",
+    "evaluate",
+    "example_images",
+    "git_state",
+    "latency",
+    "layer_costs",
+    "measure",
+    "predict",
+    "provenance",
+    "quality",
+    "wilson",
+]

@@ -1,0 +1,189 @@
+"""Parameters and MACs, of a whole network and of each layer.
+
+One convention for the whole course: a MAC is one multiply-accumulate of a convolution, a linear layer or a matrix
+product, for one image. Norms, activations, pooling, additions and biases are not counted. So the MACs are half of what
+PyTorch's FlopCounterMode calls FLOPs, and somewhat fewer than Torch-Pruning reports. Parameters are all parameters,
+norms and biases included, buffers not.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from rsprune_lib.errors import RspruneError
+from rsprune_lib.models import evaluating, placement
+
+__all__ = ["Cost", "LayerCost", "cost", "example_images", "layer_costs"]
+
+_CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+_NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a network weighs.
+
+    Attributes:
+        params: number of parameters.
+        macs: multiply-accumulates for one image.
+    """
+
+    params: int
+    macs: int
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """What one layer weighs, and what that follows from.
+
+    Attributes:
+        name: module name.
+        kind: ``"conv"``, ``"linear"`` or ``"norm"`` (a norm has parameters but no MACs: its kernel area is 0).
+        in_channels: input channels or features.
+        out_channels: output channels or features.
+        groups: convolution groups.
+        kernel_area: weights per pair of an input and an output channel, such as 9.
+        out_positions: positions the kernel is applied at for one image: output pixels, tokens, or input pixels of a
+            transposed convolution; all calls together if the layer is called more than once.
+        extra: parameters per output channel besides the kernel: 1 for a bias, 2 for an affine norm.
+    """
+
+    name: str
+    kind: str
+    in_channels: int
+    out_channels: int
+    groups: int
+    kernel_area: int
+    out_positions: int
+    extra: int
+
+    @property
+    def weights(self) -> int:
+        """Weights of the kernel."""
+        return self.in_channels * self.out_channels // self.groups * self.kernel_area
+
+    @property
+    def params(self) -> int:
+        """Parameters."""
+        return self.weights + self.out_channels * self.extra
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates for one image."""
+        return self.weights * self.out_positions
+
+    def resized(self, in_channels: int, out_channels: int) -> LayerCost:
+        """The same layer with other channel counts; a depthwise convolution stays depthwise.
+
+        Example:
+            >>> row = LayerCost("conv", "conv", 64, 128, 1, 9, 256, 0)
+            >>> row.resized(19, 38).macs == 19 * 38 * 9 * 256
+            True
+        """
+        depthwise = self.groups > 1 and self.groups == self.in_channels
+        groups = in_channels if depthwise else self.groups
+        fixed = (self.kernel_area, self.out_positions, self.extra)
+        return LayerCost(self.name, self.kind, in_channels, out_channels, groups, *fixed)
+
+
+def example_images(
+    model: nn.Module, image_size: int | tuple[int, int], *, batch: int = 1, in_channels: int | None = None
+) -> Tensor:
+    """Noise that fits a network: (batch, C, H, W) in [0, 1), with the device and type of its weights, always the same.
+
+    Args:
+        model: its attribute ``in_channels`` says how many channels an image has (3 where it has none).
+        image_size: pixels a side, or (height, width).
+        batch: number of images.
+        in_channels: overrides the model's own.
+
+    Raises:
+        RspruneError: a number is below 1.
+    """
+    height, width = image_size if isinstance(image_size, tuple) else (image_size, image_size)
+    channels = in_channels or getattr(model, "in_channels", 3)
+    if min(batch, channels, height, width) < 1:
+        raise RspruneError(
+            f"An example of {batch} images with {channels} channels and {height}x{width} pixels is impossible; "
+            "give whole numbers of at least 1."
+        )
+    device, dtype = placement(model)
+    noise = torch.rand(batch, channels, height, width, generator=torch.Generator().manual_seed(0))
+    return noise.to(device, dtype)
+
+
+def cost(model: nn.Module, image_size: int | tuple[int, int], in_channels: int | None = None) -> Cost:
+    """Parameters of a network and its MACs for one image, counted by PyTorch's dispatcher during a forward pass.
+
+    Matrix products outside of layers (attention) are counted too; transforms without a matrix product (FFT) are not.
+
+    Args:
+        model: any network of `torch.nn` modules that takes images; it is left as it is.
+        image_size: pixels a side, or (height, width).
+        in_channels: channels of an image; the model's own by default.
+
+    Example:
+        >>> cost(create_model("resnet18"), 64)
+        Cost(params=11181642, macs=148050944)
+    """
+    images = example_images(model, image_size, in_channels=in_channels)
+    with evaluating(model), torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(images)
+    return Cost(sum(p.numel() for p in model.parameters()), counter.get_total_flops() // 2)
+
+
+def layer_costs(model: nn.Module, image_size: int | tuple[int, int], in_channels: int | None = None) -> list[LayerCost]:
+    """What each convolution, linear layer and norm costs for one image, in order of their first call.
+
+    Computed from the shapes that forward hooks see, independently of `cost`; where such layers are all that a network
+    has, both totals are equal. Layers that are not called do not appear.
+
+    Args:
+        model: any network of `torch.nn` modules that takes images; it is left as it is.
+        image_size: pixels a side, or (height, width).
+        in_channels: channels of an image; the model's own by default.
+    """
+    rows: dict[str, LayerCost] = {}
+
+    def record(name: str, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        before = rows[name].out_positions if name in rows else 0
+        rows[name] = _row(name, module, inputs[0], output, before)
+
+    layers = (*_CONVS, *_TRANSPOSED, *_NORMS, nn.Linear)
+    images = example_images(model, image_size, in_channels=in_channels)
+    handles = [m.register_forward_hook(partial(record, n)) for n, m in model.named_modules() if isinstance(m, layers)]
+    try:
+        with evaluating(model), torch.no_grad():
+            model(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return list(rows.values())
+
+
+def _row(name: str, module: nn.Module, x: Tensor, out: Tensor, before: int) -> LayerCost:
+    """One layer's row; x and out are what went in and came out for a batch of one."""
+    if isinstance(module, _NORMS):
+        channels = _norm_channels(module)
+        extra = sum(p.numel() for p in module.parameters(recurse=False)) // channels
+        return LayerCost(name, "norm", channels, channels, 1, 0, before + x.numel() // channels, extra)
+    extra = int(module.bias is not None)
+    if isinstance(module, nn.Linear):
+        ins, outs = module.in_features, module.out_features
+        return LayerCost(name, "linear", ins, outs, 1, 1, before + out.numel() // outs, extra)
+    ins, outs = module.in_channels, module.out_channels
+    positions = x.numel() // ins if isinstance(module, _TRANSPOSED) else out.numel() // outs
+    return LayerCost(name, "conv", ins, outs, module.groups, math.prod(module.kernel_size), before + positions, extra)
+
+
+def _norm_channels(module: nn.Module) -> int:
+    if isinstance(module, nn.LayerNorm):
+        return math.prod(module.normalized_shape)
+    return module.num_channels if isinstance(module, nn.GroupNorm) else module.num_features
