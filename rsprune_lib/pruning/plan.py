@@ -1,0 +1,264 @@
+"""A plan: which original channels each group keeps. Plain data to share, edit, compare and replay; it runs nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+from torch import nn
+
+from rsprune_lib.errors import PlanError
+from rsprune_lib.files import atomic
+from rsprune_lib.models import plain_name
+from rsprune_lib.pruning.groups import Group, Groups
+from rsprune_lib.pruning.layers import channels, kind_of
+
+__all__ = ["Change", "Plan", "diff", "full_plan"]
+
+SCHEMA, VERSION = "rsprune-plan", 1
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which channels a network keeps.
+
+    A plan fits a network and the same network with SE blocks alike: their groups have the same names and sizes.
+
+    Attributes:
+        model: config of the network it fits (`create_model`'s arguments); ``{}`` fits by sizes alone.
+        sizes: group name -> number of channels before pruning.
+        keep: group name -> original indices of the channels that stay, ascending, at least one.
+        how: how it was decided (criterion, scope, amount ...); only recorded.
+
+    Raises:
+        PlanError: on construction, if the parts do not fit together.
+
+    Example:
+        >>> plan = choose(scores, groups, ratio=0.7)
+        >>> plan.save("plan.json")
+        >>> small = apply(model, Plan.load("plan.json"), groups)
+    """
+
+    model: dict[str, Any]
+    keep: dict[str, tuple[int, ...]]
+    sizes: dict[str, int]
+    how: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for key in ("model", "keep", "sizes", "how"):
+            _require_object(getattr(self, key), key)
+        for name, size in self.sizes.items():
+            if not _is_count(size) or size < 1:
+                raise PlanError(
+                    f"The plan gives group {name!r} the size {size!r}, but a size is a whole number above 0."
+                )
+        if self.keep.keys() != self.sizes.keys():
+            odd = sorted(self.keep.keys() ^ self.sizes.keys())
+            raise PlanError(
+                f"The plan's 'keep' and 'sizes' must name the same groups, but {', '.join(odd)} is in one only."
+            )
+        keep = {name: _indices(name, self.keep[name], size) for name, size in self.sizes.items()}
+        object.__setattr__(self, "keep", keep)
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """Group name -> number of channels that stay."""
+        return {name: len(kept) for name, kept in self.keep.items()}
+
+    @property
+    def hash(self) -> str:
+        """12 hexadecimal digits that depend on the network and the kept channels, not on how they were decided."""
+        return _digest([_plain(self.model), self.sizes, self.keep])
+
+    @property
+    def fingerprint(self) -> str:
+        """12 hexadecimal digits of the network it fits: config (SE or not is all one) and group sizes."""
+        return _digest([_plain(self.model), self.sizes])
+
+    def check(self, target: nn.Module | Iterable[Group]) -> None:
+        """Makes sure that the plan fits a network, or the groups of one.
+
+        Raises:
+            PlanError: it was made for another network, or the network has been pruned already.
+        """
+        if isinstance(target, nn.Module):
+            _check_config(self.model, getattr(target, "config", {}))
+            found = _layer_sizes(target, self.sizes)
+        else:
+            _check_config(self.model, getattr(target, "model", {}))
+            found = {group.name: group.size for group in target}
+        for name in (*self.sizes, *found):
+            planned, got = self.sizes.get(name, 0), found.get(name, 0)
+            if planned != got:
+                raise PlanError(
+                    f"The plan knows {planned} channels for {name!r}, but the network has {got}; "
+                    "use the unpruned network that the plan was made for."
+                )
+
+    def to_json(self) -> str:
+        """The plan as JSON text, one line a group."""
+        head = {"schema": SCHEMA, "version": VERSION, "fingerprint": self.fingerprint}
+        try:
+            rows = [f'"{key}": {_dump(value)}' for key, value in head.items()]
+            rows += [f'"{key}": {_dump(getattr(self, key))}' for key in ("model", "how", "sizes")]
+        except (TypeError, ValueError) as error:
+            raise PlanError(f"The plan cannot be written as JSON ({error}); put plain values into it.") from None
+        keep = ",\n".join(f"  {_dump(name)}: {_dump(kept)}" for name, kept in self.keep.items())
+        return "{\n " + ",\n ".join([*rows, '"keep": {\n' + keep + "\n }"]) + "\n}\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Plan:
+        """Reads a plan from JSON text.
+
+        Raises:
+            PlanError: the text is no plan of this version, or what it says is impossible.
+        """
+        try:
+            raw = json.loads(text, object_pairs_hook=_no_doubles, parse_constant=_no_constant)
+        except (ValueError, RecursionError) as error:
+            raise PlanError(f"The text is no valid JSON ({error}); a pruning plan is written by Plan.save.") from None
+        if not isinstance(raw, dict) or raw.get("schema") != SCHEMA:
+            raise PlanError(f'The JSON is no pruning plan (no "schema": "{SCHEMA}"); take a file written by Plan.save.')
+        if raw.get("version") != VERSION or isinstance(raw["version"], bool):
+            raise PlanError(
+                f"The plan has schema version {raw.get('version')!r}, but this library reads {VERSION}; "
+                "make the plan again or use the library that wrote it."
+            )
+        missing = [key for key in ("model", "sizes", "keep", "how", "fingerprint") if key not in raw]
+        if missing:
+            raise PlanError(f"The plan lacks {', '.join(missing)}; take an unbroken file written by Plan.save.")
+        plan = cls(model=raw["model"], keep=raw["keep"], sizes=raw["sizes"], how=raw["how"])
+        if raw["fingerprint"] != plan.fingerprint:
+            raise PlanError(
+                "The plan's fingerprint does not match its own model and sizes, so it was edited for another network; "
+                "edit only 'keep', or make a plan for that network."
+            )
+        return plan
+
+    def save(self, path: str | Path) -> Path:
+        """Writes the plan as JSON, whole or not at all. Returns the path."""
+        with atomic(path) as temporary:
+            temporary.write_text(self.to_json(), encoding="utf-8")
+        return Path(path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Plan:
+        """Reads a plan file.
+
+        Raises:
+            PlanError: there is no such file, or it holds no valid plan; the sentence names the file.
+        """
+        try:
+            return cls.from_json(Path(path).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise PlanError(f"Found no plan at {path}; check the path.") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise PlanError(f"Cannot read {path} as a pruning plan ({error}); take a JSON file.") from None
+        except PlanError as error:
+            raise PlanError(f"{path}: {error}") from None
+
+
+@dataclass(frozen=True)
+class Change:
+    """What one plan does differently from another in one group.
+
+    Attributes:
+        added: channels that the second plan keeps and the first removes.
+        removed: channels that the second plan removes and the first keeps.
+    """
+
+    added: tuple[int, ...]
+    removed: tuple[int, ...]
+
+
+def diff(a: Plan, b: Plan) -> dict[str, Change]:
+    """Compares two plans for one network: group name -> `Change` from ``a`` to ``b``; groups that agree are left out.
+
+    Raises:
+        PlanError: the plans are for different networks.
+    """
+    if a.fingerprint != b.fingerprint:
+        raise PlanError(
+            f"The plans are for different networks (fingerprints {a.fingerprint} and {b.fingerprint}); "
+            "compare two plans of one network."
+        )
+    changes = {}
+    for name in a.sizes:
+        one, other = set(a.keep[name]), set(b.keep[name])
+        if one != other:
+            changes[name] = Change(tuple(sorted(other - one)), tuple(sorted(one - other)))
+    return changes
+
+
+def full_plan(groups: Groups) -> Plan:
+    """The plan that removes nothing."""
+    return Plan(groups.model, {g.name: tuple(range(g.size)) for g in groups}, groups.sizes(), {"ratio": 0.0})
+
+
+def _indices(name: str, kept: object, size: int) -> tuple[int, ...]:
+    """Checks one group's kept channels and returns them in ascending order."""
+    if not isinstance(kept, list | tuple) or not all(_is_count(index) for index in kept):
+        raise PlanError(f"The plan's 'keep' for {name!r} must be a list of whole numbers.")
+    if not kept:
+        raise PlanError(f"The plan would empty {name!r}; keep at least one of its {size} channels.")
+    if min(kept) < 0 or max(kept) >= size:
+        wrong = next(index for index in kept if not 0 <= index < size)
+        raise PlanError(f"The plan keeps channel {wrong} of {name!r}, which has only the channels 0 to {size - 1}.")
+    if len(set(kept)) != len(kept):
+        raise PlanError(f"The plan names a channel of {name!r} twice; name each channel once.")
+    return tuple(sorted(int(index) for index in kept))
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def _require_object(value: object, key: str) -> None:
+    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+        raise PlanError(f"The plan's {key!r} must be an object with names as keys, but it is a {type(value).__name__}.")
+
+
+def _check_config(planned: Mapping[str, Any], got: Mapping[str, Any]) -> None:
+    """Compares configs, SE or not being all one; where one is empty there is nothing to compare."""
+    planned, got = _plain(planned), _plain(got)
+    for key in (*planned, *got) if planned and got else ():
+        if planned.get(key) != got.get(key):
+            raise PlanError(
+                f"The plan was made for a network with {key} {planned.get(key)!r}, but this one has {got.get(key)!r}; "
+                "use the network that the plan was made for."
+            )
+
+
+def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {**config, "name": plain_name(str(config["name"]))} if "name" in config else dict(config)
+
+
+def _layer_sizes(model: nn.Module, names: Iterable[str]) -> dict[str, int]:
+    modules = dict(model.named_modules())
+    return {n: channels(modules[n], "out") for n in names if n in modules and kind_of(modules[n]) is not None}
+
+
+def _dump(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def _digest(value: object) -> str:
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _no_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Builds a JSON object, refusing a name that stands in it twice."""
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ValueError("a name stands twice in one object")
+    return result
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON number")
