@@ -1,0 +1,90 @@
+"""What every data-driven step shares: training images only, one after the other, with progress and a way to stop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from rsprune_lib.errors import DataError, RspruneError
+
+__all__ = ["RecoveryError", "Stopped", "device_of", "evaluating", "feed"]
+
+
+class RecoveryError(RspruneError):
+    """A pruned network could not be repaired; the message says why, and no network was changed."""
+
+
+class Stopped(RspruneError):  # noqa: N818 - an answer to a person's wish, not a fault
+    """A long computation ended early because ``should_stop`` said so; nothing was changed."""
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Returns the device of the network's first parameter."""
+    return next(model.parameters()).device
+
+
+class evaluating:  # noqa: N801 - reads like the verb it is
+    """Context manager: eval mode inside, and every module's own mode restored afterwards."""
+
+    def __init__(self, *models: nn.Module) -> None:
+        self._modes = [(module, module.training) for model in models for module in model.modules()]
+        for model in models:
+            model.eval()
+
+    def __enter__(self) -> None:
+        """Nothing left to do: the constructor has switched already."""
+
+    def __exit__(self, *_: object) -> None:
+        """Give every module its mode back."""
+        for module, mode in self._modes:
+            module.training = mode
+
+
+def feed(
+    batches: Iterable[tuple[Tensor, Tensor]],
+    model: nn.Module,
+    title: str,
+    *,
+    progress: bool = True,
+    should_stop: Callable[[], bool] | None = None,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yields (images, labels) on the network's device, after a check that they come from the training split.
+
+    The check needs the ``data`` and ``indices`` of `rsprune_lib.data.Batches`; any other iterable is taken as it is.
+
+    Args:
+        batches: pairs of images (B, C, H, W) float32, normalised, and labels (B,).
+        model: the network that will see them.
+        title: what the progress bar says.
+        progress: show the bar.
+        should_stop: asked before each batch; True ends the work.
+
+    Raises:
+        DataError: an image is not in the training split, or there is none at all.
+        Stopped: ``should_stop`` returned True.
+    """
+    _training_only(batches)
+    device, count = device_of(model), 0
+    for images, labels in tqdm(batches, title, leave=False, disable=not progress):
+        if should_stop is not None and should_stop():
+            raise Stopped(f"{title} was stopped after {count} images; start it again to get a result.")
+        count += len(images)
+        yield images.to(device), labels.to(device)
+    if count == 0:
+        raise DataError(f"{title} got no image at all; give it batches from the training split.")
+
+
+def _training_only(batches: object) -> None:
+    data, indices = getattr(batches, "data", None), getattr(batches, "indices", None)
+    if data is None or indices is None:
+        return
+    strange = int((~np.isin(indices, data.split.train)).sum())
+    if strange:
+        raise DataError(
+            f"{strange} of {len(indices)} images are not in the training split of {data.name!r}, but pruning may see "
+            "training images only; use Batches(data, 'train')."
+        )

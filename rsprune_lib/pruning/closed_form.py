@@ -1,0 +1,215 @@
+"""Least squares for one layer: its Gram matrices, the solution, and the layer rebuilt around it.
+
+A layer's input patches X (one row a position) and what it should send on, T, enter only through X'X and X'T, which are
+summed batch by batch; the patches themselves are never kept. The solution minimises |XW + 1b' - T|^2 + ridge |W|^2.
+
+Lineage: channel pruning by reconstruction (https://arxiv.org/abs/1707.06168), ThiNet (https://arxiv.org/abs/1707.06342).
+What differs: the target is the value behind the batch norm (and the SE gate), and the batch norm is rebuilt to pass the
+fit through.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - its usual name
+
+from rsprune_lib.errors import ModelError
+from rsprune_lib.pruning.calibration import RecoveryError
+
+__all__ = ["Fit", "Gram", "Moments", "accumulate", "install", "patches", "solve"]
+
+_FLOOR = 1e-4  # a variance below this share of the mean square is lost in float32 rounding
+_CHUNK = 64 * 2**20  # bytes of patches that are held at once
+
+
+@dataclass
+class Gram:
+    """Running totals over the rows (x, 1) and their targets, for each of G groups of a layer.
+
+    Attributes:
+        xx: (G, D + 1, D + 1), X'X with a column of ones at the end of X.
+        xt: (G, D + 1, O / G), X'T.
+    """
+
+    xx: Tensor
+    xt: Tensor
+
+    def moments(self) -> Moments:
+        """Returns the totals as means and covariances."""
+        xx, xt = self.xx / self.xx[0, -1, -1], self.xt / self.xx[0, -1, -1]
+        mean_x, mean_t = xx[:, -1, :-1], xt[:, -1]
+        power = xx.diagonal(dim1=1, dim2=2)[:, :-1]
+        covariance = xx[:, :-1, :-1] - mean_x[:, :, None] * mean_x[:, None]
+        return Moments(mean_x, mean_t, covariance, xt[:, :-1] - mean_x[:, :, None] * mean_t[:, None], power)
+
+
+@dataclass(frozen=True)
+class Moments:
+    """What the least-squares solution of a layer depends on, for each of its G groups.
+
+    Attributes:
+        mean_x: (G, D) mean of the inputs.
+        mean_t: (G, O / G) mean of the targets.
+        covariance: (G, D, D) of the inputs.
+        cross: (G, D, O / G) covariance of inputs and targets.
+        power: (G, D) mean square of the inputs.
+    """
+
+    mean_x: Tensor
+    mean_t: Tensor
+    covariance: Tensor
+    cross: Tensor
+    power: Tensor
+
+    def to(self, dtype: torch.dtype) -> Moments:
+        """Returns the same numbers in another precision."""
+        return Moments(*(value.to(dtype) for value in vars(self).values()))
+
+    def cut(self, rows: Tensor, outputs: Tensor) -> Moments:
+        """Returns the moments of some inputs and some outputs (of a layer with one group)."""
+        return Moments(
+            self.mean_x[:, rows],
+            self.mean_t[:, outputs],
+            self.covariance[:, rows[:, None], rows],
+            self.cross[:, rows[:, None], outputs],
+            self.power[:, rows],
+        )
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A layer's least-squares solution and the statistics of its output before the bias.
+
+    Attributes:
+        weight: (O, C / G, k, k) for a convolution, (O, C) for a linear layer.
+        bias: (O,).
+        mean: (O,) mean of the output without bias.
+        var: (O,) its variance.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    mean: Tensor
+    var: Tensor
+
+
+def patches(layer: nn.Module, x: Tensor) -> Tensor:
+    """Returns what each output position of a layer sees, as rows.
+
+    Args:
+        layer: convolution (2-D, any stride, padding, dilation, groups) or linear layer.
+        x: its input, (B, C, H, W) or (..., C).
+
+    Returns:
+        (N, G, D): N positions, G groups, D = k * k * C / G values in the order (row, column, channel).
+
+    Raises:
+        ModelError: the layer is of another kind.
+    """
+    if isinstance(layer, nn.Linear):
+        return x.reshape(-1, 1, x.shape[-1])
+    if type(layer) is not nn.Conv2d:
+        raise ModelError(f"Closed-form recovery knows Conv2d and Linear layers, got {type(layer).__name__}.")
+    mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
+    x = F.pad(x, layer._reversed_padding_repeated_twice, mode=mode)
+    x = x.permute(0, 2, 3, 1).contiguous()  # (B, H, W, C)
+    B, H, W, C = x.shape
+    (kh, kw), (sh, sw), (dh, dw) = layer.kernel_size, layer.stride, layer.dilation
+    shape = (B, (H - dh * (kh - 1) - 1) // sh + 1, (W - dw * (kw - 1) - 1) // sw + 1, kh, kw, C)
+    b, h, w, c = x.stride()
+    x = x.as_strided(shape, (b, h * sh, w * sw, h * dh, w * dw, c))  # a view: (B, rows, columns, kh, kw, C)
+    x = x.reshape(-1, kh, kw, layer.groups, C // layer.groups).permute(0, 3, 1, 2, 4)
+    return x.reshape(len(x), layer.groups, -1)
+
+
+def accumulate(gram: Gram | None, layer: nn.Module, x: Tensor, target: Tensor) -> Gram:
+    """Adds a batch to the Gram matrices of a layer.
+
+    Products are float32 (a batch of patches), totals float64: rounding stays that of one batch.
+
+    Args:
+        gram: totals so far, None to begin.
+        layer: convolution or linear layer.
+        x: its input, (B, C, H, W) or (B, C).
+        target: what it should send on, (B, O, H', W') or (B, O).
+    """
+    per_image = 4 * target[0].numel() // target.shape[1] * _fan_in(layer)
+    step = max(1, int(_CHUNK // max(1, per_image)))
+    for part, wanted in zip(x.split(step), target.split(step), strict=True):
+        rows = patches(layer, part)  # (N, G, D)
+        rows = torch.cat([rows, rows.new_ones(*rows.shape[:2], 1)], dim=2).transpose(0, 1)  # (G, N, D + 1)
+        goal = wanted.movedim(1, -1).reshape(rows.shape[1], len(rows), -1).transpose(0, 1)  # (G, N, O / G)
+        xx, xt = rows.mT @ rows, rows.mT @ goal
+        if gram is None:
+            gram = Gram(torch.zeros_like(xx, dtype=torch.float64), torch.zeros_like(xt, dtype=torch.float64))
+        gram.xx += xx
+        gram.xt += xt
+    return gram
+
+
+def _fan_in(layer: nn.Module) -> int:
+    return layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels * layer.weight[0, 0].numel()
+
+
+def solve(moments: Moments, layer: nn.Module, ridge: float = 1e-4) -> Fit:
+    """Solves a layer's normal equations by Cholesky factorisation.
+
+    The bias is left out of the ridge by centring: W solves (cov + ridge * mean(diag cov) I) W = cross, b = mean(t) -
+    mean(x) W. If the factorisation fails, the ridge grows tenfold, up to 1.
+
+    Args:
+        moments: of the layer's inputs and targets.
+        layer: gives the shape of the weights.
+        ridge: relative to the mean variance of an input.
+
+    Raises:
+        RecoveryError: there is no finite solution.
+    """
+    factor = _factor(moments, ridge)
+    weight = torch.cholesky_solve(moments.cross, factor)  # (G, D, O / G)
+    if not weight.isfinite().all():
+        raise RecoveryError("A layer's least-squares solution is not finite; check the images and the dense network for NaN.")
+    mean = torch.einsum("gd,gdo->go", moments.mean_x, weight)
+    var = (weight * (moments.covariance @ weight)).sum(1).clamp_min(0)
+    shaped = weight.mT.reshape(layer.weight.shape[0], *layer.weight.shape[2:], layer.weight.shape[1])
+    shaped = shaped.movedim(-1, 1) if layer.weight.dim() > 2 else shaped
+    return Fit(shaped, (moments.mean_t - mean).flatten(), mean.flatten(), var.flatten())
+
+
+def _factor(moments: Moments, ridge: float) -> Tensor:
+    """Cholesky factor of the damped covariance, (G, D, D)."""
+    power = _FLOOR * moments.power.mean(1)
+    scale = moments.covariance.diagonal(dim1=1, dim2=2).mean(1).maximum(power).clamp_min(1e-12)  # (G,)
+    while ridge <= 1:
+        damped = moments.covariance.clone()
+        damped.diagonal(dim1=1, dim2=2).add_(ridge * scale[:, None])
+        factor, failed = torch.linalg.cholesky_ex(damped)
+        if not failed.any():
+            return factor
+        ridge = max(ridge * 10, 1e-6)
+    raise RecoveryError(
+        "A layer's least-squares problem has no solution; check the images and the dense network for NaN, or give more "
+        "images."
+    )
+
+
+@torch.no_grad()
+def install(fit: Fit, layer: nn.Module, norm: nn.Module | None) -> None:
+    """Writes a solution into a layer and rebuilds the batch norm behind it so that it passes the fit through.
+
+    Running mean and variance are those of the layer's new output, gamma = sqrt(var + eps), beta = mean + bias: the norm
+    is the identity plus the bias in eval mode, and still trains.
+    """
+    layer.weight.copy_(fit.weight)
+    if norm is None:
+        layer.bias.copy_(fit.bias)
+        return
+    if layer.bias is not None:
+        layer.bias.zero_()
+    norm.running_mean.copy_(fit.mean)
+    norm.running_var.copy_(fit.var)
+    norm.weight.copy_((fit.var + norm.eps).sqrt())
+    norm.bias.copy_(fit.mean + fit.bias)

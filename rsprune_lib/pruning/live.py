@@ -1,0 +1,125 @@
+"""Recovery at slider speed: Gram matrices of the dense network once, then any plan is a few small solves.
+
+If the inputs are those of the *dense* network, X'X and X'T do not depend on the plan: a plan only picks rows and
+columns of them. One pass over the images collects them; after that a repaired network is a Cholesky factorisation a layer,
+and the statistics of its batch norms follow from the same matrices. The price: a layer is not told that the layers before
+it were pruned, so `rsprune_lib.pruning.recover.sequential` is better, and batch-norm re-estimation is needed afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from rsprune_lib.models import Unit
+from rsprune_lib.pruning.attention import without_gates
+from rsprune_lib.pruning.calibration import Stopped, evaluating, feed
+from rsprune_lib.pruning.closed_form import Gram, Moments, accumulate, install, solve
+from rsprune_lib.pruning.groups import Groups, find_groups
+from rsprune_lib.pruning.plan import Plan
+from rsprune_lib.pruning.recover import MEMORY, Batched, Kept, rebuildable, reestimate_bn
+from rsprune_lib.pruning.surgery import apply
+from rsprune_lib.pruning.walk import Walk, activation_bytes
+
+__all__ = ["Live"]
+
+
+class Live:
+    """Everything a plan needs to become a repaired network at once.
+
+    Args:
+        dense: the trained network, with live SE blocks if it has them. Left untouched.
+        groups: groups of the plain network, found anew if None.
+        batches: training images (labels are not used).
+        memory: bytes of paused activations that may be held while collecting.
+        progress: show a bar, one step a layer.
+        should_stop: asked before each batch of each layer; True ends the work.
+
+    Attributes:
+        nbytes: memory the matrices take, in bytes: 4 (k * k * C + 1)^2 a layer, some 370 MB for ResNet-18.
+
+    Raises:
+        DataError: an image is not in the training split, or there is none.
+        Stopped: ``should_stop`` returned True.
+
+    Example:
+        >>> live = Live(dense, groups, Batches(data, "train", limit=1024))
+        >>> repaired = live.solve(choose(scores, groups, ratio=0.5))
+    """
+
+    @torch.no_grad()
+    def __init__(
+        self,
+        dense: nn.Module,
+        groups: Groups | None,
+        batches: Batched,
+        *,
+        memory: int = MEMORY,
+        progress: bool = True,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> None:
+        images = [x for x, _ in feed(batches, dense, "live recovery: images", progress=progress, should_stop=should_stop)]
+        self._dense, self._plain = dense, without_gates(dense).eval()
+        self._groups = find_groups(self._plain, images[0].shape[-1]) if groups is None else groups
+        norms = {unit.layer: unit.norm for unit in rebuildable(self._plain)}
+        units = [replace(unit, norm=norms[unit.layer]) for unit in dense.units()]
+        self._units, self._moments = units, {}
+        with evaluating(dense):
+            paused = 2 * activation_bytes(dense, units, images[0][:1]) * sum(map(len, images)) <= memory
+            with Walk(dense, images, paused=paused) as walk:
+                walk.watch_inputs(units)
+                walk.watch_outputs(units, lambda _, value: value.clone())
+                for unit in tqdm(units, "live recovery", leave=False, disable=not progress):
+                    self._moments[unit.layer] = _collect(walk, unit, dense.get_submodule(unit.layer), should_stop)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the matrices, in bytes."""
+        return sum(value.nbytes for moments in self._moments.values() for value in vars(moments).values())
+
+    @torch.no_grad()
+    def solve(
+        self, plan: Plan, *, ridge: float = 1e-4, batches: Batched | None = None, progress: bool = False
+    ) -> nn.Module:
+        """Returns the pruned and repaired network of a plan.
+
+        Args:
+            plan: what to keep.
+            ridge: relative to the mean variance of a layer's inputs.
+            batches: training images for a batch-norm re-estimation afterwards, None for none.
+            progress: show its bar.
+
+        Raises:
+            PlanError: the plan is for another network.
+            RecoveryError: a layer has no finite solution.
+        """
+        small, kept = apply(self._plain, plan, self._groups), Kept(self._dense, self._groups, plan.keep)
+        for unit in self._units:
+            layer = small.get_submodule(unit.layer)
+            install(solve(self._cut(unit, kept), layer, ridge), layer, small.get_submodule(unit.norm) if unit.norm else None)
+        return small if batches is None else reestimate_bn(small, batches, progress)
+
+    def _cut(self, unit: Unit, kept: Kept) -> Moments:
+        """The rows and columns of a layer's moments that belong to kept channels."""
+        moments, layer = self._moments[unit.layer], self._dense.get_submodule(unit.layer)
+        into, out = kept(unit.layer, "in"), kept(unit.layer, "out")
+        if len(moments.mean_x) > 1:  # depthwise: one system a channel
+            return Moments(*(value[out] for value in vars(moments).values()))
+        area = layer.weight[0, 0].numel()  # patches are ordered (row, column, channel)
+        offsets = torch.arange(area, device=into.device) * (moments.mean_x.shape[1] // area)
+        return moments.cut((offsets[:, None] + into).flatten(), out)
+
+
+def _collect(walk: Walk, unit: Unit, layer: nn.Module, should_stop: Callable[[], bool] | None) -> Moments:
+    """Moments of one layer over all images: collected in float64, kept in float32."""
+    gram: Gram | None = None
+    inputs: list[Tensor] = list(walk.at(unit.layer, "in"))
+    for x, target in zip(inputs, walk.at(unit.layer, "out"), strict=True):
+        if should_stop is not None and should_stop():
+            raise Stopped("Collecting the Gram matrices was stopped; start it again to use the live recovery.")
+        gram = accumulate(gram, layer, x, target)
+    return gram.moments().to(torch.float32)

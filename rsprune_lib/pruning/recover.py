@@ -1,0 +1,192 @@
+"""Recovery without labels and without training: batch-norm re-estimation, and the closed form layer by layer.
+
+After surgery, and after the SE gates were folded away, every layer gets inputs that it was not trained on. `sequential`
+goes through the pruned network and refits each layer by least squares to what the *dense network with its live gates*
+sends on at that place, given the inputs that the already repaired layers before it really produce.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from rsprune_lib.errors import ModelError, PlanError
+from rsprune_lib.models import Unit
+from rsprune_lib.pruning.attention import without_gates
+from rsprune_lib.pruning.calibration import Stopped, evaluating, feed
+from rsprune_lib.pruning.closed_form import Gram, accumulate, install, solve
+from rsprune_lib.pruning.groups import Groups, find_groups
+from rsprune_lib.pruning.layers import channels, kind_of
+from rsprune_lib.pruning.plan import Plan
+from rsprune_lib.pruning.walk import Walk, activation_bytes
+
+__all__ = ["Kept", "reestimate_bn", "sequential"]
+
+Batched = Iterable[tuple[Tensor, Tensor]]
+MEMORY = 2 * 2**30  # bytes of paused activations
+
+
+class Kept:
+    """Which channels of every layer a plan keeps.
+
+    Args:
+        dense: the unpruned network.
+        groups: its groups.
+        keep: group name -> kept channels, as in ``Plan.keep``; an absent group keeps all.
+    """
+
+    def __init__(self, dense: nn.Module, groups: Groups, keep: dict[str, Sequence[int]]) -> None:
+        self._dense = dense
+        self._gone: dict[tuple[str, str], list[int]] = {}
+        for group in groups:
+            gone = sorted(set(range(group.size)).difference(keep.get(group.name, range(group.size))))
+            for member in group.members:
+                positions = member.index[gone].ravel().tolist()
+                sides = ("in", "out") if member.kind == "depthwise" else (member.side,)
+                for side in sides:
+                    self._gone.setdefault((member.layer, side), []).extend(positions)
+
+    def __call__(self, layer: str, side: str) -> Tensor:
+        """Returns the kept channels of a layer's ``"in"`` or ``"out"`` side, ascending, int64, on the network's device."""
+        module = self._dense.get_submodule(layer)
+        side_of = "out" if kind_of(module) == "depthwise" else side
+        mask = torch.ones(channels(module, side_of), dtype=torch.bool, device=module.weight.device)
+        mask[self._gone.get((layer, side), [])] = False
+        return mask.nonzero().flatten()
+
+
+@torch.no_grad()
+def reestimate_bn(
+    model: nn.Module, batches: Batched, progress: bool = True, *, should_stop: Callable[[], bool] | None = None
+) -> nn.Module:
+    """Replaces the running statistics of every batch norm by those of the images (cumulative average, no labels).
+
+    Args:
+        model: the network; its statistics change in place (and only if all went well), nothing else does.
+        batches: training images; at least two values a channel and batch.
+        progress: show a bar.
+        should_stop: asked before each batch; True ends the work.
+
+    Returns:
+        The same network.
+
+    Raises:
+        DataError: an image is not in the training split, or there is none.
+        Stopped: ``should_stop`` returned True.
+    """
+    worker = copy.deepcopy(model).eval()
+    norms = [m for m in worker.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # cumulative average
+        norm.train()
+    for images, _ in feed(batches, worker, "batch norm", progress=progress, should_stop=should_stop):
+        worker(images)
+    model.load_state_dict(worker.state_dict())
+    return model
+
+
+@torch.no_grad()
+def sequential(
+    dense: nn.Module,
+    small: nn.Module,
+    plan: Plan | None,
+    batches: Batched,
+    *,
+    groups: Groups | None = None,
+    ridge: float = 1e-4,
+    memory: int = MEMORY,
+    progress: bool = True,
+    should_stop: Callable[[], bool] | None = None,
+) -> nn.Module:
+    """Repairs a pruned network layer by layer, in closed form.
+
+    For each convolution and linear layer in execution order: X = what the repaired network feeds it, T = what the dense
+    network sends on there, ``gate * BN(conv(x))`` (a positive gate commutes with the ReLU), and the layer becomes the
+    ridge regression of T on X; the batch norm behind it is rebuilt.
+
+    Args:
+        dense: the trained network, with live SE blocks if it has them: the target. Left untouched.
+        small: ``apply(fold(dense, gates), plan)``, or any network with these layers and fewer channels. Left untouched.
+        plan: the plan ``small`` was made with; None if nothing was pruned (repairs the folding alone).
+        batches: training images (labels are not used); a few hundred are enough.
+        groups: groups of the plain network, found anew if None.
+        ridge: relative to the mean variance of a layer's inputs.
+        memory: bytes of paused activations that may be held; above, each layer runs the networks anew.
+        progress: show a bar, one step a layer.
+        should_stop: asked before each batch of each layer; True ends the work.
+
+    Returns:
+        A new network of the structure of ``small``, in its mode.
+
+    Raises:
+        RecoveryError: a layer has no finite solution.
+        PlanError: the plan does not belong to ``small``.
+        DataError: an image is not in the training split, or there is none.
+        Stopped: ``should_stop`` returned True.
+    """
+    images = [x for x, _ in feed(batches, dense, "closed form: images", progress=progress, should_stop=should_stop)]
+    repaired, kept = copy.deepcopy(small), _kept(dense, plan, groups, images[0].shape[-1])
+    units = _targets(dense, repaired)
+    with evaluating(dense, repaired):
+        paused = 4 * activation_bytes(dense, units, images[0][:1]) * sum(map(len, images)) <= memory
+        with Walk(repaired, images, paused=paused) as inputs, Walk(dense, images, paused=paused) as targets:
+            inputs.watch_inputs(units)
+            targets.watch_outputs(units, lambda layer, value: value[:, kept(layer, "out")])
+            for unit in tqdm(units, "closed form", leave=False, disable=not progress):
+                pairs = zip(inputs.at(unit.layer, "in"), targets.at(unit.layer, "out"), strict=True)
+                refit(repaired, unit, pairs, ridge, should_stop)
+    return repaired
+
+
+def refit(
+    model: nn.Module,
+    unit: Unit,
+    pairs: Iterable[tuple[Tensor, Tensor]],
+    ridge: float,
+    should_stop: Callable[[], bool] | None = None,
+) -> None:
+    """Solves one layer of ``model`` in place; ``pairs`` are (input, target) batches of it."""
+    layer = model.get_submodule(unit.layer)
+    gram: Gram | None = None
+    for x, target in pairs:
+        if should_stop is not None and should_stop():
+            raise Stopped("The closed-form recovery was stopped; start it again to get a repaired network.")
+        gram = accumulate(gram, layer, x, target)
+    install(solve(gram.moments(), layer, ridge), layer, model.get_submodule(unit.norm) if unit.norm else None)
+
+
+def _kept(dense: nn.Module, plan: Plan | None, groups: Groups | None, image_size: int) -> Kept:
+    if plan is None:
+        return Kept(dense, Groups(), {})
+    if groups is None:
+        groups = find_groups(without_gates(dense), image_size)
+    plan.check(groups)
+    return Kept(dense, groups, plan.keep)
+
+
+def rebuildable(model: nn.Module) -> list[Unit]:
+    """Returns the units of a network; one whose norm is no batch norm (a layer norm, say) is refitted in front of it."""
+    units = []
+    for unit in model.units():
+        layer, norm = model.get_submodule(unit.layer), model.get_submodule(unit.norm) if unit.norm else None
+        if not isinstance(norm, nn.modules.batchnorm._BatchNorm) or norm.weight is None or norm.running_mean is None:
+            unit = replace(unit, norm=None)
+        if unit.norm is None and layer.bias is None:
+            raise ModelError(f"{unit.layer!r} has neither a bias nor a batch norm behind it, so it cannot be refitted.")
+        units.append(unit)
+    return units
+
+
+def _targets(dense: nn.Module, small: nn.Module) -> list[Unit]:
+    """Units of the dense network, each without its gate where the small network has that gate too."""
+    own = {unit.layer: unit for unit in rebuildable(small)}
+    units = [replace(unit, norm=own[unit.layer].norm) for unit in dense.units() if unit.layer in own]
+    if len(units) != len(own) or len(units) != len(dense.units()):
+        raise ModelError("The pruned network has other layers than the dense one; prune a copy of the same network.")
+    return [replace(unit, gate=None) if own[unit.layer].gate else unit for unit in units]
