@@ -1,0 +1,187 @@
+"""Speed, measured side by side with what a user would run instead: ``make bench`` or ``python benchmarks/bench.py``.
+
+Every number stands beside its baseline from the same run, because an absolute time means little on a shared machine.
+Writes ``results/bench.json`` and ``results/bench.md``.
+
+Example:
+    python benchmarks/bench.py --data synthetic --steps 10
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import nn
+
+from rsprune_lib.data import Augment, Batches, Dataset, load_data
+from rsprune_lib.device import pick_device
+from rsprune_lib.files import write_json
+from rsprune_lib.measure import cost, latency, layer_costs, provenance
+from rsprune_lib.models import create_model, plain_name
+from rsprune_lib.pruning import apply, choose, find_groups, plan_cost, score
+from rsprune_lib.training import Callback, fit, recipe
+
+RESULTS = Path(__file__).resolve().parents[1] / "results"
+
+
+def median_seconds(function: Callable[[], object], repeats: int, warmup: int = 2) -> float:
+    """Returns the median wall-clock seconds of a call."""
+    times = []
+    for number in range(warmup + repeats):
+        start = time.perf_counter()
+        function()
+        if number >= warmup:
+            times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+class PlainFolder(torch.utils.data.Dataset):
+    """What a tutorial writes: decode each image when it is asked for, one by one, with torchvision's transforms."""
+
+    def __init__(self, data: Dataset, folder: Path, count: int) -> None:
+        from torchvision import transforms
+
+        self.files = []
+        for number, index in enumerate(data.part("train")[:count]):
+            path = folder / f"{number}.jpg"
+            Image.fromarray(data.images[index]).save(path, quality=95)
+            self.files.append((path, int(data.labels[index])))
+        self.transform = transforms.Compose([
+            transforms.RandomHorizontalFlip(), transforms.RandomVerticalFlip(),
+            transforms.RandomCrop(data.image_size, padding=4, padding_mode="reflect"),
+            transforms.ColorJitter(brightness=0.1), transforms.ToTensor(), transforms.Normalize(data.mean, data.std),
+        ])  # fmt: skip
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        path, label = self.files[index]
+        return self.transform(Image.open(path)), label
+
+
+def plain_loop(data: Dataset, model: nn.Module, steps: int, batch: int = 64) -> float:
+    """Images a second of the plain loop: per-image decode, float32, default memory layout."""
+    with tempfile.TemporaryDirectory() as folder:
+        images = PlainFolder(data, Path(folder), batch * (steps + 1))
+        loader = torch.utils.data.DataLoader(images, batch, shuffle=True, drop_last=True)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+        model.train()
+        for number, (x, y) in enumerate(loader):
+            if number == 1:  # the first step warms up
+                start = time.perf_counter()
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(x), y).backward()
+            optimizer.step()
+        return batch * (len(loader) - 1) / (time.perf_counter() - start)
+
+
+def our_loop(data: Dataset, model: nn.Module, steps: int, batch: int = 64) -> float:
+    """Images a second of `fit`, from the second look at the loss to the last (16 steps apart)."""
+    times = []
+
+    class Clock(Callback):
+        def on_step(self, done: int, total: int, loss: float) -> None:
+            times.append((done, time.perf_counter()))
+
+    run = recipe("strong", epochs=1, batch_size=batch)
+    fit(model, data, run, callbacks=[Clock()], limit=batch * (steps + 16), val_limit=64, progress=False)
+    (first, start), (last, end) = times[0], times[-1]
+    return batch * (last - first) / (end - start)
+
+
+def batch_share(data: Dataset, throughput: float, batch: int = 64) -> float:
+    """Share of a training step that cutting, augmenting and normalising its batch takes."""
+    augment = Augment(dihedral=True, shift=4, brightness=0.1)
+    batches = Batches(data, "train", batch, augment=augment, shuffle=True).epoch(0)
+    seconds = median_seconds(lambda: next(batches), 20)
+    return seconds / (batch / throughput)
+
+
+def training_rows(data: Dataset, steps: int) -> Iterator[dict]:
+    """Measures the training loop against the plain one."""
+    model = create_model("resnet18_se", data.num_classes, seed=0)
+    plain = plain_loop(data, create_model("resnet18_se", data.num_classes, seed=0), steps)
+    ours = our_loop(data, model, steps)
+    yield row("training SE-ResNet-18, images/s", ours, plain, "plain loop: per-image decode, fp32", ours / plain, 1.4)
+    yield row("batch preparation, share of a step", batch_share(data, ours), 1.0, "the step", None, 0.05)
+
+
+def pruning_rows(data: Dataset) -> Iterator[dict]:
+    """Measures a slider's path against building the dependency graph anew for each position."""
+    size = data.image_size
+    model = create_model(plain_name("resnet18_se"), data.num_classes, seed=0).eval()
+    groups, costs = find_groups(model, size), layer_costs(model, size)
+    scores = score(model, groups, "l2")
+    ratios = iter([0.01 * k for k in range(20, 90)] * 3)
+
+    def slide() -> None:
+        plan = choose(scores, groups, ratio=next(ratios), scope="global")
+        plan_cost(costs, groups, plan.keep)
+
+    def anew() -> None:
+        apply(model, choose(scores, find_groups(model, size), ratio=0.5))
+
+    plan = choose(scores, groups, ratio=0.7)
+    fresh = median_seconds(anew, 5)
+    for name, function in (
+        ("slider: plan, parameters, MACs, ms", slide),
+        ("surgery with known groups, ms", lambda: apply(model, plan, groups)),
+    ):
+        seconds = median_seconds(function, 30)
+        yield row(name, 1000 * seconds, 1000 * fresh, "graph and surgery anew", fresh / seconds, None)
+
+
+def latency_rows(data: Dataset) -> Iterator[dict]:
+    """Measures the pruned network against the dense one."""
+    size, device = data.image_size, pick_device()
+    dense = create_model("resnet18", data.num_classes, seed=0).eval()
+    groups = find_groups(dense, size)
+    small = apply(dense, choose(score(dense, groups, "l2"), groups, ratio=0.7), groups)
+    macs = cost(dense, size).macs / cost(small, size).macs
+    for batch in (1, 64):
+        slow, fast = (
+            latency(m, size, batch=batch, device=device, repeats=30 if batch == 1 else 8).median_ms
+            for m in (dense, small)
+        )
+        note = f"dense ResNet-18, {macs:.1f} times the MACs"
+        yield row(f"latency at ratio 0.7, batch {batch}, ms", fast, slow, note, slow / fast, None)
+
+
+def row(name: str, ours: float, baseline: float, against: str, ratio: float | None, budget: float | None) -> dict:
+    """One line of the table."""
+    return {"name": name, "ours": ours, "baseline": baseline, "against": against, "ratio": ratio, "budget": budget}
+
+
+def table(rows: list[dict]) -> str:
+    """Renders the rows as a Markdown table."""
+    lines = ["| what | ours | baseline | baseline is | ratio | budget |", "|---|---|---|---|---|---|"]
+    for r in rows:
+        ratio = "" if r["ratio"] is None else f"{r['ratio']:.2f}"
+        budget = "" if r["budget"] is None else f"{r['budget']:g}"
+        lines.append(f"| {r['name']} | {r['ours']:.3g} | {r['baseline']:.3g} | {r['against']} | {ratio} | {budget} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", default="auto", help="eurosat, synthetic or a folder of class folders")
+    parser.add_argument("--steps", type=int, default=24, help="training steps to time")
+    arguments = parser.parse_args()
+    data = load_data(arguments.data)
+    rows = [*training_rows(data, arguments.steps), *pruning_rows(data), *latency_rows(data)]
+    origin = provenance(data.info(), seed=0, device=pick_device())
+    write_json(RESULTS / "bench.json", {"rows": rows, "provenance": origin})
+    head = f"Measured on {origin['device']}, {origin['threads']} threads, data {data.title}, {origin['date']}.\n"
+    text = f"# Speed, with its baseline from the same run\n\n{head}\n{table(rows)}\n"
+    (RESULTS / "bench.md").write_text(text, encoding="utf-8")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
