@@ -91,22 +91,6 @@ def test_matrix_products_outside_of_layers_are_counted():
     assert cost(Product(), 4) == Cost(0, 3 * 3 * 16)
 
 
-def test_resized_rows_match_real_layers():
-    """The row of a layer, resized, is the row of the smaller layer."""
-    layers = {
-        "conv": (nn.Conv2d(8, 6, 3), nn.Conv2d(5, 4, 3), 5, 4),
-        "depthwise": (nn.Conv2d(8, 8, 3, groups=8), nn.Conv2d(5, 5, 3, groups=5), 5, 5),
-        "grouped": (nn.Conv2d(8, 8, 3, groups=2), nn.Conv2d(4, 6, 3, groups=2), 4, 6),
-        "up": (nn.ConvTranspose2d(8, 6, 2, stride=2), nn.ConvTranspose2d(5, 4, 2, stride=2), 5, 4),
-        "norm": (nn.BatchNorm2d(8), nn.BatchNorm2d(5), 5, 5),
-    }
-    for name, (large, small, ins, outs) in layers.items():
-        (before,), (after,) = (layer_costs(nn.Sequential(m), 9, c) for m, c in ((large, 8), (small, ins)))
-        resized = before.resized(ins, outs)
-        assert resized == after, name
-        assert (resized.params, resized.macs) == (after.params, after.macs)
-
-
 @pytest.mark.parametrize("function", [cost, layer_costs])
 def test_the_network_is_left_as_it_was(function):
     model = create_model("resnet18_se", 4, width=0.125, seed=0).train()

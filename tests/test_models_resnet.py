@@ -1,5 +1,6 @@
 """ResNet-18: published sizes, module names, initialisation, stems."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -54,6 +55,31 @@ def test_gate_scales_channels():
     block.sigmoid.register_forward_hook(lambda module, inputs, output: seen.append(output))
     block(x)
     assert torch.equal(seen[0], gate)
+
+
+def test_gate_is_the_formula():
+    block = SqueezeExcite(32)
+    x = torch.randn(3, 32, 4, 5, generator=torch.Generator().manual_seed(0))
+    w1, b1, w2, b2 = (p.detach().double().numpy() for p in block.parameters())
+    squeezed = x.double().numpy().mean(axis=(2, 3))
+    expected = 1 / (1 + np.exp(-(np.maximum(squeezed @ w1.T + b1, 0) @ w2.T + b2)))
+    np.testing.assert_allclose(block.gate(x).detach().numpy(), expected, rtol=1e-5)
+
+
+def test_plain_network_is_the_one_of_torchvision():
+    """Same names, same answers: published ImageNet weights would fit."""
+    from torchvision.models import resnet18
+
+    reference = resnet18(num_classes=7).eval()
+    for module in reference.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.uniform_(module.running_mean, -0.3, 0.3)
+    model = create_model("resnet18", 7).eval()
+    model.load_state_dict(reference.state_dict())
+    x = torch.randn(2, 3, 64, 64)
+    with torch.inference_mode():
+        torch.testing.assert_close(model(x), reference(x))
 
 
 @pytest.mark.parametrize(("stem", "expected"), [("imagenet", 1), ("small", 4)])

@@ -15,14 +15,44 @@ def test_size_without_se():
 
 
 def test_layers_stand_where_torchvision_has_them():
-    """vgg16_bn.features is conv, BN, ReLU, ... pool; here an SE block follows each ReLU."""
-    model = create_model("vgg16_se", 4, width=0.125)
-    plain = [m for m in model.children() if not isinstance(m, SqueezeExcite)]
-    positions = {kind: [i for i, m in enumerate(plain) if isinstance(m, kind)] for kind in (nn.Conv2d, nn.MaxPool2d)}
-    assert positions[nn.Conv2d] == [0, 3, 7, 10, 14, 17, 20, 24, 27, 30, 34, 37, 40]
-    assert positions[nn.MaxPool2d] == [6, 13, 23, 33, 43]
-    order = list(model.children())
-    assert all(isinstance(order[i - 1], nn.ReLU) for i, m in enumerate(order) if isinstance(m, SqueezeExcite))
+    """Without the SE blocks the modules are, one by one, those of ``vgg16_bn().features``; so is the answer."""
+    from torchvision.models.vgg import cfgs, make_layers
+
+    reference = make_layers([c if c == "M" else c // 8 for c in cfgs["D"]], batch_norm=True).eval()
+    model = create_model("vgg16_se", 4, width=0.125).eval()
+    plain = nn.Sequential(*(m for m in model.children() if not isinstance(m, SqueezeExcite)))[: len(reference)]
+    assert [type(m) for m in plain] == [type(m) for m in reference]
+    assert [i for i, m in enumerate(plain) if isinstance(m, nn.Conv2d)] == [
+        0,
+        3,
+        7,
+        10,
+        14,
+        17,
+        20,
+        24,
+        27,
+        30,
+        34,
+        37,
+        40,
+    ]
+    for module in reference:
+        if isinstance(module, nn.Conv2d):
+            nn.init.zeros_(module.bias)  # ours has none: the norm behind it has one
+    plain.load_state_dict({k: v for k, v in reference.state_dict().items() if k in plain.state_dict()})
+    x = torch.randn(2, 3, 64, 64)
+    for name, module in list(model.named_children()):
+        if isinstance(module, SqueezeExcite):
+            model.set_submodule(name, nn.Identity())
+    with torch.inference_mode():
+        torch.testing.assert_close(model.features(x), reference(x))
+
+
+def test_se_stands_behind_the_relu():
+    order = list(create_model("vgg16_se", 4, width=0.125).children())
+    places = [i for i, module in enumerate(order) if isinstance(module, SqueezeExcite)]
+    assert len(places) == 13 and all(isinstance(order[i - 1], nn.ReLU) for i in places)
 
 
 def test_thirteen_gates_with_readable_names():

@@ -79,19 +79,6 @@ class LayerCost:
         """Multiply-accumulates for one image."""
         return self.weights * self.out_positions
 
-    def resized(self, in_channels: int, out_channels: int) -> LayerCost:
-        """The same layer with other channel counts; a depthwise convolution stays depthwise.
-
-        Example:
-            >>> row = LayerCost("conv", "conv", 64, 128, 1, 9, 256, 0)
-            >>> row.resized(19, 38).macs == 19 * 38 * 9 * 256
-            True
-        """
-        depthwise = self.groups > 1 and self.groups == self.in_channels
-        groups = in_channels if depthwise else self.groups
-        fixed = (self.kernel_area, self.out_positions, self.extra)
-        return LayerCost(self.name, self.kind, in_channels, out_channels, groups, *fixed)
-
 
 def example_images(
     model: nn.Module, image_size: int | tuple[int, int], *, batch: int = 1, in_channels: int | None = None

@@ -12,12 +12,13 @@ __all__ = ["evaluating", "placement"]
 
 
 @contextmanager
-def evaluating(model: nn.Module) -> Iterator[nn.Module]:
+def evaluating(*models: nn.Module) -> Iterator[None]:
     """Evaluation mode inside the block; afterwards every module is in the mode it was in."""
-    before = [(module, module.training) for module in model.modules()]
-    model.eval()
+    before = [(module, module.training) for model in models for module in model.modules()]
+    for model in models:
+        model.eval()
     try:
-        yield model
+        yield
     finally:
         for module, training in before:
             module.training = training
