@@ -105,5 +105,5 @@ def _tile(ax: Axes, image: np.ndarray, index: int, columns: int, under: float) -
 
 def _cut(text: str, columns: int, less: int = 0) -> str:
     """Shortens a caption to what fits under a tile when ``columns`` tiles share the width."""
-    room = max(int(124 / columns) - less, 4)
+    room = max(int(116 / columns) - less, 4)
     return text if len(text) <= room else text[: room - 1] + "…"

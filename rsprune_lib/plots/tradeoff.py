@@ -60,7 +60,8 @@ def pareto(
         synthetic: The data are synthetic.
 
     Returns:
-        The figure; names stand beside the points where there is room, those on the front first.
+        The figure; names stand beside the points where there is room, those on the front first (a name equal to its
+        series stands in the legend only).
     """
     x, y = [float(p[cost]) for p in points], [float(p[gain]) for p in points]
     families = list(dict.fromkeys(str(p.get(series, "")) for p in points))
@@ -86,7 +87,8 @@ def pareto(
     if len(families) > 1:
         legend(ax, outside=True)
     heading(ax, title, synthetic=synthetic)
-    _label(ax, x, y, [str(p.get("name", "")) for p in points], front)
+    names = [str(p.get("name", "")) for p in points]
+    _label(ax, x, y, ["" if n == str(p.get(series)) else n for n, p in zip(names, points, strict=True)], front)
     return figure
 
 

@@ -1,0 +1,51 @@
+"""What turns the library into a course: profiles, exercise checks, the headless runner, the report.
+
+Heavy parts (papermill, ipywidgets) are imported when they are first used.
+"""
+
+import importlib
+
+from rsprune_lib.course.checking import CheckFailed, Passed
+from rsprune_lib.course.places import bundle_path, notebook_names, project_root
+from rsprune_lib.course.profiles import PROFILES, Profile, profile
+from rsprune_lib.course.record import record
+
+_LAZY = {
+    "CourseRun": "runner",
+    "LiveCurves": "live",
+    "NotebookRun": "runner",
+    "build_report": "report",
+    "checks": None,
+    "closing_table": "table",
+    "run_course": "runner",
+    "widget_errors": "files",
+}
+
+__all__ = [
+    "PROFILES",
+    "CheckFailed",
+    "CourseRun",
+    "LiveCurves",
+    "NotebookRun",
+    "Passed",
+    "Profile",
+    "build_report",
+    "bundle_path",
+    "checks",
+    "closing_table",
+    "notebook_names",
+    "profile",
+    "project_root",
+    "record",
+    "run_course",
+    "widget_errors",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = importlib.import_module(f"{__name__}.{_LAZY[name] or name}")
+    value = getattr(module, name) if _LAZY[name] else module
+    globals()[name] = value  # a submodule of the same name (curate) must not hide the function
+    return value

@@ -1,0 +1,68 @@
+"""Where the course lies on this machine: notebooks, trained bundles, runs."""
+
+import os
+from pathlib import Path
+
+import rsprune_lib
+from rsprune_lib.errors import RspruneError
+
+__all__ = ["bundle_path", "notebook_names", "notebooks_folder", "project_root", "select"]
+
+
+def project_root() -> Path:
+    """Returns the clone of the project: the folder above this package, else the current one or one above."""
+    here = Path.cwd()
+    for folder in (Path(rsprune_lib.__file__).resolve().parents[1], here, *here.parents):
+        if (folder / "pyproject.toml").is_file() and (folder / "rsprune_lib").is_dir():
+            return folder
+    return here
+
+
+def notebooks_folder() -> Path:
+    """Returns the folder of the course's notebooks (``RSPRUNE_NOTEBOOKS``, else ``notebooks/`` of the project).
+
+    Raises:
+        RspruneError: There is no such folder.
+    """
+    folder = Path(os.environ.get("RSPRUNE_NOTEBOOKS") or project_root() / "notebooks")
+    if not folder.is_dir():
+        raise RspruneError(f"Found no folder {folder} with the notebooks; start rsprune in a clone of the project.")
+    return folder
+
+
+def notebook_names(folder: Path | None = None) -> list[str]:
+    """Returns the names of the numbered notebooks in order, e.g. ``["00_start", "01_train"]``."""
+    return sorted(path.stem for path in (folder or notebooks_folder()).glob("[0-9][0-9]_*.ipynb"))
+
+
+def select(wanted: list[str] | None, folder: Path) -> list[Path]:
+    """Returns the notebooks that are asked for by number or name; all of them where nothing is asked for.
+
+    Args:
+        wanted: E.g. ``["01", "3", "04_mining_finetune"]``.
+        folder: Where they lie.
+
+    Raises:
+        RspruneError: No notebook has that number or name, or the folder holds none at all.
+    """
+    names = notebook_names(folder)
+    if not names:
+        raise RspruneError(f"Found no notebook named like 01_train.ipynb in {folder}; check the folder.")
+    chosen = []
+    for want in wanted or names:
+        stem = Path(want).stem
+        found = [n for n in names if n == stem or n.split("_")[0] == stem.zfill(2)]
+        if not found:
+            raise RspruneError(f"Got notebook {want!r}; expected a number or name of: {', '.join(names)}.")
+        chosen += [n for n in found if n not in chosen]
+    return [folder / f"{name}.ipynb" for name in chosen]
+
+
+def bundle_path(name: str) -> Path | None:
+    """Returns the folder of a trained bundle that comes with the project, or None where it is not there.
+
+    Args:
+        name: Name of the folder below ``bundles/`` (``RSPRUNE_BUNDLES`` names another folder).
+    """
+    folder = Path(os.environ.get("RSPRUNE_BUNDLES") or project_root() / "bundles") / name
+    return folder if (folder / "config.json").is_file() else None
