@@ -3,6 +3,7 @@
 from rsprune_lib.data.batches import Augment, Batches
 from rsprune_lib.data.cards import Card, Source, card_names, get_card
 from rsprune_lib.data.dataset import Dataset, load_data
+from rsprune_lib.data.fetch import data_root, fetch, find, verify
 from rsprune_lib.data.split import Split, SplitRule
 
 __all__ = [
@@ -14,6 +15,10 @@ __all__ = [
     "Split",
     "SplitRule",
     "card_names",
+    "data_root",
+    "fetch",
+    "find",
+    "verify",
     "get_card",
     "load_data",
 ]

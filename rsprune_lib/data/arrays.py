@@ -1,6 +1,7 @@
 """Images decoded once into a uint8 memory map, written whole or not at all."""
 
 import hashlib
+import shutil
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,31 +10,38 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
-from rsprune_lib.data.decode import decode
+from rsprune_lib.data.decode import decode, quiet
 from rsprune_lib.errors import DataError
 from rsprune_lib.files import atomic, read_json, write_json
 
-__all__ = ["Arrays", "build_arrays", "decode_all", "open_arrays"]
+__all__ = ["Arrays", "build_arrays", "check_arrays", "colour_statistics", "decode_all", "open_arrays"]
 
 SCHEMA = 1
 
 
 class Arrays:
-    """The decoded images in a cache folder: ``images.npy``, ``labels.npy``, ``index.json``."""
+    """The decoded images in a cache folder: ``images.npy``, ``labels.npy``, ``index.json``.
+
+    Attributes:
+        folder: where they lie.
+        index: files, classes, fixed parts, groups of identical images, origin, content hash.
+        images: (N, S, S, 3) uint8 memory map, read-only.
+        labels: (N,) int64.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.index = read_json(folder / "index.json", "index of decoded images")
-        self.images = np.load(folder / "images.npy", mmap_mode="r")
-        self.labels = np.load(folder / "labels.npy")
+        self.images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
+        self.labels = np.load(folder / "labels.npy", allow_pickle=False)
 
 
-def open_arrays(folder: Path) -> Arrays | None:
-    """Open a folder of decoded images, or return None if there is none (or one of an older schema)."""
+def open_arrays(folder: Path, listing: str | None = None) -> Arrays | None:
+    """Open a folder of decoded images; None if there is none, or if it was made from another listing or by an older schema."""
     if not (folder / "index.json").exists():
         return None
     arrays = Arrays(folder)
-    return arrays if arrays.index.get("schema") == SCHEMA else None
+    return arrays if (arrays.index.get("schema"), arrays.index.get("listing")) == (SCHEMA, listing) else None
 
 
 def build_arrays(
@@ -44,37 +52,108 @@ def build_arrays(
     index: dict,
     progress: bool = True,
 ) -> Arrays:
-    """Write a memory map and its index, then rename the finished folder into place.
+    """Write a memory map and its index into a temporary folder, then rename it into place.
 
     Args:
         folder: where the result shall stand.
         pixels: (row, (size, size, 3) uint8), every row once, in any order.
         labels: N class numbers.
         size: pixels a side.
-        index: what else to keep: files, classes, fixed parts, origin.
+        index: what else to keep: ``files``, ``classes``, ``fixed``, ``origin``, ``listing``.
         progress: show a bar.
 
     Raises:
-        DataError: if rows are missing.
+        DataError: if rows are missing or the disk is too full.
     """
     count = len(labels)
     digests: list[bytes] = [b""] * count
+    _clean(folder, needed=count * size * size * 3)
     with atomic(folder) as temporary:
         temporary.mkdir()
         images = np.lib.format.open_memmap(temporary / "images.npy", "w+", np.uint8, (count, size, size, 3))
-        for row, image in tqdm(pixels, total=count, desc="decode", unit="image", disable=not progress, leave=False):
-            images[row] = image
-            digests[row] = hashlib.sha256(image.tobytes()).digest()
+        with quiet(), tqdm(pixels, "decode", count, unit="image", disable=not progress, leave=False) as bar:
+            for row, image in bar:
+                images[row] = image
+                digests[row] = hashlib.sha256(image.tobytes()).digest()
         missing = sum(not digest for digest in digests)
         if missing:
             raise DataError(f"{missing} of {count} images are missing in {index.get('origin')}; fetch it again.")
         images.flush()
         del images
         np.save(temporary / "labels.npy", np.asarray(labels, dtype=np.int64))
-        index = {"schema": SCHEMA, **index, "twins": _twins(digests)}
-        index["content_hash"] = _content_hash(digests, labels, index["classes"], size)
-        write_json(temporary / "index.json", index)
+        made = {"twins": _twins(digests), "content_hash": _content_hash(digests, labels, index["classes"], size)}
+        write_json(temporary / "index.json", {"schema": SCHEMA, "listing": None} | index | made)
     return Arrays(folder)
+
+
+def decode_all(
+    members: Iterable[tuple[str, bytes]], rows: dict[str, int], size: int, workers: int = 2
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Decode members in threads (the decoders release the interpreter lock) with a bounded number waiting.
+
+    Args:
+        members: (name, file content).
+        rows: row of every wanted name.
+        size: pixels a side.
+        workers: threads.
+
+    Yields:
+        (row, (size, size, 3) uint8).
+    """
+    waiting: deque = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            for name, content in members:
+                if name in rows:
+                    waiting.append((rows[name], pool.submit(decode, content, name, size)))
+                while len(waiting) > 32 * workers:
+                    row, job = waiting.popleft()
+                    yield row, job.result()
+            for row, job in waiting:
+                yield row, job.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def check_arrays(folder: Path) -> dict:
+    """Compare decoded images with their content hash: ``{"folder", "content_hash", "ok"}``."""
+    arrays = Arrays(folder)
+    digests = [hashlib.sha256(image.tobytes()).digest() for image in arrays.images]
+    found = _content_hash(digests, arrays.labels, arrays.index["classes"], arrays.images.shape[1])
+    return {"folder": str(folder), "content_hash": found, "ok": found == arrays.index["content_hash"]}
+
+
+def colour_statistics(
+    images: np.ndarray, indices: np.ndarray
+) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    """RGB mean and standard deviation in [0, 1] over some images, from exact integer sums, to four digits.
+
+    Args:
+        images: (N, S, S, 3) uint8.
+        indices: (n,) which of them.
+    """
+    sums, squares = np.zeros(3, np.uint64), np.zeros(3, np.uint64)
+    for start in range(0, len(indices), 256):
+        part = images[indices[start : start + 256]].reshape(-1, 3)
+        sums += part.sum(0, dtype=np.uint64)
+        squares += np.square(part, dtype=np.uint32).sum(0, dtype=np.uint64)
+    count = len(indices) * images.shape[1] * images.shape[2]
+    mean = sums / count
+    std = np.sqrt(np.maximum(squares / count - mean**2, 1))  # a uniform channel is not divided by zero
+    return tuple(np.round(mean / 255, 4).tolist()), tuple(np.round(std / 255, 4).tolist())
+
+
+def _clean(folder: Path, needed: int) -> None:
+    """Remove what a killed process left behind (the caller holds the lock) and check the room on the disk."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    for left in folder.parent.glob(f".tmp-{folder.name}-*"):
+        shutil.rmtree(left, ignore_errors=True)
+    free = shutil.disk_usage(folder.parent).free
+    if free < needed * 1.05:
+        raise DataError(
+            f"Decoding needs {needed / 1e9:.1f} GB in {folder.parent}, only {free / 1e9:.1f} GB are free; "
+            f"make room, set RSPRUNE_HOME to another disk, or choose a smaller image_size."
+        )
 
 
 def _twins(digests: list[bytes]) -> list[list[int]]:
@@ -90,34 +169,3 @@ def _content_hash(digests: list[bytes], labels: Sequence[int], classes: Sequence
     digest = hashlib.sha256(f"{size}:{'/'.join(classes)}".encode())
     digest.update(b"".join(digests) + np.asarray(labels, dtype="<i8").tobytes())
     return digest.hexdigest()[:16]
-
-
-def decode_all(
-    members: Iterable[tuple[str, bytes]], rows: dict[str, int], size: int, workers: int = 2
-) -> Iterator[tuple[int, np.ndarray]]:
-    """Decode members in threads (the decoders release the interpreter lock), with at most a few hundred waiting.
-
-    Args:
-        members: (name, file content).
-        rows: row of every wanted name.
-        size: pixels a side.
-        workers: threads.
-
-    Yields:
-        (row, (size, size, 3) uint8).
-    """
-    waiting: deque = deque()
-    with ThreadPoolExecutor(workers) as pool:
-        try:
-            for name, content in members:
-                if name not in rows:
-                    continue
-                waiting.append((rows[name], pool.submit(decode, content, name, size)))
-                while len(waiting) > 64 * workers:
-                    row, job = waiting.popleft()
-                    yield row, job.result()
-            while waiting:
-                row, job = waiting.popleft()
-                yield row, job.result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)

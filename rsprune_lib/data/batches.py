@@ -104,14 +104,16 @@ class Batches:
         labels = torch.from_numpy(self.data.labels[batch]).to(self.device)
         values = {name: torch.from_numpy(value).to(self.device) for name, value in draws.items()}
         images = _move(images, values.get("element"), values.get("shift"))
-        scale, offset = self.scale, self.offset
-        images = images.float()
+        B, S, _, C = images.shape
+        pixels = images.view(B, S, S * C).float()  # whole rows: the last axis is long enough to be vectorised
+        scale, offset = self.scale.repeat(S), self.offset.repeat(S)  # (S * C,)
         if "light" in values:  # x -> light * (contrast * (x - m) + m), folded into the normalisation
-            light, contrast = values["light"][:, None, None, None], values["contrast"][:, None, None, None]
-            centre = images.mean(dim=(1, 2, 3), keepdim=True)
-            offset = offset + light * (1 - contrast) * centre * scale
+            light, contrast = values["light"][:, None, None], values["contrast"][:, None, None]
+            centre = pixels.mean(dim=(1, 2), keepdim=True)
+            offset = offset + light * (1 - contrast) * centre * scale  # (B, 1, S * C)
             scale = light * contrast * scale
-        return (images * scale + offset).permute(0, 3, 1, 2), labels  # NHWC memory = channels-last
+        pixels = torch.addcmul(offset, pixels, scale)
+        return pixels.view(B, S, S, C).permute(0, 3, 1, 2), labels  # NHWC in memory = channels-last
 
 
 def _draw(augment: Augment | None, count: int, random: np.random.Generator) -> dict[str, np.ndarray]:
@@ -129,28 +131,33 @@ def _draw(augment: Augment | None, count: int, random: np.random.Generator) -> d
     return draws
 
 
-@lru_cache(maxsize=8)
-def _dihedral_table(size: int, device: torch.device) -> torch.Tensor:
-    """(8, size, size) int64: for each element of the dihedral group, the flat source index of every pixel."""
-    square = torch.arange(size * size).view(size, size)
-    turned = [torch.rot90(square, k) for k in range(4)]
-    return torch.stack(turned + [t.flip(1) for t in turned]).to(device)
-
-
 def _move(images: torch.Tensor, element: torch.Tensor | None, shift: torch.Tensor | None) -> torch.Tensor:
-    """Turn, mirror and shift every image by index arithmetic; images: (B, S, S, 3)."""
+    """Turn, mirror and shift every image in one gather; images: (B, S, S, 3) uint8.
+
+    Element ``e`` of the dihedral group reads pixel (r, c) from ``start[e] + r * down[e] + c * right[e]`` of the flat image.
+    """
     if element is None and shift is None:
         return images
     B, S, _, C = images.shape
+    element = torch.zeros(B, dtype=torch.int64, device=images.device) if element is None else element
+    start, down, right = (values[element] for values in _dihedral(S, images.device))  # (B,) each
     rows = cols = torch.arange(S, device=images.device).expand(B, S)
     if shift is not None:
         rows, cols = (_reflect(rows + shift[:, axis, None], S) for axis in (0, 1))
-    source = rows[:, :, None] * S + cols[:, None, :]  # (B, S, S) flat index inside an image
-    if element is not None:
-        table = _dihedral_table(S, images.device).view(8, S * S)
-        source = table.view(-1)[element[:, None, None] * (S * S) + source]
-    source = source + torch.arange(B, device=images.device)[:, None, None] * (S * S)
-    return images.view(B * S * S, C)[source.view(-1)].view(B, S, S, C)
+    start = start + torch.arange(B, device=images.device) * (S * S)
+    source = (start[:, None] + rows * down[:, None])[:, :, None] + (cols * right[:, None])[:, None, :]  # (B, S, S)
+    return images.view(B * S * S, C).index_select(0, source.view(-1)).view(B, S, S, C)
+
+
+@lru_cache(maxsize=16)
+def _dihedral(size: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Start, step down and step right in the flat image, (8,) int64 each: four rotations, then the same mirrored."""
+    square = torch.arange(size * size).view(size, size)
+    turned = [torch.rot90(square, k) for k in range(4)]
+    group = torch.stack(turned + [t.flip(1) for t in turned])  # (8, size, size) flat source index
+    start = group[:, 0, 0]
+    down, right = (group[:, 1, 0] - start, group[:, 0, 1] - start) if size > 1 else (start, start)
+    return start.to(device), down.to(device), right.to(device)
 
 
 def _reflect(position: torch.Tensor, size: int) -> torch.Tensor:

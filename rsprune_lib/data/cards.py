@@ -1,4 +1,4 @@
-"""Cards: what is known of every public data set of the course."""
+"""Cards: what is known of every data set of the course, with sources and hashes as their publishers state them."""
 
 from dataclasses import dataclass, field
 
@@ -10,15 +10,15 @@ __all__ = ["Card", "Source", "card_names", "get_card"]
 
 @dataclass(frozen=True)
 class Source:
-    """One file of a data set at its publisher's.
+    """One file that holds a whole data set.
 
     Args:
-        url: where to download it, or None if it has to be placed by hand.
-        filename: name in the cache and in a mirror.
+        url: where to download it; None where it has to be placed by hand (or comes from a mirror).
+        filename: its name in the cache and in a mirror.
         size: bytes, where known.
-        sha256: hash, where the publisher (or a well-known library) states one.
+        sha256: hash, where the publisher or a well-known library states one.
         md5: the same.
-        note: who states the hash, what differs from the original.
+        note: who states the hash, and what differs from the original.
     """
 
     url: str | None
@@ -36,17 +36,18 @@ class Card:
     Args:
         name: short name, as in ``load_data(name)``.
         title: name to print.
-        task: always ``"classification"`` so far.
         classes: class names in label order, spelled as the folders of the archive.
         image_size: pixels a side at which the course uses the images.
-        num_images: images of all parts.
-        mean: RGB channel means in [0, 1].
-        std: RGB channel standard deviations in [0, 1].
+        num_images: images of all parts together.
+        mean: RGB channel means in [0, 1]; None: measured on the training part.
+        std: RGB channel standard deviations in [0, 1]; None: measured on the training part.
         sources: alternatives, best first; the first one found is used.
         licence: terms of use.
         citation: paper to cite.
-        homepage: page of the publisher.
+        homepage: page to get the file from by hand.
         split: how train, validation and test are made.
+        task: always ``"classification"`` so far.
+        original_size: pixels a side as published.
         synthetic: True for images that were drawn, not taken.
     """
 
@@ -55,47 +56,227 @@ class Card:
     classes: tuple[str, ...]
     image_size: int
     num_images: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, float, float] | None
+    std: tuple[float, float, float] | None
     sources: tuple[Source, ...]
     licence: str
     citation: str
     homepage: str
-    task: str = "classification"
     split: SplitRule = field(default_factory=SplitRule)
+    task: str = "classification"
+    original_size: int | None = None
     synthetic: bool = False
 
 
 EUROSAT = Card(
     name="eurosat",
     title="EuroSAT RGB",
-    classes=(
-        "AnnualCrop",
-        "Forest",
-        "HerbaceousVegetation",
-        "Highway",
-        "Industrial",
-        "Pasture",
-        "PermanentCrop",
-        "Residential",
-        "River",
-        "SeaLake",
+    classes=tuple(
+        "AnnualCrop Forest HerbaceousVegetation Highway Industrial Pasture PermanentCrop Residential River SeaLake".split()
     ),
     image_size=64,
     num_images=27_000,
     mean=(0.3444, 0.3803, 0.4078),
     std=(0.2027, 0.1369, 0.1156),
-    sources=(Source(None, "EuroSAT_RGB.zip"),),
+    sources=(
+        Source(
+            "https://zenodo.org/records/7711810/files/EuroSAT_RGB.zip",
+            "EuroSAT_RGB.zip",
+            size=94_658_721,
+            md5="f46e308c4d50d4bf32fedad2d3d62f3b",
+            note="MD5 stated by the Zenodo record",
+        ),
+        Source(
+            "https://huggingface.co/datasets/torchgeo/eurosat/resolve/c877bcd43f099cd0196738f714544e355477f3fd/EuroSAT.zip",
+            "EuroSAT.zip",
+            md5="c8fa014336c82ac7804f0398fcb19387",
+            note="MD5 stated by torchvision; same images in the older folder 2750/",
+        ),
+    ),
     licence="MIT; Copernicus Sentinel data terms",
-    citation="Helber et al., EuroSAT, IEEE JSTARS 2019, https://arxiv.org/abs/1709.00029",
-    homepage="https://github.com/phelber/EuroSAT",
+    citation="P. Helber et al., EuroSAT, IEEE JSTARS 12(7), 2019, https://arxiv.org/abs/1709.00029",
+    homepage="https://zenodo.org/records/7711810",
 )
 
-CARDS = {card.name: card for card in (EUROSAT,)}
+UCMERCED = Card(
+    name="ucmerced",
+    title="UC Merced Land Use",
+    classes=tuple(
+        "agricultural airplane baseballdiamond beach buildings chaparral denseresidential forest freeway golfcourse harbor "
+        "intersection mediumresidential mobilehomepark overpass parkinglot river runway sparseresidential storagetanks "
+        "tenniscourt".split()
+    ),
+    image_size=256,
+    num_images=2_100,
+    mean=None,
+    std=None,
+    sources=(
+        Source(
+            "https://huggingface.co/datasets/torchgeo/ucmerced/resolve/7c5ef3454d9b1cccfa7ccde0c01fc8f00a45909a/UCMerced_LandUse.zip",
+            "UCMerced_LandUse.zip",
+            md5="5b7ec56793786b6dc8a908e8854ac0e4",
+            note="MD5 stated by torchgeo; the original TIFF files",
+        ),
+        Source(
+            "http://weegee.vision.ucmerced.edu/datasets/UCMerced_LandUse.zip",
+            "UCMerced_LandUse.zip",
+            md5="5b7ec56793786b6dc8a908e8854ac0e4",
+            note="the publisher's own server; MD5 stated by torchgeo",
+        ),
+    ),
+    licence="public-domain USGS imagery; research use, cite the paper",
+    citation="Y. Yang and S. Newsam, Bag-of-visual-words and spatial extensions for land-use classification, ACM GIS 2010, "
+    "https://doi.org/10.1145/1869790.1869829",
+    homepage="http://weegee.vision.ucmerced.edu/datasets/landuse.html",
+)
+
+AID = Card(
+    name="aid",
+    title="AID",
+    classes=tuple(
+        "Airport BareLand BaseballField Beach Bridge Center Church Commercial DenseResidential Desert Farmland Forest "
+        "Industrial Meadow MediumResidential Mountain Park Parking Playground Pond Port RailwayStation Resort River School "
+        "SparseResidential Square Stadium StorageTanks Viaduct".split()
+    ),
+    image_size=256,
+    num_images=10_000,
+    mean=None,
+    std=None,
+    sources=(Source(None, "AID.zip", note="the publisher states no hash and offers no direct link: fetch it by hand"),),
+    licence="research use; Google Earth imagery",
+    citation="G.-S. Xia et al., AID, IEEE TGRS 55(7), 2017, https://arxiv.org/abs/1608.05167",
+    homepage="https://captain-whu.github.io/AID/",
+    original_size=600,
+)
+
+NASC_TG2 = Card(
+    name="nasc_tg2",
+    title="NaSC-TG2",
+    classes=tuple(
+        "beach circular_farmland cloud desert forest mountain rectangular_farmland residential river snowberg".split()
+    ),
+    image_size=128,
+    num_images=20_000,
+    mean=None,
+    std=None,
+    sources=(
+        Source(None, "NaSC-TG2.zip", note="the publisher states no hash and asks for a registration: fetch it by hand"),
+    ),
+    licence="research use; Tiangong-2 imagery",
+    citation="Z. Zhou et al., NaSC-TG2, IEEE JSTARS 14, 2021, https://doi.org/10.1109/JSTARS.2021.3063096",
+    homepage="http://www.msadc.cn/main/setsubDetail?id=1370312964720037889",
+)
+
+RESISC45 = Card(
+    name="resisc45",
+    title="NWPU-RESISC45",
+    classes=tuple(
+        "airplane airport baseball_diamond basketball_court beach bridge chaparral church circular_farmland cloud "
+        "commercial_area dense_residential desert forest freeway golf_course ground_track_field harbor industrial_area "
+        "intersection island lake meadow medium_residential mobile_home_park mountain overpass palace parking_lot railway "
+        "railway_station rectangular_farmland river roundabout runway sea_ice ship snowberg sparse_residential stadium "
+        "storage_tank tennis_court terrace thermal_power_station wetland".split()
+    ),
+    image_size=256,
+    num_images=31_500,
+    mean=None,
+    std=None,
+    sources=(
+        Source(
+            "https://hf.co/datasets/torchgeo/resisc45/resolve/a826b44d938a883185f11ebe3d512d38b464312f/NWPU-RESISC45.zip",
+            "NWPU-RESISC45.zip",
+            md5="75206b2e16446591afa88e2628744886",
+            note="MD5 stated by torchgeo; the publisher's own file is a RAR archive",
+        ),
+    ),
+    licence="research use; Google Earth imagery",
+    citation="G. Cheng, J. Han and X. Lu, Remote sensing image scene classification, Proc. IEEE 105(10), 2017, "
+    "https://doi.org/10.1109/JPROC.2017.2675998",
+    homepage="https://gcheng-nwpu.github.io/#Datasets",
+)
+
+PATTERNNET = Card(
+    name="patternnet",
+    title="PatternNet",
+    classes=tuple(
+        "airplane baseball_field basketball_court beach bridge cemetery chaparral christmas_tree_farm closed_road "
+        "coastal_mansion crosswalk dense_residential ferry_terminal football_field forest freeway golf_course harbor "
+        "intersection mobile_home_park nursing_home oil_gas_field oil_well overpass parking_lot parking_space railway river "
+        "runway runway_marking shipping_yard solar_panel sparse_residential storage_tank swimming_pool tennis_court "
+        "transformer_station wastewater_treatment_plant".split()
+    ),
+    image_size=256,
+    num_images=30_400,
+    mean=None,
+    std=None,
+    sources=(
+        Source(
+            "https://hf.co/datasets/torchgeo/PatternNet/resolve/2dbd901b00e301967a5c5146b25454f5d3455ad0/PatternNet.zip",
+            "PatternNet.zip",
+            sha256="456dd031950b0429518b8ec7d30a5c4b3f6456261ee1dd573a3eee43efb29958",
+            note="SHA-256 stated by torchgeo",
+        ),
+    ),
+    licence="research use; Google Earth imagery (torchgeo's copy is tagged CC BY 4.0)",
+    citation="W. Zhou et al., PatternNet, ISPRS J. Photogramm. 145, 2018, https://doi.org/10.1016/j.isprsjprs.2018.01.004",
+    homepage="https://sites.google.com/view/zhouwx/dataset",
+)
+
+CIFAR10 = Card(
+    name="cifar10",
+    title="CIFAR-10",
+    classes=tuple("airplane automobile bird cat deer dog frog horse ship truck".split()),
+    image_size=32,
+    num_images=60_000,
+    mean=(0.4914, 0.4822, 0.4465),
+    std=(0.2470, 0.2435, 0.2616),
+    sources=(
+        Source(
+            None,
+            "cifar10.npz",
+            note="arrays x_train, y_train, x_test, y_test in the canonical order; from a mirror only",
+        ),
+        Source(
+            "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+            "cifar-10-binary.tar.gz",
+            size=170_052_171,
+            sha256="c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+            md5="c32a1d4ab5d03f1284b67883e8d87530",
+            note="MD5 stated by the publisher, SHA-256 by TensorFlow Datasets; the binary version, which needs no pickle",
+        ),
+    ),
+    licence="research use, cite the report",
+    citation="A. Krizhevsky, Learning multiple layers of features from tiny images, 2009, "
+    "https://www.cs.toronto.edu/~kriz/learning-features-2009-TR.pdf",
+    homepage="https://www.cs.toronto.edu/~kriz/cifar.html",
+    split=SplitRule(
+        published=True,
+        note="published test part; validation is a seeded, stratified tenth of the published training part",
+    ),
+)
+
+SYNTHETIC = Card(
+    name="synthetic",
+    title="synthetic scenes",
+    classes=tuple(
+        "AnnualCrop PermanentCrop Pasture Shrubland Forest River Highway SeaLake Residential Industrial".split()
+    ),
+    image_size=64,
+    num_images=6_000,
+    mean=None,
+    std=None,
+    sources=(),
+    licence="MIT, drawn by this package",
+    citation="none: procedural drawings, not remote-sensing data",
+    homepage="",
+    synthetic=True,
+)
+
+CARDS = {card.name: card for card in (EUROSAT, UCMERCED, AID, NASC_TG2, RESISC45, PATTERNNET, CIFAR10, SYNTHETIC)}
 
 
 def card_names() -> list[str]:
-    """Names of all cards."""
+    """Names of all cards, ``"synthetic"`` last."""
     return list(CARDS)
 
 
@@ -103,7 +284,7 @@ def get_card(name: str) -> Card:
     """Return the card of a data set.
 
     Raises:
-        DataError: if there is no such card; the nearest names are offered.
+        RspruneError: if there is no such card; the nearest names are offered.
     """
     if name not in CARDS:
         raise unknown("data set", name, CARDS)

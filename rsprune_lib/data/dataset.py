@@ -1,18 +1,21 @@
 """The data set as everybody sees it: a memory map, labels, classes, a split; and `load_data`, which makes it."""
 
-import os
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
-from rsprune_lib.data.archives import read_members
-from rsprune_lib.data.arrays import Arrays, build_arrays, decode_all, open_arrays
-from rsprune_lib.data.cards import Card, get_card
-from rsprune_lib.data.split import PARTS, Split, make_split
-from rsprune_lib.errors import DataError, unknown
+from rsprune_lib.data.arrays import Arrays, colour_statistics
+from rsprune_lib.data.cards import Card, card_names, get_card
+from rsprune_lib.data.fetch import data_root, find
+from rsprune_lib.data.prepare import card_arrays, folder_arrays, has_arrays, synthetic_arrays
+from rsprune_lib.data.split import PARTS, Split, SplitRule, make_split
+from rsprune_lib.errors import DataError, RspruneError, unknown
+from rsprune_lib.files import read_json, write_json
 
 __all__ = ["Dataset", "load_data"]
+
+SHIPPED = Path(__file__).parent / "splits"  # splits of public sets at the default seed: the same for everyone
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,9 +25,9 @@ class Dataset:
     Args:
         name: short name.
         title: name to print; says "synthetic" where it is.
-        images: (N, H, W, 3) uint8 memory map.
+        images: (N, S, S, 3) uint8 memory map, read-only.
         labels: (N,) int64.
-        files: N relative paths.
+        files: N relative paths, ``class/file``.
         classes: names in label order.
         split: disjoint parts.
         mean: RGB channel means in [0, 1].
@@ -40,8 +43,8 @@ class Dataset:
     files: tuple[str, ...]
     classes: tuple[str, ...]
     split: Split
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
     content_hash: str
     synthetic: bool = False
 
@@ -56,7 +59,11 @@ class Dataset:
         return self.images.shape[1]
 
     def part(self, name: str) -> np.ndarray:
-        """Indices of ``"train"``, ``"val"`` or ``"test"``."""
+        """Indices of ``"train"``, ``"val"`` or ``"test"``.
+
+        Raises:
+            RspruneError: for another name.
+        """
         if name not in PARTS:
             raise unknown("part", name, PARTS)
         return getattr(self.split, name)
@@ -73,52 +80,124 @@ def load_data(
     *,
     image_size: int | None = None,
     split_seed: int = 66,
-    root: Path | None = None,
-    mirror: str | None = None,
+    root: str | Path | None = None,
+    mirror: str | Path | None = None,
     progress: bool = True,
 ) -> Dataset:
-    """Load a data set by name, or a folder of class folders."""
-    root = Path(root or os.environ.get("RSPRUNE_HOME") or Path.home() / ".cache" / "rsprune")
-    card = get_card("eurosat" if name_or_path == "auto" else str(name_or_path))
-    size = image_size or card.image_size
-    folder = root / "arrays" / f"{card.name}-{size}"
-    arrays = open_arrays(folder) or _decode_card(card, folder, size, root, mirror, progress)
-    return _dataset(card, arrays, split_seed)
+    """Load a data set by name, or any folder (or zip, tar) of class folders; decoded once, then mapped from the cache.
+
+    Args:
+        name_or_path: name of a card, ``"synthetic"``, a path, or ``"auto"``: EuroSAT if it is in the cache or in a mirror folder,
+            else synthetic scenes.
+        image_size: pixels a side; default: the card's, or for a folder its most common size (at most 256; 64 if the sizes
+            are mixed).
+        split_seed: seed of the split where none is published.
+        root: cache folder; default: ``RSPRUNE_HOME``, else the user's cache folder.
+        mirror: folder or URL with the archives; default: ``RSPRUNE_MIRROR``.
+        progress: show bars.
+
+    Raises:
+        DataError: if the data cannot be had, read or split.
+        RspruneError: if there is no such name; the nearest are offered.
+
+    Example:
+        >>> data = load_data("eurosat")
+        >>> data.images.shape, len(data.part("test"))
+        ((27000, 64, 64, 3), 8100)
+    """
+    root = data_root(root)
+    if image_size is not None and not 8 <= image_size <= 1024:
+        raise DataError(f"image_size must be between 8 and 1024 pixels, got {image_size}.")
+    if name_or_path == "auto":
+        name_or_path = _automatic(image_size, root, mirror)
+    path = _as_path(name_or_path)
+    if path is not None:
+        arrays = folder_arrays(path, image_size, root, progress)
+        return _dataset(None, arrays, split_seed, name=path.resolve().stem)
+    card = get_card(str(name_or_path))
+    if card.synthetic:
+        arrays = synthetic_arrays(root, image_size or card.image_size, card.num_images, progress=progress)
+    else:
+        arrays = card_arrays(card, image_size or card.image_size, root, mirror, progress)
+    return _dataset(card, arrays, split_seed, name=card.name)
 
 
-def _decode_card(card: Card, folder: Path, size: int, root: Path, mirror: str | None, progress: bool) -> Arrays:
-    archive = Path(mirror or os.environ["RSPRUNE_MIRROR"]) / card.sources[0].filename
-    names = [name for name, _ in read_members(archive)]
-    labels_of = {name: i for i, name in enumerate(card.classes)}
-    kept = sorted(
-        (labels_of[PurePosixPath(n).parent.name], n) for n in names if PurePosixPath(n).parent.name in labels_of
-    )
-    if len(kept) != card.num_images:
+def _automatic(image_size: int | None, root: Path, mirror: str | Path | None) -> str:
+    card = get_card("eurosat")
+    at_hand = has_arrays(card, image_size or card.image_size, root) or find(card, root, mirror)
+    return card.name if at_hand else "synthetic"
+
+
+def _as_path(name_or_path: str | Path) -> Path | None:
+    """The path that is meant, or None for the name of a card.
+
+    Raises:
+        DataError: if a path does not exist.
+    """
+    if isinstance(name_or_path, str) and name_or_path in card_names():
+        return None
+    path = Path(name_or_path).expanduser()
+    if path.exists():
+        return path
+    if isinstance(name_or_path, Path) or "/" in name_or_path or "\\" in name_or_path:
         raise DataError(
-            f"{archive} holds {len(kept)} images of {card.title}, expected {card.num_images}; fetch it again."
+            f"There is no folder {path}; expected a folder of class folders, or one of: {', '.join(card_names())}."
         )
-    rows = {name: row for row, (_, name) in enumerate(kept)}
-    files = ["/".join(PurePosixPath(name).parts[-2:]) for _, name in kept]
-    index = {"files": files, "classes": list(card.classes), "origin": archive.name}
-    labels = [label for label, _ in kept]
-    return build_arrays(folder, decode_all(read_members(archive), rows, size), labels, size, index, progress)
+    return None
 
 
-def _dataset(card: Card, arrays: Arrays, seed: int) -> Dataset:
+def _dataset(card: Card | None, arrays: Arrays, seed: int, name: str) -> Dataset:
     index = arrays.index
-    split = make_split(
-        arrays.labels, index["files"], card.classes, ratios=card.split.ratios, seed=seed, twins=index["twins"]
-    )
+    split = _split(card, arrays, seed)
+    mean, std = (card.mean, card.std) if card else (None, None)
+    if mean is None or std is None:
+        mean, std = _statistics(arrays, split)
     return Dataset(
-        card.name,
-        card.title,
-        arrays.images,
-        arrays.labels,
-        tuple(index["files"]),
-        card.classes,
-        split,
-        card.mean,
-        card.std,
-        index["content_hash"],
-        card.synthetic,
+        name=name,
+        title=index.get("title") or (card.title if card else name),
+        images=arrays.images,
+        labels=arrays.labels,
+        files=tuple(index["files"]),
+        classes=tuple(index["classes"]),
+        split=split,
+        mean=mean,
+        std=std,
+        content_hash=index["content_hash"],
+        synthetic=bool(card and card.synthetic),
     )
+
+
+def _split(card: Card | None, arrays: Arrays, seed: int) -> Split:
+    """The split that comes with the package, else the saved one, else a new one, which is saved."""
+    index = arrays.index
+    if card:
+        shipped = SHIPPED / f"{card.name}-{seed}.json"
+        try:
+            return Split.load(shipped, index["files"])
+        except RspruneError:  # none, or made for other files
+            pass
+    path = arrays.folder / f"split-{seed}.json"
+    if path.exists():
+        return Split.load(path, index["files"])
+    rule = card.split if card else SplitRule()
+    split = make_split(
+        arrays.labels,
+        index["files"],
+        index["classes"],
+        ratios=rule.ratios,
+        seed=seed,
+        twins=index["twins"],
+        fixed=index.get("fixed"),
+    )
+    split.save(path, index["files"])
+    return split
+
+
+def _statistics(arrays: Arrays, split: Split) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    """Channel mean and deviation of the training part, measured once a split."""
+    path = arrays.folder / f"colour-{split.hash}.json"
+    if not path.exists():
+        mean, std = colour_statistics(arrays.images, split.train)
+        write_json(path, {"mean": list(mean), "std": list(std)})
+    saved = read_json(path, "colour statistics")
+    return tuple(saved["mean"]), tuple(saved["std"])

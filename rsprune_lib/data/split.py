@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
@@ -23,7 +23,7 @@ class SplitRule:
 
     Args:
         ratios: shares of train, validation and test; they sum to 1.
-        published: True where the publisher fixes the test part; validation is then cut from the rest (``ratios[1]`` of it).
+        published: True where the publisher fixes the test part; validation is then ``ratios[1]`` of the rest.
         note: where the rule comes from.
     """
 
@@ -68,28 +68,42 @@ class Split:
             digest.update(part.encode() + np.asarray(getattr(self, part), dtype="<i8").tobytes())
         return digest.hexdigest()[:12]
 
-    def save(self, path: Path) -> None:
-        """Write an index file: JSON with one letter an image (t train, v validation, e test, - unused) and the hash."""
-        letters = np.full(1 + max(int(getattr(self, part).max()) for part in PARTS), "-")
+    def save(self, path: Path, files: Sequence[str]) -> None:
+        """Write an index file: one letter an image (t train, v validation, e test), the hash, and a hash of the file names."""
+        letters = np.full(len(files), "-")
         for part, letter in LETTERS.items():
             letters[getattr(self, part)] = letter
-        write_json(path, {"schema": SCHEMA, "hash": self.hash, "parts": "".join(letters)})
+        saved = {"schema": SCHEMA, "hash": self.hash, "files": names_hash(files), "parts": "".join(letters)}
+        write_json(path, saved)
 
     @classmethod
-    def load(cls, path: Path) -> "Split":
-        """Read an index file and check its hash.
+    def load(cls, path: Path, files: Sequence[str]) -> "Split":
+        """Read an index file and check that it is whole and made for these files.
 
         Raises:
-            DataError: if the file is no index file or was changed by hand.
+            RspruneError: if it is missing or no index file.
+            DataError: if it was changed by hand or made for other files.
         """
         saved = read_json(path, "split index file")
+        again = "delete the file and load the data again."
         if saved.get("schema") != SCHEMA or not isinstance(saved.get("parts"), str):
-            raise DataError(f"{path} is not a split index file of schema {SCHEMA}; delete it and load the data again.")
+            raise DataError(f"{path} is not a split index file of schema {SCHEMA}; {again}")
+        if saved.get("files") != names_hash(files) or len(saved["parts"]) != len(files):
+            raise DataError(f"The split in {path} was made for other files; {again}")
         letters = np.array(list(saved["parts"]))
         split = cls(*(np.flatnonzero(letters == letter).astype(np.int64) for letter in LETTERS.values()))
         if split.hash != saved.get("hash"):
-            raise DataError(f"The split in {path} does not match its hash; delete the file and load the data again.")
+            raise DataError(f"The split in {path} does not match its hash; {again}")
         return split
+
+
+def names_hash(files: Sequence[str]) -> str:
+    """Hash of the file names without their suffixes, so that a recompressed copy shares its splits with the original."""
+    return hashlib.sha256("\n".join(_stem(file) for file in files).encode()).hexdigest()[:12]
+
+
+def _stem(file: str) -> str:
+    return file.rpartition(".")[0] or file
 
 
 def make_split(
@@ -104,8 +118,8 @@ def make_split(
 ) -> Split:
     """Split stratified by class, in an order that depends on the seed and the file names only.
 
-    Inside a class the images are ordered by a hash of ``(seed, class/stem)``: neither the order of the files, nor their suffix,
-    nor the version of a random generator changes the split.
+    Inside a class the images are ordered by a hash of the seed and the file name: neither the order of the files, nor their
+    suffix, nor the version of a random generator changes the split.
 
     Args:
         labels: (N,) int64 class of every image.
@@ -114,8 +128,8 @@ def make_split(
         ratios: shares of train, validation and test.
         seed: another seed, another split.
         twins: groups of indices with identical pixels; a group stays in one part.
-        fixed: N published parts (``"train"``, ``"val"``, ``"test"``) or None; without a published ``"val"`` it is cut from
-            train with the share ``ratios[1]``.
+        fixed: N published parts (``"train"``, ``"val"``, ``"test"``) or None; without a published ``"val"`` it is cut
+            from train with the share ``ratios[1]``.
 
     Raises:
         DataError: if a class has too few images.
@@ -144,9 +158,8 @@ def _units(count: int, twins: Sequence[Sequence[int]], without: set[int]) -> lis
 
 
 def _key(seed: int, file: str) -> bytes:
-    """Sorting key of an image: a hash of the seed and of ``class/stem``."""
-    path = PurePosixPath(file)
-    return hashlib.sha256(f"{seed}:{path.parent.name}/{path.stem}".encode()).digest()
+    """Sorting key of an image: a hash of the seed and of the name without suffix."""
+    return hashlib.sha256(f"{seed}:{_stem(file)}".encode()).digest()
 
 
 def _share(units: list[list[int]], ratios: tuple[float, float, float], name: str, parts: dict[str, list[int]]) -> None:

@@ -1,0 +1,246 @@
+"""One road to every archive: cache, mirror, download with resume, and else a sentence on what to place where by hand."""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pooch
+import requests
+from filelock import FileLock
+from tqdm.auto import tqdm
+
+from rsprune_lib.data.arrays import check_arrays
+from rsprune_lib.data.cards import Card, Source, get_card
+from rsprune_lib.errors import DataError
+from rsprune_lib.files import sha256
+
+__all__ = ["data_root", "fetch", "find", "locked", "verify"]
+
+SUMS = "SHA256SUMS"
+TIMEOUT = (10, 60)  # seconds to connect, and between two pieces
+
+
+def data_root(root: str | Path | None = None) -> Path:
+    """Folder of everything cached: the argument, else ``RSPRUNE_HOME``, else the user's cache folder."""
+    return Path(root or os.environ.get("RSPRUNE_HOME") or pooch.os_cache("rsprune")).expanduser()
+
+
+def fetch(
+    card: Card | str, root: str | Path | None = None, mirror: str | Path | None = None, progress: bool = True
+) -> Path:
+    """Return the verified archive of a data set, wherever it comes from.
+
+    Args:
+        card: card or name.
+        root: cache folder, see `data_root`.
+        mirror: folder or URL that holds the archives and ``SHA256SUMS``; default: ``RSPRUNE_MIRROR``. A folder is used in place.
+        progress: show a bar.
+
+    Raises:
+        DataError: if a hash is wrong, or if the file can be had nowhere; says which file to place where.
+    """
+    card = get_card(card) if isinstance(card, str) else card
+    if card.synthetic:
+        raise DataError("Synthetic scenes are drawn, not fetched; load them with load_data('synthetic').")
+    downloads = data_root(root) / "downloads"
+    path = _in_folder(card, downloads) or _in_mirror(card, mirror)
+    if path:
+        return path
+    with locked(downloads / card.name):
+        return _in_folder(card, downloads) or _download_any(card, downloads, mirror, progress)
+
+
+def find(card: Card | str, root: str | Path | None = None, mirror: str | Path | None = None) -> Path | None:
+    """Return the verified archive if it is in the cache or in a mirror folder, else None; never downloads."""
+    card = get_card(card) if isinstance(card, str) else card
+    return _in_folder(card, data_root(root) / "downloads") or _in_mirror(card, mirror)
+
+
+def verify(card: Card | str, root: str | Path | None = None, mirror: str | Path | None = None) -> dict:
+    """Check the archive's hash and the decoded images of a data set against what was written down.
+
+    Returns:
+        ``{"name", "archive": path or None, "sha256", "arrays": [{"folder", "content_hash", "ok"}], "ok"}``
+
+    Raises:
+        DataError: if the archive's hash is wrong.
+    """
+    card = get_card(card) if isinstance(card, str) else card
+    path = find(card, root, mirror)
+    folders = sorted((data_root(root) / "arrays").glob(f"{card.name}-*/"))
+    arrays = [check_arrays(folder) for folder in folders]
+    found = {"archive": str(path) if path else None, "sha256": sha256(path) if path else None}
+    ok = all(entry["ok"] for entry in arrays) and bool(path or arrays)
+    return {"name": card.name, **found, "arrays": arrays, "ok": ok}
+
+
+@contextmanager
+def locked(target: Path) -> Iterator[None]:
+    """Let one process at a time make ``target``; a killed process frees its lock."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(target.parent / f".{target.name}.lock"):
+        yield
+
+
+def _read_sums(text: str) -> dict[str, str]:
+    """Parse the lines ``<sha256>  <file>`` of a SHA256SUMS file."""
+    pairs = (line.split(maxsplit=1) for line in text.splitlines() if line.strip())
+    return {pair[1].lstrip("*"): pair[0].lower() for pair in pairs if len(pair) == 2}
+
+
+def _in_folder(card: Card, folder: Path) -> Path | None:
+    """The first source that lies in a folder, checked against the folder's sums, else against the card."""
+    sums = _read_sums((folder / SUMS).read_text()) if (folder / SUMS).exists() else {}
+    for source in card.sources:
+        path = folder / source.filename
+        if path.exists():
+            _check(path, sums.get(source.filename), source)
+            return path
+    return None
+
+
+def _in_mirror(card: Card, mirror: str | Path | None) -> Path | None:
+    mirror = mirror or os.environ.get("RSPRUNE_MIRROR")
+    if not mirror or _is_url(mirror):
+        return None
+    folder = Path(mirror).expanduser()
+    if not folder.is_dir():
+        raise DataError(f"The mirror {folder} is no folder; correct RSPRUNE_MIRROR (a folder or a URL) or unset it.")
+    return _in_folder(card, folder)
+
+
+def _is_url(mirror: str | Path | None) -> bool:
+    return str(mirror).startswith(("http://", "https://"))
+
+
+def _known_hash(source: Source, stated: str | None = None) -> str | None:
+    """``algorithm:hash`` to check against: the mirror's or cache's own sum, else the card's."""
+    if stated or source.sha256:
+        return f"sha256:{stated or source.sha256}"
+    return f"md5:{source.md5}" if source.md5 else None
+
+
+def _check(path: Path, stated: str | None, source: Source) -> None:
+    """Compare a file with its stated hash; a wrong file is set aside where the folder can be written.
+
+    Raises:
+        DataError: if it is empty or its hash is wrong.
+    """
+    if path.stat().st_size == 0:
+        raise DataError(f"{path} is empty (0 bytes); delete it and fetch it again.")
+    known = _known_hash(source, stated)
+    if known is None:
+        return
+    algorithm, wanted = known.split(":")
+    with path.open("rb") as file:
+        got = hashlib.file_digest(file, algorithm).hexdigest()
+    if got == wanted:
+        return
+    aside = path.with_name(path.name + ".wrong")
+    moved = os.access(path.parent, os.W_OK)
+    if moved:
+        path.replace(aside)
+    done = f"it was set aside as {aside.name}" if moved else "the mirror's copy is damaged or was changed"
+    raise DataError(f"{path} has {algorithm} {got[:12]}…, expected {wanted[:12]}…; {done}: fetch it again.")
+
+
+def _download_any(card: Card, folder: Path, mirror: str | Path | None, progress: bool) -> Path:
+    """Try the mirror's address, then each source's; keep what was verified and write its sum down."""
+    mirror = str(mirror or os.environ.get("RSPRUNE_MIRROR") or "")
+    failures = []
+    for url, source, stated in _addresses(card, mirror):
+        try:
+            path = _download(url, source, _known_hash(source, stated), folder, progress)
+        except (requests.RequestException, OSError, ValueError) as error:
+            failures.append(f"{url}: {error}")
+            continue
+        if path.stat().st_size == 0:
+            path.unlink()
+            failures.append(f"{url}: empty file")
+            continue
+        with (folder / SUMS).open("a") as file:
+            file.write(f"{sha256(path)}  {path.name}\n")
+        return path
+    name = card.sources[0].filename
+    tried = f" ({'; '.join(failures)})" if failures else ""
+    raise DataError(
+        f"{card.title} could not be downloaded{tried}; get {name} from {card.homepage} and place it as {folder / name}, "
+        f"or set RSPRUNE_MIRROR to a folder or URL that holds it."
+    )
+
+
+def _addresses(card: Card, mirror: str) -> Iterator[tuple[str, Source, str | None]]:
+    """(URL, source, SHA-256 stated by the mirror), the mirror first."""
+    if _is_url(mirror):
+        base = mirror.rstrip("/")
+        try:
+            answer = requests.get(f"{base}/{SUMS}", timeout=TIMEOUT)
+            sums = _read_sums(answer.text) if answer.ok else {}
+        except requests.RequestException:
+            sums = {}
+        for source in card.sources:
+            if source.filename in sums:
+                yield f"{base}/{source.filename}", source, sums[source.filename]
+    for source in card.sources:
+        if source.url:
+            yield source.url, source, None
+
+
+def _download(url: str, source: Source, known_hash: str | None, folder: Path, progress: bool) -> Path:
+    """Download through pooch, which checks the hash before the file gets its name."""
+    pooch.get_logger().setLevel("WARNING")
+    part = folder / f"{source.filename}.part"
+
+    def resume(url: str, output: str | Path, _: object) -> None:
+        _fetch_rest(url, part, source, progress)
+        shutil.move(part, output)
+
+    return Path(pooch.retrieve(url, known_hash, source.filename, folder, downloader=resume))
+
+
+def _fetch_rest(url: str, part: Path, source: Source, progress: bool, attempts: int = 3) -> None:
+    """Fetch what is missing of a partial file; goes on after a broken connection as long as something arrived.
+
+    Raises:
+        requests.RequestException: if the server cannot be reached or breaks off; the part stays for the next call.
+    """
+    for attempt in range(attempts):
+        before = part.stat().st_size if part.exists() else 0
+        try:
+            _append(url, part, before, source, progress)
+            return
+        except requests.RequestException:
+            arrived = part.exists() and part.stat().st_size > before
+            if attempt == attempts - 1 or not arrived:
+                raise
+
+
+def _append(url: str, part: Path, have: int, source: Source, progress: bool) -> None:
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
+        if answer.status_code == 416:  # the part is no shorter than the file: begin again
+            part.unlink()
+            return _append(url, part, 0, source, progress)
+        answer.raise_for_status()
+        have = have if answer.status_code == 206 else 0
+        length = answer.headers.get("Content-Length")
+        total = have + int(length) if length else source.size
+        bar = tqdm(
+            total=total,
+            initial=have,
+            desc=source.filename,
+            unit="B",
+            unit_scale=True,
+            disable=not progress,
+            leave=False,
+        )
+        with bar, part.open("ab" if have else "wb") as file:
+            for piece in answer.iter_content(1 << 18):
+                file.write(piece)
+                bar.update(len(piece))
+    if length and part.stat().st_size != total:
+        raise requests.ConnectionError(f"broke off after {part.stat().st_size:,} of {total:,} bytes")
+    return None
