@@ -13,7 +13,7 @@ _BLUE, _GREY, _ORANGE, _INK, _SOFT = "#0B6FB8", "#E4E8EC", "#D9600A", "#1F2933",
 def _gauge(title: str, value: str, note: str, share: float | None) -> str:
     width = 0 if share is None else 100 * max(0.0, min(1.0, share))
     return (
-        f'<div style="flex:1;min-width:150px;padding:8px 12px;border:1px solid {_GREY};border-radius:8px;background:#fff">'
+        f'<div style="flex:1;min-width:150px;padding:8px 12px;border:1px solid {_GREY};border-radius:8px">'
         f'<div style="color:{_SOFT};font-size:12px">{escape(title)}</div>'
         f'<div style="color:{_INK};font-size:22px;font-weight:600;line-height:1.35">{escape(value)}</div>'
         f'<div style="height:5px;border-radius:3px;background:{_GREY}">'
@@ -23,7 +23,7 @@ def _gauge(title: str, value: str, note: str, share: float | None) -> str:
 
 
 def gauges(snapshot: Snapshot) -> str:
-    """Four gauges against the dense network: parameters, MACs, measured latency, accuracy; dots while one is awaited."""
+    """Four gauges against the dense network: parameters, MACs, measured latency, accuracy; dots where one is due."""
     now, dense = snapshot, snapshot.dense
     params, macs = now.cost.params / dense.cost.params, now.cost.macs / dense.cost.macs
     cards = [

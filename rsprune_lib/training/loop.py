@@ -159,7 +159,7 @@ class _Run:
         self.model, self.optimizer = self.accelerator.prepare(plain, _optimizer(plain, recipe))
         self.plain = self.accelerator.unwrap_model(self.model)
         self.schedule = _schedule(self.optimizer.optimizer, recipe, len(self.train))
-        self.epoch, self.best_epoch, self.best_score = 0, 0, (-1.0, 0.0)
+        self.epoch, self.good_epoch, self.best_epoch, self.best_score = 0, 0, 0, (-1.0, 0.0)
         self.history: list[dict] = []
         self.identity = {
             "model": str(getattr(model, "config", type(model).__name__)),
@@ -216,18 +216,21 @@ class _Run:
     def _finite(self, mean: float, step: int) -> float:
         if math.isfinite(mean):
             return mean
-        rate = self.schedule.get_last_lr()[0]
+        rate, epoch = self.schedule.get_last_lr()[0], self.good_epoch
         raise TrainingError(
-            f"The training loss became {mean} in epoch {self.epoch + 1}, before step {step}, at learning rate "
-            f"{rate:.3g}; the state after epoch {self.epoch} is kept: lower lr (now {self.recipe.lr}) and train again."
+            f"The training loss became {mean} in epoch {epoch + 1}, before step {step}, at learning rate "
+            f"{rate:.3g}; the state after epoch {epoch} is kept: lower lr (now {self.recipe.lr}) and train again."
         )
 
     def validate(self) -> None:
         """Measures the candidate on the validation part and keeps it if it is the best so far (ties: lower loss)."""
         with self.accelerator.autocast():
-            measured = quality(*predict(self.candidate, self.val, progress=False))
+            logits, labels = predict(self.candidate, self.val, progress=False)
+        if not torch.isfinite(logits).all():
+            self._finite(math.nan, len(self.train))
+        measured = quality(logits, labels)
         self.history[-1] |= {"val_accuracy": measured.accuracy, "val_loss": measured.nll}
-        score = (measured.accuracy, -measured.nll)
+        self.good_epoch, score = self.epoch, (measured.accuracy, -measured.nll)
         if score > self.best_score:
             self.best_score, self.best_epoch = score, self.epoch
             self.best.load_state_dict(self.candidate.state_dict())
@@ -250,7 +253,8 @@ class _Run:
         self.best.load_state_dict(state["best"])
         self.optimizer.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
-        self.epoch, self.best_epoch = state["epoch"], state["best_epoch"]
+        self.epoch = self.good_epoch = state["epoch"]
+        self.best_epoch = state["best_epoch"]
         self.best_score, self.history = tuple(state["best_score"]), state["history"]
 
 
