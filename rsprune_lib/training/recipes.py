@@ -61,7 +61,9 @@ _PAPER = Recipe(  # RemoteTrimmer's training script: plain SGD, no augmentation,
     "paper", epochs=160, lr=0.01, momentum=0, weight_decay=0, schedule="step", milestones=(0.5, 0.75),
     label_smoothing=0, ema=0,
 )  # fmt: skip
-_STRONG = Recipe("strong", epochs=30, augment=Augment(dihedral=True, shift=4, brightness=0.1))
+_STRONG = Recipe(
+    "strong", epochs=30, lr=0.08, weight_decay=1e-3, ema=0.995, augment=Augment(dihedral=True, shift=4, brightness=0.1)
+)
 
 RECIPES: dict[str, Recipe] = {
     "paper": _PAPER,
