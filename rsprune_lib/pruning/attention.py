@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from rsprune_lib.errors import ModelError
 from rsprune_lib.files import atomic
 from rsprune_lib.models import plain_name
-from rsprune_lib.pruning.calibration import device_of, evaluating, feed
+from rsprune_lib.pruning.calibration import evaluating, feed
 
 __all__ = ["Gates", "fold", "gate_statistics", "gated_norms", "without_gates"]
 
@@ -57,7 +57,7 @@ class Gates:
         try:
             with safe_open(path, framework="pt") as file:
                 count = int((file.metadata() or {})["count"])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+                tensors = {name: file.get_tensor(name) for name in file.keys()}
         except (OSError, SafetensorError, KeyError, ValueError) as error:
             raise ModelError(f"Cannot read SE gate statistics from {path} ({error}); collect them again.") from None
         pick = {kind: {k.removeprefix(kind): v for k, v in tensors.items() if k.startswith(kind)} for kind in _KINDS}
@@ -90,11 +90,11 @@ def gate_statistics(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], 
     """
     names = gated_norms(model)
     if not names:
-        raise ModelError("The network has no live SE block, so there is no gate to average; use one such as resnet18_se.")
+        raise ModelError("The network has no live SE block, so no gate to average; use resnet18_se, say.")
     first, second, count = {}, {}, 0
 
     def collect(norm: str, gate: Tensor) -> None:
-        gate = gate.double()  # (B, C)
+        gate = gate.cpu().double()  # (B, C)
         first[norm] = first.get(norm, 0) + gate.sum(0)
         second[norm] = second.get(norm, 0) + gate.square().sum(0)
 
@@ -110,8 +110,8 @@ def gate_statistics(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], 
     finally:
         for hook in hooks:
             hook.remove()
-    mean = {norm: (total / count).cpu() for norm, total in first.items()}
-    var = {norm: (second[norm].cpu() / count - mean[norm].square()).clamp_min(0) for norm in mean}
+    mean = {norm: total / count for norm, total in first.items()}
+    var = {norm: (second[norm] / count - mean[norm].square()).clamp_min(0) for norm in mean}
     return Gates(mean, var, count)
 
 
@@ -132,7 +132,7 @@ def without_gates(model: nn.Module) -> nn.Module:
 def fold(model: nn.Module, gates: Gates) -> nn.Module:
     """Returns the plain network in which every gate is frozen at its mean, folded into the batch norm before it.
 
-    gamma and beta are both multiplied: a mean gate s is positive, so s * ReLU(gamma x + beta) = ReLU(s gamma x + s beta).
+    gamma and beta are both multiplied: a mean gate s is positive, so s ReLU(gamma x + beta) = ReLU(s gamma x + s beta).
     The result therefore equals the SE network with frozen gates *exactly*; it does not equal the SE network, whose
     gates move with the image.
 
@@ -158,7 +158,7 @@ def fold(model: nn.Module, gates: Gates) -> nn.Module:
             )
     plain = without_gates(model)
     for norm, mean in gates.mean.items():
-        module, scale = plain.get_submodule(norm), mean.to(device_of(model))
+        module, scale = plain.get_submodule(norm), mean
         for parameter in (module.weight, module.bias):
-            parameter.copy_(parameter.double() * scale)
+            parameter.copy_(parameter.cpu().double() * scale)
     return plain

@@ -18,7 +18,7 @@ class RecoveryError(RspruneError):
     """A pruned network could not be repaired; the message says why, and no network was changed."""
 
 
-class Stopped(RspruneError):  # noqa: N818 - an answer to a person's wish, not a fault
+class Stopped(RspruneError):
     """A long computation ended early because ``should_stop`` said so; nothing was changed."""
 
 
@@ -27,7 +27,7 @@ def device_of(model: nn.Module) -> torch.device:
     return next(model.parameters()).device
 
 
-class evaluating:  # noqa: N801 - reads like the verb it is
+class evaluating:
     """Context manager: eval mode inside, and every module's own mode restored afterwards."""
 
     def __init__(self, *models: nn.Module) -> None:

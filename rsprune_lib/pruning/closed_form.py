@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 - its usual name
+from torch.nn import functional as F
 
 from rsprune_lib.errors import ModelError
 from rsprune_lib.pruning.calibration import RecoveryError
@@ -171,7 +171,7 @@ def solve(moments: Moments, layer: nn.Module, ridge: float = 1e-4) -> Fit:
     factor = _factor(moments, ridge)
     weight = torch.cholesky_solve(moments.cross, factor)  # (G, D, O / G)
     if not weight.isfinite().all():
-        raise RecoveryError("A layer's least-squares solution is not finite; check the images and the dense network for NaN.")
+        raise RecoveryError("A layer's least-squares solution is not finite; check images and dense network for NaN.")
     mean = torch.einsum("gd,gdo->go", moments.mean_x, weight)
     var = (weight * (moments.covariance @ weight)).sum(1).clamp_min(0)
     shaped = weight.mT.reshape(layer.weight.shape[0], *layer.weight.shape[2:], layer.weight.shape[1])

@@ -1,14 +1,15 @@
 """Recovery at slider speed: Gram matrices of the dense network once, then any plan is a few small solves.
 
 If the inputs are those of the *dense* network, X'X and X'T do not depend on the plan: a plan only picks rows and
-columns of them. One pass over the images collects them; after that a repaired network is a Cholesky factorisation a layer,
-and the statistics of its batch norms follow from the same matrices. The price: a layer is not told that the layers before
-it were pruned, so `rsprune_lib.pruning.recover.sequential` is better, and batch-norm re-estimation is needed afterwards.
+columns of them. One pass over the images collects them; after that a repaired network is a Cholesky factorisation a
+layer, and the statistics of its batch norms follow from the same matrices. The price: a layer is not told that the
+layers before it were pruned, so `rsprune_lib.pruning.recover.sequential` is better, and batch-norm re-estimation is
+needed afterwards.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
@@ -19,9 +20,9 @@ from rsprune_lib.models import Unit
 from rsprune_lib.pruning.attention import without_gates
 from rsprune_lib.pruning.calibration import Stopped, evaluating, feed
 from rsprune_lib.pruning.closed_form import Gram, Moments, accumulate, install, solve
-from rsprune_lib.pruning.groups import Groups, find_groups
+from rsprune_lib.pruning.groups import Group, find_groups
 from rsprune_lib.pruning.plan import Plan
-from rsprune_lib.pruning.recover import MEMORY, Batched, Kept, rebuildable, reestimate_bn
+from rsprune_lib.pruning.recover import MEMORY, Batched, kept_channels, rebuildable, reestimate_bn
 from rsprune_lib.pruning.surgery import apply
 from rsprune_lib.pruning.walk import Walk, activation_bytes
 
@@ -55,14 +56,15 @@ class Live:
     def __init__(
         self,
         dense: nn.Module,
-        groups: Groups | None,
+        groups: Sequence[Group] | None,
         batches: Batched,
         *,
         memory: int = MEMORY,
         progress: bool = True,
         should_stop: Callable[[], bool] | None = None,
     ) -> None:
-        images = [x for x, _ in feed(batches, dense, "live recovery: images", progress=progress, should_stop=should_stop)]
+        title = "live recovery: images"
+        images = [x for x, _ in feed(batches, dense, title, progress=progress, should_stop=should_stop)]
         self._dense, self._plain = dense, without_gates(dense).eval()
         self._groups = find_groups(self._plain, images[0].shape[-1]) if groups is None else groups
         norms = {unit.layer: unit.norm for unit in rebuildable(self._plain)}
@@ -97,13 +99,13 @@ class Live:
             PlanError: the plan is for another network.
             RecoveryError: a layer has no finite solution.
         """
-        small, kept = apply(self._plain, plan, self._groups), Kept(self._dense, self._groups, plan.keep)
+        small, kept = apply(self._plain, plan, self._groups), kept_channels(self._dense, plan, self._groups)
         for unit in self._units:
-            layer = small.get_submodule(unit.layer)
-            install(solve(self._cut(unit, kept), layer, ridge), layer, small.get_submodule(unit.norm) if unit.norm else None)
+            layer, norm = small.get_submodule(unit.layer), small.get_submodule(unit.norm) if unit.norm else None
+            install(solve(self._cut(unit, kept), layer, ridge), layer, norm)
         return small if batches is None else reestimate_bn(small, batches, progress)
 
-    def _cut(self, unit: Unit, kept: Kept) -> Moments:
+    def _cut(self, unit: Unit, kept: Callable[[str, str], Tensor]) -> Moments:
         """The rows and columns of a layer's moments that belong to kept channels."""
         moments, layer = self._moments[unit.layer], self._dense.get_submodule(unit.layer)
         into, out = kept(unit.layer, "in"), kept(unit.layer, "out")

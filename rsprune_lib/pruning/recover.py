@@ -15,49 +15,21 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from rsprune_lib.errors import ModelError, PlanError
+from rsprune_lib.errors import ModelError
 from rsprune_lib.models import Unit
 from rsprune_lib.pruning.attention import without_gates
 from rsprune_lib.pruning.calibration import Stopped, evaluating, feed
 from rsprune_lib.pruning.closed_form import Gram, accumulate, install, solve
-from rsprune_lib.pruning.groups import Groups, find_groups
+from rsprune_lib.pruning.groups import Group, find_groups
 from rsprune_lib.pruning.layers import channels, kind_of
 from rsprune_lib.pruning.plan import Plan
+from rsprune_lib.pruning.surgery import kept_positions
 from rsprune_lib.pruning.walk import Walk, activation_bytes
 
-__all__ = ["Kept", "reestimate_bn", "sequential"]
+__all__ = ["kept_channels", "rebuildable", "reestimate_bn", "sequential"]
 
 Batched = Iterable[tuple[Tensor, Tensor]]
 MEMORY = 2 * 2**30  # bytes of paused activations
-
-
-class Kept:
-    """Which channels of every layer a plan keeps.
-
-    Args:
-        dense: the unpruned network.
-        groups: its groups.
-        keep: group name -> kept channels, as in ``Plan.keep``; an absent group keeps all.
-    """
-
-    def __init__(self, dense: nn.Module, groups: Groups, keep: dict[str, Sequence[int]]) -> None:
-        self._dense = dense
-        self._gone: dict[tuple[str, str], list[int]] = {}
-        for group in groups:
-            gone = sorted(set(range(group.size)).difference(keep.get(group.name, range(group.size))))
-            for member in group.members:
-                positions = member.index[gone].ravel().tolist()
-                sides = ("in", "out") if member.kind == "depthwise" else (member.side,)
-                for side in sides:
-                    self._gone.setdefault((member.layer, side), []).extend(positions)
-
-    def __call__(self, layer: str, side: str) -> Tensor:
-        """Returns the kept channels of a layer's ``"in"`` or ``"out"`` side, ascending, int64, on the network's device."""
-        module = self._dense.get_submodule(layer)
-        side_of = "out" if kind_of(module) == "depthwise" else side
-        mask = torch.ones(channels(module, side_of), dtype=torch.bool, device=module.weight.device)
-        mask[self._gone.get((layer, side), [])] = False
-        return mask.nonzero().flatten()
 
 
 @torch.no_grad()
@@ -98,7 +70,7 @@ def sequential(
     plan: Plan | None,
     batches: Batched,
     *,
-    groups: Groups | None = None,
+    groups: Sequence[Group] | None = None,
     ridge: float = 1e-4,
     memory: int = MEMORY,
     progress: bool = True,
@@ -131,7 +103,9 @@ def sequential(
         Stopped: ``should_stop`` returned True.
     """
     images = [x for x, _ in feed(batches, dense, "closed form: images", progress=progress, should_stop=should_stop)]
-    repaired, kept = copy.deepcopy(small), _kept(dense, plan, groups, images[0].shape[-1])
+    if groups is None:
+        groups = find_groups(without_gates(dense), images[0].shape[-1]) if plan is not None else ()
+    repaired, kept = copy.deepcopy(small), kept_channels(dense, plan, groups)
     units = _targets(dense, repaired)
     with evaluating(dense, repaired):
         paused = 4 * activation_bytes(dense, units, images[0][:1]) * sum(map(len, images)) <= memory
@@ -161,17 +135,33 @@ def refit(
     install(solve(gram.moments(), layer, ridge), layer, model.get_submodule(unit.norm) if unit.norm else None)
 
 
-def _kept(dense: nn.Module, plan: Plan | None, groups: Groups | None, image_size: int) -> Kept:
-    if plan is None:
-        return Kept(dense, Groups(), {})
-    if groups is None:
-        groups = find_groups(without_gates(dense), image_size)
-    plan.check(groups)
-    return Kept(dense, groups, plan.keep)
+def kept_channels(dense: nn.Module, plan: Plan | None, groups: Sequence[Group]) -> Callable[[str, str], Tensor]:
+    """Returns the function ``(layer, "in" or "out") -> kept channels`` of a plan: ascending, int64, on the device.
+
+    Args:
+        dense: the unpruned network.
+        plan: what to keep; None for everything.
+        groups: its groups.
+
+    Raises:
+        PlanError: the plan is for another network.
+    """
+    modules = dict(dense.named_modules())
+    if plan is not None:
+        plan.check(groups)
+    stays = {} if plan is None else kept_positions(groups, plan.keep, modules)
+
+    def kept(layer: str, side: str) -> Tensor:
+        module = modules[layer]
+        side = "out" if kind_of(module) == "depthwise" else side  # what comes in goes out
+        positions = stays.get((layer, side), range(channels(module, side)))
+        return torch.as_tensor(positions, dtype=torch.int64, device=module.weight.device)
+
+    return kept
 
 
 def rebuildable(model: nn.Module) -> list[Unit]:
-    """Returns the units of a network; one whose norm is no batch norm (a layer norm, say) is refitted in front of it."""
+    """Returns the units of a network; one whose norm is no batch norm (but a layer norm) is refitted in front of it."""
     units = []
     for unit in model.units():
         layer, norm = model.get_submodule(unit.layer), model.get_submodule(unit.norm) if unit.norm else None

@@ -29,7 +29,7 @@ __all__ = ["Walk", "activation_bytes"]
 Spot = tuple[str, str]  # (layer, "in" or "out")
 
 
-class _Reached(BaseException):  # noqa: N818 - breaks a forward pass off and carries what was found; no error
+class _Reached(BaseException):
     pass
 
 

@@ -1,0 +1,163 @@
+"""Scores: one number a channel, from one criterion; the higher, the longer it stays."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+from zlib import crc32
+
+import torch
+from torch import Tensor, nn
+
+from rsprune_lib.errors import ModelError, RspruneError, unknown
+from rsprune_lib.pruning import magnitudes, sensitivity
+from rsprune_lib.pruning.attention import Gates, gate_statistics, gated_norms
+from rsprune_lib.pruning.groups import Group
+
+__all__ = ["CRITERIA", "Criterion", "Scores", "score"]
+
+Batched = Iterable[tuple[Tensor, Tensor]]
+Values = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What one criterion says about every channel.
+
+    Attributes:
+        criterion: key of `CRITERIA`.
+        values: group name -> (size,) float32 on the CPU, finite.
+    """
+
+    criterion: str
+    values: Values
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """One way to judge channels.
+
+    Attributes:
+        summary: what it looks at, in one line.
+        needs_data: whether it cannot do without training images.
+        run: from a case (network, groups, data ...) and keyword-only options to values.
+    """
+
+    summary: str
+    needs_data: bool
+    run: Callable[..., Values]
+
+
+@dataclass(frozen=True)
+class _Case:
+    """What a criterion may look at."""
+
+    model: nn.Module
+    groups: list[Group]
+    data: Batched | None
+    gates: Gates | None
+    seed: int
+    progress: bool
+
+
+def _attention(case: _Case, *, mode: str = "drop") -> Values:
+    if mode not in magnitudes.ATTENTION_MODES:
+        raise unknown("attention mode", mode, magnitudes.ATTENTION_MODES)
+    if not gated_norms(case.model):
+        raise ModelError(
+            "Criterion 'attention' needs the network with its live SE blocks, before they are folded; give that one, "
+            "or use bn_scale."
+        )
+    if case.gates is None and case.data is None:
+        raise RspruneError("Criterion 'attention' needs gate statistics; give gates=, or data= to collect them from.")
+    gates = case.gates or gate_statistics(case.model, case.data, case.progress)
+    return {g.name: magnitudes.attention(case.model, g, gates=gates, mode=mode) for g in case.groups}
+
+
+def _weights(function: Callable[..., Tensor], **fixed: int) -> Callable[..., Values]:
+    """Makes a criterion of a function of one group."""
+    return lambda case: {group.name: function(case.model, group, **fixed) for group in case.groups}
+
+
+def _magnitude(p: int) -> Callable[..., Values]:
+    def run(case: _Case, *, consumers: bool = True) -> Values:
+        return {g.name: magnitudes.magnitude(case.model, g, p=p, consumers=consumers) for g in case.groups}
+
+    return run
+
+
+def _random(case: _Case) -> Values:
+    def draw(group: Group) -> Tensor:  # a stream of its own, so that a group's scores do not depend on the others
+        generator = torch.Generator().manual_seed(crc32(f"{case.seed}/{group.name}".encode()))
+        return torch.rand(group.size, generator=generator)
+
+    return {group.name: draw(group) for group in case.groups}
+
+
+CRITERIA: dict[str, Criterion] = {
+    "attention": Criterion("mean SE gate times |gamma| (CAP)", False, _attention),
+    "l1": Criterion("sum of |weights| that make and read the channel", False, _magnitude(1)),
+    "l2": Criterion("sum of squared weights that make and read the channel", False, _magnitude(2)),
+    "bn_scale": Criterion("|gamma| of the batch norms (network slimming)", False, _weights(magnitudes.bn_scale)),
+    "fpgm": Criterion("distance of the filter from all others (geometric median)", False, _weights(magnitudes.fpgm)),
+    "lamp": Criterion("squared weights as a share of the larger ones", False, _weights(magnitudes.lamp)),
+    "taylor": Criterion(
+        "first-order change of the loss", True, lambda c: sensitivity.taylor(c.model, c.groups, c.data, c.progress)
+    ),
+    "hessian": Criterion(
+        "second-order change of the loss", True, lambda c: sensitivity.hessian(c.model, c.groups, c.data, c.progress)
+    ),
+    "random": Criterion("nothing: the baseline", False, _random),
+}
+
+
+def score(
+    model: nn.Module,
+    groups: Iterable[Group],
+    criterion: str,
+    *,
+    data: Batched | None = None,
+    gates: Gates | None = None,
+    seed: int = 0,
+    progress: bool = True,
+    **options: Any,  # noqa: ANN401 - the criterion checks them
+) -> Scores:
+    """Scores every channel of every group by one criterion. Deterministic; the network is not changed.
+
+    Args:
+        model: the network as trained (SE blocks live), or a plain one.
+        groups: `find_groups` of it.
+        criterion: key of `CRITERIA`.
+        data: training batches; needed by taylor and hessian, and by attention if there are no ``gates``.
+        gates: `gate_statistics` of the network, for attention.
+        seed: for random.
+        progress: show a bar where images are looked at.
+        **options: of the criterion: ``mode="drop" | "normalise" | "paper"`` for attention (what becomes of a shortcut's
+            batch norm, which has no gate), ``consumers=False`` for l1 and l2 (score the making filters alone).
+
+    Raises:
+        RspruneError: the criterion or an option is unknown, lacks its data, or gives a score that is not finite.
+
+    Example:
+        >>> score(model, groups, "taylor", data=Batches(data, "train", limit=1024)).values["conv1"].shape
+        torch.Size([64])
+    """
+    if criterion not in CRITERIA:
+        raise unknown("criterion", criterion, CRITERIA)
+    chosen = CRITERIA[criterion]
+    if chosen.needs_data and data is None:
+        raise RspruneError(f"Criterion {criterion!r} looks at the loss, so it needs training images; give data=.")
+    known = [p.name for p in inspect.signature(chosen.run).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    for option in options:
+        if option not in known:
+            raise unknown(f"option of criterion {criterion}", option, known)
+    values = chosen.run(_Case(model, list(groups), data, gates, seed, progress), **options)
+    for name, vector in values.items():
+        if bad := int((~vector.isfinite()).sum()):
+            raise RspruneError(
+                f"Criterion {criterion!r} gave {bad} scores that are not finite numbers in {name!r}; check the network "
+                "and the images for NaN."
+            )
+    return Scores(criterion, {name: vector.detach().float().cpu() for name, vector in values.items()})
