@@ -32,12 +32,12 @@ def widget_errors(notebook: nbformat.NotebookNode) -> list[str]:
 def cell_errors(notebook: nbformat.NotebookNode) -> list[str]:
     """Returns the errors of cells that were not meant to raise (no tag ``raises-exception``)."""
     found = []
-    for number, cell in enumerate(notebook.cells):
+    for cell in notebook.cells:
         if "raises-exception" in cell.metadata.get("tags", []):
             continue
         for output in cell.get("outputs", []):
             if output.output_type == "error":
-                found.append(f"cell {number} raised {output.ename}: {_ANSI.sub('', output.evalue)}")
+                found.append(f"In [{cell.execution_count}] raised {output.ename}: {_ANSI.sub('', output.evalue)}")
     return found
 
 

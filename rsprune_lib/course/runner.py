@@ -147,7 +147,7 @@ def _papermill(path: Path, copy: Path, parameters: dict, how: Profile, progress:
     try:
         papermill.execute_notebook(
             str(path), str(copy), parameters, kernel_name="python3", cwd=str(path.parent), progress_bar=progress,
-            execution_timeout=how.cell_timeout,
+            execution_timeout=how.cell_timeout, extra_arguments=["--log-level=50"],
         )  # fmt: skip
     except Exception as error:  # whatever it is, the other notebooks still run
         found = cell_errors(nbformat.read(copy, 4)) if copy.exists() else []

@@ -1,0 +1,146 @@
+"""The headless runner on tiny notebooks: parameters, errors in cells and in callbacks, resuming, the report."""
+
+import json
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from rsprune_lib.course.curate import curate
+from rsprune_lib.course.files import strip, widget_errors
+from rsprune_lib.course.runner import run_course
+from rsprune_lib.course.table import closing_table
+from rsprune_lib.errors import RspruneError
+
+RECORDING = """
+import base64, json, os, pathlib
+row = dict(name="dense", params=11181642, macs=148050000, accuracy=.972, ci=[.968, .976], n=8100, loss="ce & <b>",
+           provenance={"data": {"synthetic": data_name == "synthetic"}})
+folder = pathlib.Path(os.environ["RSPRUNE_RESULTS"])
+png = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6k"
+                       "gAAAABJRU5ErkJggg==")
+(folder / "curve.png").write_bytes(png)
+figures = [dict(title="A curve", file="curve.png"), dict(title="Lost", file="lost.png")]
+(folder / "results.json").write_text(json.dumps(dict(schema=1, rows=[row], figures=figures)))
+print(profile_name, os.environ["RSPRUNE_PROFILE"])
+"""
+CALLBACK = """
+import ipywidgets as widgets
+from IPython.display import display
+slider, out = widgets.IntSlider(), widgets.Output()
+def moved(change):
+    with out:
+        1 / 0
+slider.observe(moved, "value")
+display(slider, out)
+slider.value = 3
+"""
+
+
+def write(folder, name, *cells, parameters="profile_name = None\ndata_name = 'auto'"):
+    head = new_code_cell(parameters, metadata={"tags": ["parameters"]})
+    notebook = new_notebook(cells=[new_markdown_cell(f"# {name}"), head, *map(new_code_cell, cells)])
+    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    folder.mkdir(exist_ok=True)
+    nbformat.write(notebook, folder / f"{name}.ipynb")
+    return folder / f"{name}.ipynb"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """One run of three notebooks: a good one, one with a broken cell, one with a broken callback."""
+    folder = tmp_path_factory.mktemp("course")
+    write(folder / "nb", "00_good", RECORDING)
+    write(folder / "nb", "01_cell", "raise ValueError('no such luck')", "print('never')")
+    write(folder / "nb", "02_widget", CALLBACK, parameters="seed = 0")
+    options = {"profile_name": "smoke", "data": "synthetic", "folder": folder / "nb", "progress": False}
+    told = []
+    return run_course(None, out=folder / "out", tell=told.append, **options), options, told
+
+
+def test_one_failure_does_not_stop_the_others(run):
+    course, _, told = run
+    assert [n.ok for n in course.notebooks] == [True, False, False]
+    assert not course.ok
+    assert "In [3] raised ValueError: no such luck" in course.notebooks[1].error
+    assert any(line.startswith("01_cell: FAILED") for line in told)
+
+
+def test_a_broken_callback_fails_the_notebook(run):
+    notebook = run[0].notebooks[2]
+    assert notebook.error == "widget callback raised ZeroDivisionError: division by zero"
+
+
+def test_parameters_and_environment_reach_the_notebook(run):
+    copy = nbformat.read(run[0].folder / "00_good" / "00_good.ipynb", 4)
+    assert copy.cells[-1].outputs[0].text == "smoke smoke\n"
+
+
+def test_results_are_gathered_beside_the_copies(run):
+    results = json.loads((run[0].folder / "results.json").read_text())
+    assert results["profile"] == "smoke"
+    assert results["rows"][0]["notebook"] == "00_good"
+    assert results["figures"][0]["file"] == "00_good/curve.png"
+    table = closing_table(results["rows"])
+    assert "dense (synthetic)" in table
+    assert "11,181,642" in table
+    assert "97.20%" in table
+    assert closing_table([]) == "No notebook recorded a network."
+
+
+def test_the_report_stands_alone_and_tells_all(run):
+    page = (run[0].folder / "report.html").read_text()
+    for text in ("1 of 3 notebooks passed", "Synthetic data", "no such luck", "ZeroDivisionError", "148 M", "lost.png"):
+        assert text in page
+    assert "data:image/png;base64," in page
+    assert "ce &amp; &lt;b&gt;" in page
+    assert "http" not in page
+    assert 'src="0' not in page
+
+
+def test_resuming_keeps_what_is_good(run):
+    course, options, _ = run
+    with pytest.raises(RspruneError, match="--resume"):
+        run_course(["00"], out=course.folder, **options)
+    again = run_course(["00"], out=course.folder, resume=True, **options)
+    assert again.notebooks[0].reused
+    assert again.ok
+
+
+def test_force_replaces_only_a_run(run, tmp_path):
+    (tmp_path / "thesis.txt").write_text("precious")
+    with pytest.raises(RspruneError, match="something else"):
+        run_course(["00"], out=tmp_path, force=True, **run[1])
+    assert (tmp_path / "thesis.txt").exists()
+
+
+def test_curating_keeps_figures_and_drops_the_rest(tmp_path):
+    drawn = "from rsprune_lib.plots.style import canvas\nimport os, sys\nprint(os.getcwd())\ncanvas(height=1)[0]"
+    widget = "import ipywidgets\nprint('gone', file=__import__('sys').stderr)\nipywidgets.IntSlider()"
+    path = write(tmp_path / "nb", "00_drawn", drawn, widget)
+    assert curate(folder=tmp_path / "nb", profile_name="smoke", progress=False) == [path]
+    notebook = nbformat.read(path, 4)
+    assert [c.cell_type for c in notebook.cells] == ["markdown", "code", "code", "code"]
+    assert "image/png" in notebook.cells[2].outputs[1].data
+    assert str(tmp_path) not in path.read_text()
+    assert notebook.cells[3].outputs == []
+    assert set(notebook.metadata) == {"kernelspec"}
+    assert [c.execution_count for c in notebook.cells[1:]] == [1, 2, 3]
+    assert not any("execution" in c.metadata or "papermill" in c.metadata for c in notebook.cells)
+
+
+def test_a_failing_notebook_is_not_curated(tmp_path):
+    path = write(tmp_path / "nb", "00_broken", "1 / 0")
+    before = path.read_bytes()
+    with pytest.raises(RspruneError, match="left as it was"):
+        curate(folder=tmp_path / "nb", profile_name="smoke", progress=False)
+    assert path.read_bytes() == before
+
+
+def test_stripping_leaves_the_original_alone():
+    notebook = new_notebook(cells=[new_code_cell("1", metadata={"papermill": {"duration": 3}})])
+    notebook.metadata.widgets = {}
+    clean = strip(notebook, {})
+    assert "widgets" not in clean.metadata
+    assert "papermill" in notebook.cells[0].metadata
+    assert widget_errors(notebook) == []
