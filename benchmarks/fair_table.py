@@ -1,0 +1,174 @@
+"""The fair table: every criterion, scope and fine-tuning loss at equal MACs, on the same networks and splits.
+
+One row a cell and seed, appended to ``results/NAME.json`` as soon as it is measured, so a stopped run goes on where
+it was. ``results/NAME.md`` shows means and deviations over the seeds. Nothing is chosen on the test part: fine-tuning keeps
+the epoch that is best on validation, and the test part is looked at once a cell.
+
+Example:
+    python benchmarks/fair_table.py runs/dense_s0 runs/dense_s1 runs/dense_s2 --data eurosat --epochs 6
+"""
+
+import argparse
+import statistics
+from collections.abc import Iterator
+from pathlib import Path
+
+from rsprune_lib.data import Batches, Dataset, load_data
+from rsprune_lib.device import pick_device
+from rsprune_lib.files import read_json, write_json
+from rsprune_lib.measure import cost, evaluate, measure
+from rsprune_lib.pruning import CRITERIA, fold, gate_statistics, load_bundle, prune, reestimate_bn, sequential
+from rsprune_lib.training import fit, recipe
+
+RESULTS = Path(__file__).resolve().parents[1] / "results"
+SCOPES = ("local", "global")
+LOSSES = ("ce", "mining", "mining_code", "focal")
+
+
+class Table:
+    """Rows on disk, found by their key."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows = read_json(path, "a table of results")["rows"] if path.exists() else []
+
+    def __contains__(self, key: dict) -> bool:
+        return any(all(row.get(k) == v for k, v in key.items()) for row in self.rows)
+
+    def add(self, key: dict, numbers: dict) -> None:
+        """Appends a row and saves the table."""
+        self.rows.append(key | numbers)
+        write_json(self.path, {"rows": self.rows})
+        print({**key, "test": round(numbers["accuracy"], 4), "val": numbers.get("val_accuracy")}, flush=True)
+
+
+def measured(model: object, data: Dataset, seed: int, name: str) -> dict:
+    """Everything about one network: cost, latency, test quality, validation accuracy, provenance."""
+    device = pick_device()
+    model = model.to(device)
+    row = measure(name, model, Batches(data, "test", 256, device=device), seed=seed, progress=False).to_dict()
+    val = evaluate(model, Batches(data, "val", 256, device=device), progress=False)
+    return row | {"val_accuracy": val.accuracy}
+
+
+def baselines(table: Table, bundle: object, data: Dataset, seed: int, images: int) -> None:
+    """Dense, folded, folded with BN re-estimation, folded with closed form: what folding alone costs."""
+    gates = bundle.gates
+    for stage in ("dense", "folded", "folded + BN", "folded + closed form"):
+        key = {"seed": seed, "stage": stage}
+        if key in table:
+            continue
+        model = bundle.model
+        calibration = Batches(data, "train", 64, limit=images)
+        if stage != "dense":
+            gates = gates or gate_statistics(bundle.model, Batches(data, "train", 256), progress=False)
+            model = fold(bundle.model, gates)
+        if stage == "folded + BN":
+            model = reestimate_bn(model, calibration, progress=False)
+        if stage == "folded + closed form":
+            model = sequential(bundle.model, model, None, calibration, progress=False)
+        table.add(key, measured(model, data, seed, stage))
+
+
+def cells(arguments: argparse.Namespace) -> Iterator[dict]:
+    """What to measure: all criteria and scopes with cross-entropy, then attention with every loss."""
+    for scope in arguments.scopes:
+        for criterion in arguments.criteria:
+            yield {"criterion": criterion, "scope": scope, "loss": "ce"}
+    for loss in arguments.losses:
+        if loss != "ce":
+            yield {"criterion": "attention", "scope": "local", "loss": loss}
+
+
+def pruned_rows(table: Table, bundle: object, data: Dataset, seed: int, arguments: argparse.Namespace) -> None:
+    """Raw cut, closed form and fine-tuned network of every cell."""
+    run = recipe(arguments.recipe, epochs=arguments.epochs, lr=arguments.lr)
+    for cell in cells(arguments):
+        choice = {"criterion": cell["criterion"], "scope": cell["scope"], "macs": arguments.macs}
+        raw, closed = ({"seed": seed, **choice, "stage": stage} for stage in ("raw", "closed form"))
+        tuned = {"seed": seed, **choice, "loss": cell["loss"], "stage": "fine-tuned"}
+        if raw in table and closed in table and (tuned in table or not arguments.epochs):
+            continue
+        given = {"gates": bundle.gates, "images": arguments.images, "seed": seed, "progress": False}
+        small = prune(bundle.model, data, **choice, **given)
+        if raw not in table:
+            cut = prune(bundle.model, data, plan=small.plan, recovery="none", **given)
+            table.add(raw, measured(cut.model, data, seed, "raw"))
+        if closed not in table:
+            table.add(closed, measured(small.model, data, seed, "closed form") | {"widths": small.plan.widths})
+        if arguments.epochs and tuned not in table:
+            best = fit(small.model, data, run, loss=cell["loss"], seed=seed, progress=False)
+            numbers = measured(best.model, data, seed, "fine-tuned")
+            table.add(tuned, numbers | {"recipe": run.to_dict(), "best_epoch": best.best_epoch})
+
+
+def summary(rows: list[dict], title: str) -> str:
+    """Markdown: one line a cell with mean and deviation over seeds."""
+    groups: dict[tuple, list[dict]] = {}
+    for row in rows:
+        key = tuple(row.get(k, "") for k in ("criterion", "scope", "loss", "stage"))
+        groups.setdefault(key, []).append(row)
+    lines = [f"# {title}", "", *_origin(rows), ""]
+    head = ("criterion", "scope", "loss", "stage", "parameters", "MACs", "test accuracy", "validation", "seeds")
+    lines += ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for key, cell in sorted(groups.items(), key=lambda item: -statistics.mean(r["accuracy"] for r in item[1])):
+        params, macs = (statistics.mean(r[k] for r in cell) for k in ("params", "macs"))
+        accuracy, val = (_mean([r[k] for r in cell]) for k in ("accuracy", "val_accuracy"))
+        sizes = f"{params:,.0f} | {macs / 1e6:.2f} M"
+        lines.append(f"| {' | '.join(key)} | {sizes} | {accuracy} | {val} | {len(cell)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _mean(values: list[float]) -> str:
+    text = f"{100 * statistics.mean(values):.2f} %"
+    return text + (f" ± {100 * statistics.stdev(values):.2f}" if len(values) > 1 else "")
+
+
+def _origin(rows: list[dict]) -> list[str]:
+    """Says where the numbers come from, in one paragraph."""
+    first = rows[0]["provenance"]
+    data, git = first["data"], first["git"] or {}
+    tuned = next((r["recipe"] for r in rows if "recipe" in r), None)
+    text = (
+        f"Data {data['name']} (split {data['split_hash']}, test n = {rows[0]['n']}), seeds "
+        f"{sorted({r['seed'] for r in rows})}, on {first['device']}, {first['threads']} threads, torch "
+        f"{first['versions']['torch']}, commit {str(git.get('commit', 'unknown'))[:10]}."
+    )
+    if tuned:
+        text += (
+            f" Fine-tuning: {tuned['epochs']} epochs, one-cycle peak {tuned['lr']}, batch {tuned['batch_size']}, "
+            "the same for every cell; the epoch that is best on validation is kept."
+        )
+    if len({r["seed"] for r in rows}) < 3:
+        text += " Fewer than three seeds: differences of a few tenths of a point mean nothing yet."
+    return [text]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("bundles", nargs="+", type=Path, help="trained dense bundles, one a seed")
+    parser.add_argument("--data", default="eurosat")
+    parser.add_argument("--name", default="fair_table")
+    parser.add_argument("--macs", type=float, default=15.11e6, help="MACs that may be left for one image")
+    parser.add_argument("--epochs", type=int, default=6, help="of fine-tuning; 0 leaves it out")
+    parser.add_argument("--lr", type=float, default=None)
+    parser.add_argument("--recipe", default="strong_finetune")
+    parser.add_argument("--images", type=int, default=1024, help="training images of scores and closed form")
+    parser.add_argument("--criteria", nargs="+", default=list(CRITERIA))
+    parser.add_argument("--scopes", nargs="+", default=list(SCOPES))
+    parser.add_argument("--losses", nargs="+", default=list(LOSSES))
+    arguments = parser.parse_args()
+    data, table = load_data(arguments.data), Table(RESULTS / f"{arguments.name}.json")
+    for folder in arguments.bundles:
+        bundle = load_bundle(folder)
+        seed = bundle.config["provenance"]["seed"]
+        assert cost(bundle.model, data.image_size).macs > arguments.macs
+        baselines(table, bundle, data, seed, arguments.images)
+        pruned_rows(table, bundle, data, seed, arguments)
+        title = f"Pruning at equal MACs ({arguments.macs / 1e6:.2f} M), {data.title}"
+        (RESULTS / f"{arguments.name}.md").write_text(summary(table.rows, title), encoding="utf-8")
+    print(RESULTS / f"{arguments.name}.md")
+
+
+if __name__ == "__main__":
+    main()
