@@ -92,7 +92,7 @@ class Groups(list[Group]):
         return {group.name: group.size for group in self}
 
 
-def find_groups(model: nn.Module, image_size: int = 64) -> Groups:
+def find_groups(model: nn.Module, image_size: int | None = None) -> Groups:
     """Finds the groups of coupled channels of a network; takes some 0.1 s, so do it once and pass the result on.
 
     Works on the plain network and on one with live SE blocks; names, order and sizes are the same, the SE layers only
@@ -102,8 +102,8 @@ def find_groups(model: nn.Module, image_size: int = 64) -> Groups:
 
     Args:
         model: a network; it is not touched. ``model.config`` is noted where there is one.
-        image_size: height and width of the images it is traced with, in pixels. It matters only for networks that
-            flatten a feature map.
+        image_size: height and width of the images it is traced with, in pixels; by default 64, or the least that the
+            network takes. It matters only for networks that flatten a feature map.
 
     Returns:
         The groups, in execution order of their roots.
@@ -118,7 +118,8 @@ def find_groups(model: nn.Module, image_size: int = 64) -> Groups:
     modules = dict(model.named_modules())
     inside = tuple(f"{name}." for name, module in modules.items() if isinstance(module, SqueezeExcite))
     found = []
-    for root, *rest in coupled_outputs(model, image_size):
+    size = max(64, getattr(model, "min_size", 1)) if image_size is None else image_size
+    for root, *rest in coupled_outputs(model, size):
         if not root.layer.startswith(inside):  # the hidden width of an SE block stays as it is
             found.append(Group(root.layer, len(root.positions), tuple(Member(*touch) for touch in (root, *rest))))
     groups = _tie(found, model)

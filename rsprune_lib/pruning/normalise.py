@@ -1,0 +1,92 @@
+"""Putting the scores of different layers on one scale, before channels of different layers compete."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from rsprune_lib.errors import PlanError, unknown
+from rsprune_lib.pruning.groups import Group
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rsprune_lib.pruning.scores import Scores
+
+__all__ = ["DEFAULT_NORMALISE", "NORMALISE", "normalised"]
+
+NORMALISE = ("none", "mean", "max", "standard")
+
+# Weight norms and distances grow with the number of weights a filter has and shrink with its layer's initial scale, so
+# they mean something only relative to their layer: divide by the layer's mean. gamma and gate * gamma multiply
+# activations that batch norm has put on one scale, which is why network slimming compares them across layers as they
+# are; Taylor and Hessian estimate one and the same loss; LAMP is already normalised by its definition; random is
+# uniform in every layer. Dividing these would throw away what they know about whole layers.
+DEFAULT_NORMALISE = {
+    "l1": "mean",
+    "l2": "mean",
+    "fpgm": "mean",
+    "attention": "none",
+    "bn_scale": "none",
+    "taylor": "none",
+    "hessian": "none",
+    "lamp": "none",
+    "random": "none",
+}
+
+
+def normalised(scores: Scores, groups: Sequence[Group], how: str | None = None) -> dict[str, np.ndarray]:
+    """Scores on the scale on which `choose` compares them; thresholds count on this scale.
+
+    The order of the channels within a layer never changes.
+
+    Args:
+        scores: one vector a group.
+        groups: the groups, in the order of the result.
+        how: ``"none"``, ``"mean"`` (divide each layer by its mean magnitude), ``"max"`` (by its largest magnitude),
+            ``"standard"`` (subtract the layer's mean, divide by its deviation); None takes the criterion's own of
+            `DEFAULT_NORMALISE`, ``"mean"`` for a criterion that is not in there. A layer whose divisor is 0 is not
+            divided.
+
+    Returns:
+        Group name -> (size,) float64.
+
+    Raises:
+        PlanError: a group has no scores, the wrong number of them, or one that is not finite.
+        RspruneError: ``how`` is unknown.
+    """
+    how = DEFAULT_NORMALISE.get(scores.criterion, "mean") if how is None else how
+    if how not in NORMALISE:
+        raise unknown("normalisation", how, NORMALISE)
+    return {group.name: _scaled(_vector(scores, group), how) for group in groups}
+
+
+def _vector(scores: Scores, group: Group) -> np.ndarray:
+    if group.name not in scores.values:
+        raise PlanError(f"The {scores.criterion!r} scores have none for {group.name!r}; score these groups first.")
+    values = torch.as_tensor(scores.values[group.name]).detach().double().cpu().numpy()
+    if values.shape != (group.size,):
+        raise PlanError(
+            f"The {scores.criterion!r} scores of {group.name!r} have shape {values.shape}, but its {group.size} "
+            "channels need one each; score the groups of this network."
+        )
+    if bad := int((~np.isfinite(values)).sum()):
+        raise PlanError(
+            f"{bad} of the {group.size} {scores.criterion!r} scores of {group.name!r} are not finite numbers; "
+            "check the network for NaN weights, or take another criterion."
+        )
+    return values
+
+
+def _scaled(values: np.ndarray, how: str) -> np.ndarray:
+    if how == "standard":
+        values = values - values.mean()
+    divisor = {
+        "none": 1.0,
+        "mean": np.abs(values).mean(),
+        "max": np.abs(values).max(),
+        "standard": np.sqrt((values**2).mean()),
+    }[how]
+    return values / divisor if divisor > 0 else values
