@@ -1,8 +1,8 @@
 """The fair table: every criterion, scope and fine-tuning loss at equal MACs, on the same networks and splits.
 
 One row a cell and seed, appended to ``results/NAME.json`` as soon as it is measured, so a stopped run goes on where
-it was. ``results/NAME.md`` shows means and deviations over the seeds. Nothing is chosen on the test part: fine-tuning keeps
-the epoch that is best on validation, and the test part is looked at once a cell.
+it was. ``results/NAME.md`` shows means and deviations over the seeds. Nothing is chosen on the test part: fine-tuning
+keeps the epoch that is best on validation, and the test part is looked at once a cell.
 
 Example:
     python benchmarks/fair_table.py runs/dense_s0 runs/dense_s1 runs/dense_s2 --data eurosat --epochs 6
