@@ -1,0 +1,138 @@
+"""One call from a trained network to a pruned and repaired one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from rsprune_lib.data import Batches, Dataset
+from rsprune_lib.errors import ModelError, RspruneError, unknown
+from rsprune_lib.measure import layer_costs
+from rsprune_lib.pruning.attention import Gates, fold, gate_statistics, gated_norms
+from rsprune_lib.pruning.choose import choose
+from rsprune_lib.pruning.groups import Group, find_groups
+from rsprune_lib.pruning.plan import Plan
+from rsprune_lib.pruning.recover import reestimate_bn, sequential
+from rsprune_lib.pruning.scores import CRITERIA, Scores, score
+from rsprune_lib.pruning.surgery import apply
+
+__all__ = ["RECOVERIES", "Pruned", "prune"]
+
+RECOVERIES = ("closed_form", "bn", "none")
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """What `prune` made, and what it was made from.
+
+    Attributes:
+        model: the small network, in eval mode.
+        plan: which channels stayed.
+        scores: by which they were chosen; None if a plan was given.
+        groups: the groups of the plain network.
+        gates: the gate statistics that were folded in; None for a network without SE.
+    """
+
+    model: nn.Module
+    plan: Plan
+    scores: Scores | None
+    groups: Sequence[Group]
+    gates: Gates | None
+
+
+def prune(
+    model: nn.Module,
+    data: Dataset,
+    *,
+    criterion: str = "attention",
+    ratio: float | None = None,
+    threshold: float | None = None,
+    macs: float | None = None,
+    scope: str = "local",
+    plan: Plan | None = None,
+    recovery: str = "closed_form",
+    images: int = 1024,
+    gates: Gates | None = None,
+    groups: Sequence[Group] | None = None,
+    options: Mapping[str, Any] | None = None,
+    choosing: Mapping[str, Any] | None = None,
+    ridge: float = 1e-4,
+    batch_size: int = 64,
+    seed: int = 0,
+    progress: bool = True,
+    should_stop: Callable[[], bool] | None = None,
+) -> Pruned:
+    """Folds the SE gates, scores, chooses, cuts and repairs. Sees training images only, and no labels but for taylor
+    and hessian.
+
+    Args:
+        model: the trained network, with or without SE blocks; left untouched.
+        data: the data set it was trained on.
+        criterion: key of `CRITERIA`.
+        ratio: share of the channels to remove; give one of ratio, threshold, macs (or a plan), see `choose`.
+        threshold: channels with a lower score go.
+        macs: the most MACs that may be left for one image.
+        scope: ``"local"``, ``"global"`` or ``"isomorphic"``.
+        plan: a finished plan; nothing is scored then.
+        recovery: ``"closed_form"`` (see `sequential`), ``"bn"`` (statistics only) or ``"none"``.
+        images: class-balanced training images that scoring and recovery look at.
+        gates: gate statistics of the network; collected over the whole training split if None.
+        groups: groups of the plain network, found if None.
+        options: of the criterion, see `score`.
+        choosing: further arguments of `choose`, e.g. ``{"multiple_of": 8}``.
+        ridge: of the closed form.
+        batch_size: images a batch, without influence on the result beyond rounding.
+        seed: for the random criterion.
+        progress: show bars.
+        should_stop: asked before each batch of the recovery; True ends the work.
+
+    Raises:
+        RspruneError: a name is unknown, an amount is missing or out of range, or the network does not fit the data.
+
+    Example:
+        >>> small = prune(model, load_data("eurosat"), ratio=0.7).model
+    """
+    if recovery not in RECOVERIES:
+        raise unknown("recovery", recovery, RECOVERIES)
+    if plan is None and criterion not in CRITERIA:
+        raise unknown("criterion", criterion, CRITERIA)
+    _check(model, data, images)
+    device = next(model.parameters()).device
+
+    def batches(limit: int | None) -> Batches:
+        return Batches(data, "train", batch_size, limit=limit, device=device)
+
+    if gated_norms(model):
+        gates = gates or gate_statistics(model, batches(None), progress)
+        plain = fold(model, gates)
+    else:
+        gates, plain = None, model
+    groups = find_groups(plain, data.image_size) if groups is None else groups
+    scores = None
+    if plan is None:
+        given = {"data": batches(images), "gates": gates, "seed": seed, "progress": progress}
+        scores = score(model, groups, criterion, **given, **(options or {}))
+        costs = layer_costs(plain, data.image_size) if macs is not None else None
+        amount = {"ratio": ratio, "threshold": threshold, "macs": macs, "scope": scope, "costs": costs}
+        plan = choose(scores, groups, **amount, **(choosing or {}))
+    small = apply(plain, plan, groups).eval()
+    if recovery == "bn":
+        small = reestimate_bn(small, batches(images), progress, should_stop=should_stop)
+    elif recovery == "closed_form":
+        how = {"groups": groups, "ridge": ridge, "progress": progress, "should_stop": should_stop}
+        small = sequential(model, small, plan, batches(images), **how)
+    return Pruned(small, plan, scores, groups, gates)
+
+
+def _check(model: nn.Module, data: Dataset, images: int) -> None:
+    classes = getattr(model, "config", {}).get("num_classes", data.num_classes)
+    if classes != data.num_classes:
+        raise ModelError(
+            f"The network tells {classes} classes apart, but {data.name!r} has {data.num_classes}; "
+            "use the data set it was trained on."
+        )
+    if images < 1:
+        raise RspruneError(f"images is {images} but must be at least 1; 512 to 1024 work well.")
