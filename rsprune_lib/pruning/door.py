@@ -65,8 +65,9 @@ def prune(
     progress: bool = True,
     should_stop: Callable[[], bool] | None = None,
 ) -> Pruned:
-    """Folds the SE gates, scores, chooses, cuts and repairs. Sees training images only, and no labels but for taylor
-    and hessian.
+    """Folds the SE gates, scores, chooses, cuts and repairs.
+
+    It sees training images only, and their labels only for taylor and hessian.
 
     Args:
         model: the trained network, with or without SE blocks; left untouched.
