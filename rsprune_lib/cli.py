@@ -1,0 +1,101 @@
+"""``rsprune``: a thin door to the library. Results go to standard output, everything else to standard error.
+
+Exit status: 0 good, 1 something is wrong (one sentence says what), 2 wrong usage, 130 interrupted. With
+``RSPRUNE_DEBUG=1`` the sentence comes with its traceback.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+import typer
+
+from rsprune_lib import __version__
+from rsprune_lib.commands import course, data, doctor, evaluate, prune, train
+from rsprune_lib.errors import RspruneError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="rsprune",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Train, prune, repair and measure small remote-sensing networks, and run the course.",
+    epilog="Example: rsprune train resnet18_se --data eurosat --profile quick --out runs/dense",
+)
+COMMANDS: dict[str, tuple[Callable[..., None], str, str]] = {
+    "doctor": (doctor.doctor, "Examine this machine.", "rsprune doctor"),
+    "run": (
+        course.run,
+        "Run the notebooks headless and write a report.",
+        "rsprune run 01 03 --profile quick --data eurosat --out runs/mine",
+    ),
+    "train": (
+        train.train,
+        "Train a network.",
+        "rsprune train resnet18_se --data eurosat --profile quick --out runs/dense",
+    ),
+    "prune": (
+        prune.prune,
+        "Prune a trained network and repair it.",
+        "rsprune prune runs/dense --criterion attention --ratio 0.7 --out runs/small",
+    ),
+    "finetune": (
+        train.finetune,
+        "Fine-tune a pruned network.",
+        "rsprune finetune runs/small --loss mining --out runs/recovered",
+    ),
+    "eval": (
+        evaluate.evaluate,
+        "Measure accuracy and calibration.",
+        "rsprune eval runs/recovered --split test --json",
+    ),
+    "cost": (
+        evaluate.cost,
+        "Count parameters and MACs.",
+        "rsprune cost resnet18_se --classes 10 --size 64 --json",
+    ),
+}
+for _name, (_function, _short, _example) in COMMANDS.items():
+    app.command(_name, short_help=_short, epilog=f"Example: {_example}")(_function)
+app.add_typer(data.app, name="data", epilog="Example: rsprune data fetch eurosat")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"rsprune {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _start(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    pass
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns its exit status.
+
+    Args:
+        arguments: In place of ``sys.argv[1:]``.
+    """
+    try:
+        app(list(arguments) if arguments is not None else None, prog_name="rsprune")
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+        if status == 130:
+            print("Interrupted.", file=sys.stderr)
+        return status
+    except (RspruneError, OSError) as error:
+        if os.environ.get("RSPRUNE_DEBUG") == "1":
+            raise
+        print(f"rsprune: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,118 @@
+"""What the commands share: options with their help, folders that are not overwritten, output for people and scripts."""
+
+import json
+import re
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rsprune_lib.errors import RspruneError
+
+if TYPE_CHECKING:
+    from rsprune_lib.data import Dataset
+    from rsprune_lib.pruning import Bundle
+
+__all__ = ["Data", "Force", "Json", "Out", "Resume", "RunFolder", "Seed", "amount", "claim", "emit", "say"]
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, nothing else.")]
+Out = Annotated[Path, typer.Option("--out", help="Folder to write; it must not exist yet.", show_default=False)]
+Force = Annotated[bool, typer.Option("--force", help="Replace what an earlier run left in --out.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the interrupted run in --out.")]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
+RunFolder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder that train, prune or finetune wrote.")]
+Data = Annotated[
+    str | None, typer.Option("--data", help="Data set or folder of class folders; by default what the network saw.")
+]
+_SIZES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
+
+
+def say(line: str) -> None:
+    """Tells a person something, on standard error, where it does not disturb scripts."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def emit(result: Mapping[str, object], as_json: bool, text: str) -> None:
+    """Prints the result of a command on standard output: JSON for scripts, or text for people."""
+    if as_json:
+        from rsprune_lib.course.record import plain
+
+        text = json.dumps(plain(result), ensure_ascii=False)
+    print(text)
+
+
+def amount(text: str) -> float:
+    """Reads a count with a unit: ``"15M"``, ``"1.5 G"``, ``"15e6"``.
+
+    Raises:
+        typer.BadParameter: It is no such count.
+    """
+    found = re.fullmatch(r"\s*([0-9.]+(?:e[+-]?[0-9]+)?)\s*([kmg]?)\s*", text.lower())
+    try:
+        return float(found[1]) * _SIZES[found[2]]
+    except (TypeError, ValueError):
+        raise typer.BadParameter(f"got {text!r}; expected a count like 15M, 1.5G or 15000000") from None
+
+
+def claim(out: Path, *, force: bool = False, resume: bool = False) -> None:
+    """Makes sure that a command may write into ``out``.
+
+    Raises:
+        RspruneError: It is there already and neither flag was given, or it holds something else than a run.
+    """
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())) or resume:
+        return
+    if not force:
+        raise RspruneError(f"{out} is already there; choose another folder, or pass --force to replace it.")
+    if not any((out / name).exists() for name in ("config.json", "history.json", "checkpoint")):
+        raise RspruneError(f"{out} holds something else than a run of rsprune, so it is not replaced; choose another.")
+    shutil.rmtree(out)
+
+
+def source_name(name: str, data: "Dataset") -> dict:
+    """Returns what a bundle keeps of its data: `Dataset.info`, and where to find it again (a name, or a full path)."""
+    path = Path(name).expanduser()
+    is_card = name == data.name or name == "auto"
+    return data.info() | {"source": data.name if is_card else str(path.resolve())}
+
+
+def open_run(folder: Path, data: str | None = None) -> "tuple[Bundle, Dataset, str]":
+    """Loads a bundle and the data it was made with, or other data with the same classes.
+
+    Args:
+        folder: Of the bundle.
+        data: A name or folder in place of the bundle's own data.
+
+    Returns:
+        The bundle, the data set and its name or path.
+
+    Raises:
+        RspruneError: Either is not there, or the classes differ.
+    """
+    from rsprune_lib.data import load_data
+    from rsprune_lib.pruning import load_bundle
+
+    bundle = load_bundle(folder)
+    info = bundle.config.get("data") or {}
+    name = data or info.get("source") or info.get("name")
+    if not name:
+        raise RspruneError(f"The bundle {folder} does not say what data it saw; pass --data.")
+    loaded = load_data(name, image_size=info.get("image_size"))
+    if info.get("classes") and list(loaded.classes) != list(info["classes"]):
+        raise RspruneError(
+            f"{folder} knows the classes {', '.join(info['classes'])}; {name} has {', '.join(loaded.classes)}: "
+            "pass --data with the data set it was trained on."
+        )
+    if info.get("content_hash") not in (None, loaded.content_hash):
+        say(f"Note: {name} holds other images than those that {folder} was made with.")
+    return bundle, loaded, name
+
+
+def row_text(row: Mapping[str, object]) -> str:
+    """Returns one result as a table in plain text."""
+    from rsprune_lib.course.table import closing_table
+
+    return closing_table([row])

@@ -1,0 +1,58 @@
+"""How a command that made a network ends: measured on the test part, written as a bundle."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rsprune_lib.commands.common import source_name
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from rsprune_lib.data import Dataset
+    from rsprune_lib.pruning import Plan
+
+__all__ = ["finish"]
+
+
+def finish(
+    out: Path,
+    model: "nn.Module",
+    title: str,
+    data: "Dataset",
+    data_name: str,
+    *,
+    seed: int,
+    extra: dict,
+    plan: "Plan | None" = None,
+    profile: str | None = None,
+    limit: int | None = None,
+) -> dict:
+    """Measures a network on the test part and writes it as a bundle.
+
+    Args:
+        out: Folder of the bundle.
+        model: The finished network.
+        title: Name of its row in tables.
+        data: What it was made with.
+        data_name: Name or path that finds the data again.
+        seed: Seed of the run.
+        extra: What else belongs to the provenance.
+        plan: What was pruned.
+        profile: Name of the profile.
+        limit: Test images at most.
+
+    Returns:
+        The measured row with its provenance.
+    """
+    from rsprune_lib.data import Batches
+    from rsprune_lib.device import pick_device
+    from rsprune_lib.measure import measure
+    from rsprune_lib.pruning import save_bundle
+
+    batches = Batches(data, "test", 256, limit=limit, device=pick_device())
+    row = measure(title, model.to(pick_device()), batches, seed=seed, profile=profile).to_dict()
+    provenance = row.pop("provenance") | extra
+    about = {"data": source_name(data_name, data), "provenance": provenance, "measured": row}
+    save_bundle(out, model.cpu(), plan=plan, command=" ".join(["rsprune", *sys.argv[1:]]), **about)
+    return row | {"provenance": provenance}

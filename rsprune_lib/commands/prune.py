@@ -1,0 +1,75 @@
+"""``rsprune prune``: from a trained bundle to a smaller, repaired one."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rsprune_lib.commands.common import (
+    Data,
+    Force,
+    Json,
+    Out,
+    RunFolder,
+    Seed,
+    amount,
+    claim,
+    emit,
+    open_run,
+    row_text,
+    say,
+)
+from rsprune_lib.commands.finish import finish
+
+__all__ = ["prune"]
+
+
+def prune(
+    folder: RunFolder,
+    out: Out,
+    criterion: Annotated[
+        str, typer.Option("--criterion", help="attention, l1, l2, bn_scale, fpgm, lamp, taylor, hessian or random.")
+    ] = "attention",
+    scope: Annotated[str, typer.Option("--scope", help="local, global or isomorphic.")] = "local",
+    ratio: Annotated[
+        float | None, typer.Option("--ratio", help="Share of the channels to remove; 0.7 if no amount is given.")
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option("--threshold", help="Remove channels with a lower normalised score.")
+    ] = None,
+    macs: Annotated[str | None, typer.Option("--macs", help="Most MACs that may be left, e.g. 15M.")] = None,
+    plan: Annotated[Path | None, typer.Option("--plan", help="Replay a plan.json; nothing is scored then.")] = None,
+    recovery: Annotated[str, typer.Option("--recovery", help="closed_form, bn or none.")] = "closed_form",
+    images: Annotated[int, typer.Option("--images", help="Training images for scores and recovery.")] = 1024,
+    multiple_of: Annotated[int, typer.Option("--multiple-of", help="Channel counts are multiples of this.")] = 1,
+    data: Data = None,
+    seed: Seed = 0,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Prune a trained network, repair it without labels, and write model, plan and numbers into --out."""
+    from rsprune_lib.pruning import Plan
+    from rsprune_lib.pruning import prune as prune_network
+
+    amounts = {"ratio": ratio, "threshold": threshold, "macs": amount(macs) if macs else None}
+    given = [key for key, value in (*amounts.items(), ("plan", plan)) if value is not None]
+    if len(given) > 1:
+        raise typer.BadParameter(f"give one of --ratio, --threshold, --macs and --plan, not {len(given)}")
+    if not given:
+        amounts["ratio"] = 0.7
+    replay = Plan.load(plan) if plan else None
+    claim(out, force=force)
+    bundle, loaded, name = open_run(folder, data)
+    result = prune_network(
+        bundle.model, loaded, criterion=criterion, scope=scope, plan=replay, recovery=recovery, images=images,
+        gates=bundle.gates, choosing={"multiple_of": multiple_of}, seed=seed, **amounts,
+    )  # fmt: skip
+    how, dense = result.plan.how, bundle.config.get("measured", {})
+    title = f"{bundle.config['model']['name']} pruned ({how.get('criterion', 'plan')}, {recovery})"
+    extra = {"recovery": recovery, "images": images, "parent": dense.get("name")}
+    row = finish(out, result.model, title, loaded, name, seed=seed, plan=result.plan, extra=extra)
+    if dense.get("macs") and dense.get("params"):
+        say(
+            f"MACs {1 - row['macs'] / dense['macs']:.1%} less, parameters {1 - row['params'] / dense['params']:.1%} less."
+        )
+    emit({"out": str(out), "how": how, **row}, as_json, f"{row_text(row)}\nWritten to {out}")
