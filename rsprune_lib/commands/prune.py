@@ -48,15 +48,15 @@ def prune(
     as_json: Json = False,
 ) -> None:
     """Prune a trained network, repair it without labels, and write model, plan and numbers into --out."""
-    from rsprune_lib.pruning import Plan
-    from rsprune_lib.pruning import prune as prune_network
-
     amounts = {"ratio": ratio, "threshold": threshold, "macs": amount(macs) if macs else None}
     given = [key for key, value in (*amounts.items(), ("plan", plan)) if value is not None]
     if len(given) > 1:
         raise typer.BadParameter(f"give one of --ratio, --threshold, --macs and --plan, not {len(given)}")
     if not given:
         amounts["ratio"] = 0.7
+    from rsprune_lib.pruning import Plan
+    from rsprune_lib.pruning import prune as prune_network
+
     replay = Plan.load(plan) if plan else None
     claim(out, force=force)
     bundle, loaded, name = open_run(folder, data)
@@ -69,7 +69,6 @@ def prune(
     extra = {"recovery": recovery, "images": images, "parent": dense.get("name")}
     row = finish(out, result.model, title, loaded, name, seed=seed, plan=result.plan, extra=extra)
     if dense.get("macs") and dense.get("params"):
-        say(
-            f"MACs {1 - row['macs'] / dense['macs']:.1%} less, parameters {1 - row['params'] / dense['params']:.1%} less."
-        )
+        less = ", ".join(f"{1 - row[what] / dense[what]:.1%} less {what}" for what in ("macs", "params"))
+        say(f"Compared with {folder}: {less}.")
     emit({"out": str(out), "how": how, **row}, as_json, f"{row_text(row)}\nWritten to {out}")
