@@ -12,12 +12,16 @@ from rsprune_lib.course.record import record
 
 _LAZY = {
     "CourseRun": "runner",
+    "GateBrowser": "gate_browser",
+    "GateView": "gate_browser",
     "LiveCurves": "live",
+    "LossPanel": "loss_panel",
     "NotebookRun": "runner",
     "build_report": "report",
     "checks": None,
     "closing_table": "table",
     "run_course": "runner",
+    "trained": "trained",
     "widget_errors": "files",
 }
 
@@ -25,7 +29,10 @@ __all__ = [
     "PROFILES",
     "CheckFailed",
     "CourseRun",
+    "GateBrowser",
+    "GateView",
     "LiveCurves",
+    "LossPanel",
     "NotebookRun",
     "Passed",
     "Profile",
@@ -38,6 +45,7 @@ __all__ = [
     "project_root",
     "record",
     "run_course",
+    "trained",
     "widget_errors",
 ]
 

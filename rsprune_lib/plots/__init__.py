@@ -1,9 +1,25 @@
 """Every figure of the course: data in, ``matplotlib.figure.Figure`` out, never pyplot state."""
 
 from rsprune_lib.plots.attention import before_after, gate_heatmap, importance_bars
+from rsprune_lib.plots.dataset import channel_histograms, class_counts
+from rsprune_lib.plots.distinct import score_shift
+from rsprune_lib.plots.effort import learning_rates, macs_and_time, share_left, speeds
+from rsprune_lib.plots.gates import (
+    freezing_costs,
+    gate_and_relu,
+    gate_profile,
+    gate_spread,
+    norm_scales,
+    over_depth,
+    squeeze_excite,
+)
 from rsprune_lib.plots.images import contact_sheet, hard_samples
+from rsprune_lib.plots.judging import class_intervals, reliability
+from rsprune_lib.plots.losses import distance_toy, loss_views, pull_bars, slope_match
 from rsprune_lib.plots.pruning import kept_channels, score_histograms, sensitivity
+from rsprune_lib.plots.recovery import class_recovery, recovery_curves
 from rsprune_lib.plots.style import COLOURS, Picture, beside, canvas, heading, legend, png, short
+from rsprune_lib.plots.toys import number_grids
 from rsprune_lib.plots.tradeoff import ladder, layer_macs, pareto, pareto_front, time_shares
 from rsprune_lib.plots.training import class_changes, confusion, loss_shapes, training_curves
 
@@ -13,24 +29,47 @@ __all__ = [
     "before_after",
     "beside",
     "canvas",
+    "channel_histograms",
     "class_changes",
+    "class_counts",
+    "class_intervals",
+    "class_recovery",
     "confusion",
     "contact_sheet",
+    "distance_toy",
+    "freezing_costs",
+    "gate_and_relu",
     "gate_heatmap",
+    "gate_profile",
+    "gate_spread",
     "hard_samples",
     "heading",
     "importance_bars",
     "kept_channels",
     "ladder",
     "layer_macs",
+    "learning_rates",
     "legend",
     "loss_shapes",
+    "loss_views",
+    "macs_and_time",
+    "norm_scales",
+    "number_grids",
+    "over_depth",
     "pareto",
     "pareto_front",
     "png",
+    "pull_bars",
+    "recovery_curves",
+    "reliability",
     "score_histograms",
+    "score_shift",
     "sensitivity",
+    "share_left",
     "short",
+    "slope_match",
+    "speeds",
+    "squeeze_excite",
     "time_shares",
     "training_curves",
 ]

@@ -1,7 +1,8 @@
-"""One loop, recipes as data, and losses."""
+"""One loop, recipes as data, losses and how hard they pull."""
 
 from rsprune_lib.training.loop import Callback, Fit, StopTraining, fit
 from rsprune_lib.training.losses import LOSSES, FocalLoss, MiningLoss, make_loss
+from rsprune_lib.training.pulls import LossCurve, loss_curve, pull_shares, sample_pulls
 from rsprune_lib.training.recipes import RECIPES, Recipe, recipe
 
 __all__ = [
@@ -10,10 +11,14 @@ __all__ = [
     "Callback",
     "Fit",
     "FocalLoss",
+    "LossCurve",
     "MiningLoss",
     "Recipe",
     "StopTraining",
     "fit",
+    "loss_curve",
     "make_loss",
+    "pull_shares",
     "recipe",
+    "sample_pulls",
 ]
