@@ -11,23 +11,31 @@ from rsprune_lib.course.profiles import PROFILES, Profile, profile
 from rsprune_lib.course.record import record
 
 _LAZY = {
+    "Chooser": "chooser",
     "CourseRun": "runner",
     "GateBrowser": "gate_browser",
     "GateView": "gate_browser",
+    "LESSONS": "syllabus",
     "LiveCurves": "live",
     "LossPanel": "loss_panel",
     "NotebookRun": "runner",
+    "SYSTEMS": "syllabus",
+    "Table": "show",
     "build_report": "report",
     "checks": None,
     "closing_table": "table",
+    "results_table": "show",
     "run_course": "runner",
     "trained": "trained",
     "widget_errors": "files",
 }
 
 __all__ = [
+    "LESSONS",
     "PROFILES",
+    "SYSTEMS",
     "CheckFailed",
+    "Chooser",
     "CourseRun",
     "GateBrowser",
     "GateView",
@@ -36,6 +44,7 @@ __all__ = [
     "NotebookRun",
     "Passed",
     "Profile",
+    "Table",
     "build_report",
     "bundle_path",
     "checks",
@@ -44,6 +53,7 @@ __all__ = [
     "profile",
     "project_root",
     "record",
+    "results_table",
     "run_course",
     "trained",
     "widget_errors",

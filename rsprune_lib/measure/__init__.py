@@ -2,6 +2,7 @@
 
 from rsprune_lib.measure.cost import Cost, LayerCost, cost, example_images, layer_costs
 from rsprune_lib.measure.latency import Latency, latency
+from rsprune_lib.measure.layer_time import LayerTime, layer_times
 from rsprune_lib.measure.quality import Quality, evaluate, predict, quality, wilson
 from rsprune_lib.measure.result import Result, git_state, measure, provenance
 
@@ -9,6 +10,7 @@ __all__ = [
     "Cost",
     "Latency",
     "LayerCost",
+    "LayerTime",
     "Quality",
     "Result",
     "cost",
@@ -17,6 +19,7 @@ __all__ = [
     "git_state",
     "latency",
     "layer_costs",
+    "layer_times",
     "measure",
     "predict",
     "provenance",

@@ -1,0 +1,88 @@
+"""Tables that read well in a notebook and as plain text, results with their provenance among them."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, is_dataclass
+from html import escape
+
+from rsprune_lib.course.table import cells
+
+__all__ = ["Table", "results_table"]
+
+_CLOSING = ("name", "params", "macs", "latency_ms", "accuracy", "ci", "n", "part", "provenance")
+_PLACE = re.compile(r"(?<![\w.:/])(?:~|/[\w.+-]+)(?:/[\w.+-]+)*/(?=[\w.+-])")
+_NUMBER = re.compile(r"[−+-]?[\d.,]+\s?[%kMGx×s]?(\s.*)?|–|")
+
+
+class Table:
+    """Rows under heads; a notebook shows it as HTML, ``print`` as aligned text.
+
+    Args:
+        heads: One text a column.
+        rows: One sequence of cells a row; a cell is shown as ``str`` gives it.
+        note: A line under the table, e.g. where its numbers come from.
+
+    Example:
+        >>> print(Table(["part", "images"], [["train", 16200], ["test", 8100]]))
+        part   images
+        -----  ------
+        train   16200
+        test     8100
+    """
+
+    def __init__(self, heads: Sequence[str], rows: Iterable[Sequence[object]], *, note: str = "") -> None:
+        self.heads, self.note = list(heads), note
+        self.rows = [[str(cell) for cell in row] for row in rows]
+        columns = list(zip(*self.rows, strict=True)) or [()] * len(self.heads)
+        self.right = [bool(column) and all(_NUMBER.fullmatch(text) for text in column) for column in columns]
+
+    def _repr_html_(self) -> str:
+        sides = [f'style="text-align:{"right" if right else "left"}"' for right in self.right]
+        head = "".join(f"<th {side}>{escape(text)}</th>" for text, side in zip(self.heads, sides, strict=True))
+        lines = "".join(
+            "<tr>" + "".join(f"<td {side}>{escape(t)}</td>" for t, side in zip(row, sides, strict=True)) + "</tr>"
+            for row in self.rows
+        )
+        note = f"<p><small>{escape(self.note)}</small></p>" if self.note else ""
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>{note}"
+
+    def __repr__(self) -> str:
+        widths = [max(map(len, column)) for column in zip(self.heads, *self.rows, strict=True)]
+        lines = []
+        for line in (self.heads, ["-" * width for width in widths], *self.rows):
+            texts = zip(line, widths, self.right, strict=True)
+            lines.append("  ".join(t.rjust(w) if right else t.ljust(w) for t, w, right in texts).rstrip())
+        return "\n".join([*lines, self.note] if self.note else lines)
+
+    def without_places(self) -> "Table":
+        """The same table with every absolute path shortened to its last part: a page needs no folder of a machine."""
+        return Table(self.heads, [[_PLACE.sub("…/", c) for c in row] for row in self.rows], note=self.note)
+
+
+def results_table(results: Iterable[object]) -> Table:
+    """Turns results into the closing table of a notebook, with the provenance that they share under it.
+
+    Args:
+        results: `rsprune_lib.measure.Result` objects, or mappings with the same keys.
+    """
+    rows = [asdict(row) if is_dataclass(row) else dict(row) for row in results]
+    heads, body = cells([{key: row.get(key) for key in _CLOSING} for row in rows])
+    notes = dict.fromkeys(_origin(row.get("provenance") or {}) for row in rows)
+    return Table(heads, body, note="; ".join(note for note in notes if note))
+
+
+def _origin(provenance: Mapping) -> str:
+    """Data, seed, profile, hardware and versions in one line."""
+    data, git = provenance.get("data") or {}, provenance.get("git") or {}
+    versions = provenance.get("versions") or {}
+    facts = [
+        f"data {data['name']}{' (synthetic)' if data.get('synthetic') else ''}, split {data['split_hash']}"
+        if data
+        else "",
+        "" if provenance.get("seed") is None else f"seed {provenance['seed']}",
+        f"profile {provenance['profile']}" if provenance.get("profile") else "",
+        f"{provenance['device']}, {provenance['threads']} threads" if provenance.get("device") else "",
+        f"torch {versions['torch']}" if versions.get("torch") else "",
+        f"commit {git['commit'][:8]}{' with changes' if git.get('dirty') else ''}" if git else "",
+    ]
+    return " · ".join(fact for fact in facts if fact)

@@ -1,0 +1,136 @@
+"""What the course teaches, notebook by notebook, and the published systems that it brings together."""
+
+from dataclasses import dataclass
+
+from rsprune_lib.course.places import notebook_names, notebooks_folder
+from rsprune_lib.errors import RspruneError
+
+__all__ = ["LESSONS", "SYSTEMS", "Lesson", "System"]
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One notebook.
+
+    Attributes:
+        name: File name without ending.
+        question: The question that it answers.
+        teaches: What is built on the way.
+    """
+
+    name: str
+    question: str
+    teaches: str
+
+    @property
+    def here(self) -> bool:
+        """Whether this copy of the course holds the notebook."""
+        try:
+            return self.name in notebook_names(notebooks_folder())
+        except RspruneError:
+            return False
+
+
+@dataclass(frozen=True)
+class System:
+    """One published system.
+
+    Attributes:
+        name: Short name.
+        title: Title of the paper or repository.
+        where: Venue and year.
+        link: Paper, or the repository where no paper was found.
+        idea: What is taken from it.
+        lessons: Numbers of the notebooks that use it.
+    """
+
+    name: str
+    title: str
+    where: str
+    link: str
+    idea: str
+    lessons: tuple[str, ...]
+
+
+LESSONS = (
+    Lesson(
+        "00_start",
+        "What do I need, what will I look at, and how does the course work?",
+        "environment, data, split, normalisation, a first pruning",
+    ),
+    Lesson(
+        "01_train",
+        "How good is the dense network, how do we know, and where does its time go?",
+        "ResNet-18 with SE, recipes, one training loop, honest measurement",
+    ),
+    Lesson(
+        "02_se_attention",
+        "Which channels does the network itself call important?",
+        "gates over classes, importance, folding the attention away",
+    ),
+    Lesson(
+        "03_prune",
+        "Which channels can go, how many, and what does it buy?",
+        "criteria, scopes, plans, surgery, recovery without labels",
+    ),
+    Lesson(
+        "04_mining_finetune",
+        "What brings the lost accuracy back?",
+        "hard samples, mining and focal losses, fine-tuning",
+    ),
+    Lesson(
+        "05_distill_early_exit",
+        "Can a small network learn from a large one, and stop early on easy images?",
+        "distillation, early exits, gates that decide when to leave",
+    ),
+    Lesson(
+        "06_segmentation_pruning",
+        "How is a segmentation network pruned without losing its rare classes?",
+        "light segmentation networks, class-wise scores, soft masks",
+    ),
+    Lesson("07_gradcam", "What does a network look at, before and after pruning?", "Grad-CAM, dense beside pruned"),
+    Lesson("08_deploy", "What does the small network cost where it shall run?", "export, parity check, int8, latency"),
+)
+
+SYSTEMS = (
+    System(
+        "RemoteTrimmer",
+        "RemoteTrimmer: adaptive structural pruning for remote sensing image classification",
+        "ICASSP 2025",
+        "https://arxiv.org/abs/2412.12603",
+        "squeeze-and-excitation gates as channel importance, and a loss that mines hard samples",
+        ("02", "03", "04"),
+    ),
+    System(
+        "Similarity graph",
+        "A graphical approach for filter pruning by exploring the similarity relation between feature maps",
+        "Pattern Recognition Letters 166, 2023",
+        "https://doi.org/10.1016/j.patrec.2022.12.028",
+        "filters whose maps look alike are joined in a graph, and one of them is enough",
+        ("03",),
+    ),
+    System(
+        "E3C",
+        "Lightweight remote sensing scene classification on edge devices via knowledge distillation and early-exit",
+        "ACM Multimedia 2025",
+        "https://arxiv.org/abs/2507.20623",
+        "a global-filter network learns from a larger one, and easy images leave it early",
+        ("05",),
+    ),
+    System(
+        "UED, BES, SFM",
+        "Semantic segmentation for high-resolution remote sensing images by light-weight network",
+        "IGARSS 2021",
+        "https://doi.org/10.1109/IGARSS47720.2021.9554244",
+        "a small segmentation network that supervises the body and the edge of objects apart",
+        ("06",),
+    ),
+    System(
+        "MCAG",
+        "Minority-class-aware online group pruning method for image segmentation networks",
+        "repository IASAnthony/MLGP",
+        "https://github.com/IASAnthony/MLGP",
+        "channels are scored for the rare classes, and masks stay soft while the network trains",
+        ("06", "07"),
+    ),
+)

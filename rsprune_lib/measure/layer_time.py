@@ -1,0 +1,111 @@
+"""How long each layer takes inside a forward pass: to lay beside `layer_costs`, because time is not where MACs are."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import nn
+
+from rsprune_lib.device import synchronize
+from rsprune_lib.errors import RspruneError
+from rsprune_lib.measure.cost import example_images
+from rsprune_lib.models import SqueezeExcite
+
+__all__ = ["LayerTime", "layer_times"]
+
+_REST = "between layers"
+
+
+@dataclass(frozen=True)
+class LayerTime:
+    """The time of one layer.
+
+    Attributes:
+        name: module name; ``"between layers"`` for what no module does (additions of shortcuts, reshaping, Python).
+        kind: class of the module, such as ``"Conv2d"`` or ``"SqueezeExcite"`` (one block counts as one layer).
+        ms: shortest milliseconds a batch over the timed passes.
+    """
+
+    name: str
+    kind: str
+    ms: float
+
+
+def layer_times(
+    model: nn.Module, image_size: int, *, batch: int = 32, repeats: int = 7, warmup: int = 2
+) -> list[LayerTime]:
+    """Times every layer of a copy of the network during whole forward passes, in evaluation and inference mode.
+
+    The shortest pass of each layer counts: whatever else runs on the machine can only add time. The clock waits at each
+    layer's border until the device has finished, so on a GPU the sum is longer than an undisturbed pass: use `latency`
+    for that, and this for shares.
+
+    Args:
+        model: the network; it is left as and where it is.
+        image_size: pixels a side.
+        batch: images a batch.
+        repeats: timed passes, of which the shortest of each layer is taken.
+        warmup: passes before them, which are not counted.
+
+    Returns:
+        One row a layer in order of execution, the rest last.
+
+    Raises:
+        RspruneError: ``repeats`` is below 1 or ``warmup`` negative.
+    """
+    if repeats < 1 or warmup < 0:
+        raise RspruneError(f"Got repeats={repeats} and warmup={warmup}; time at least one pass, after 0 or more.")
+    network = copy.deepcopy(model).eval().to(memory_format=torch.channels_last)
+    images = example_images(network, image_size, batch=batch).to(memory_format=torch.channels_last)
+    clock = _Clock(images.device)
+    layers = dict(_layers(network))
+    for name, module in layers.items():
+        module.register_forward_pre_hook(partial(clock.start, name))
+        module.register_forward_hook(partial(clock.stop, name))
+    with torch.inference_mode():
+        passes = [clock.time(network, images) for _ in range(warmup + repeats)][warmup:]
+    names = dict.fromkeys(name for one in passes for name in one)
+    kinds = {name: type(module).__name__ for name, module in layers.items()} | {_REST: _REST}
+    return [LayerTime(n, kinds[n], 1000 * min(one[n] for one in passes)) for n in names]
+
+
+def _layers(model: nn.Module, prefix: str = "") -> list[tuple[str, nn.Module]]:
+    """Modules that are timed as one piece: those without children, and SE blocks; identities cost nothing."""
+    found = []
+    for name, module in model.named_children():
+        if isinstance(module, SqueezeExcite) or not list(module.children()):
+            found += [] if isinstance(module, nn.Identity) else [(prefix + name, module)]
+        else:
+            found += _layers(module, f"{prefix}{name}.")
+    return found
+
+
+class _Clock:
+    """Seconds between the borders of each layer, over one pass."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device, self.began = device, 0.0
+        self.seconds: dict[str, float] = defaultdict(float)
+
+    def now(self) -> float:
+        synchronize(self.device)
+        return time.perf_counter()
+
+    def start(self, _name: str, _module: nn.Module, _inputs: object) -> None:
+        self.began = self.now()
+
+    def stop(self, name: str, _module: nn.Module, _inputs: object, _output: object) -> None:
+        self.seconds[name] += self.now() - self.began
+
+    def time(self, network: nn.Module, images: torch.Tensor) -> dict[str, float]:
+        """One pass: layer -> seconds, and what is left over."""
+        self.seconds.clear()
+        start = self.now()
+        network(images)
+        total = self.now() - start
+        return {**self.seconds, _REST: max(0.0, total - sum(self.seconds.values()))}
