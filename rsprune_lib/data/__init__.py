@@ -18,7 +18,7 @@ __all__ = [
     "data_root",
     "fetch",
     "find",
-    "verify",
     "get_card",
     "load_data",
+    "verify",
 ]

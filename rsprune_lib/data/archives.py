@@ -43,8 +43,8 @@ def read_members(
         return
     if path.suffix.lower() in (".rar", ".7z"):
         raise DataError(
-            f"{path.name} is a {path.suffix[1:].upper()} archive, which is not read here; unpack it by hand and give the "
-            f"folder that holds the class folders (--data PATH)."
+            f"{path.name} is a {path.suffix[1:].upper()} archive, which is not read here; unpack it by hand and "
+            f"give the folder that holds the class folders (--data PATH)."
         )
     try:
         if path.stat().st_size == 0:
@@ -101,7 +101,8 @@ class _Budget:
         swollen = packed is not None and size > max(1 << 20, MAX_RATIO * packed)
         if size > MAX_MEMBER or self.total > MAX_TOTAL or self.count > MAX_MEMBERS or swollen:
             raise DataError(
-                f"{self.archive} would unpack to an absurd size (member {name!r}, {size:,} bytes); do not use this file."
+                f"{self.archive} would unpack to an absurd size (member {name!r}, {size:,} bytes); "
+                f"do not use this file."
             )
 
 

@@ -37,7 +37,7 @@ class Arrays:
 
 
 def open_arrays(folder: Path, listing: str | None = None) -> Arrays | None:
-    """Open a folder of decoded images; None if there is none, or if it was made from another listing or by an older schema."""
+    """Open a folder of decoded images; None if there is none, or one from another listing or of an older schema."""
     if not (folder / "index.json").exists():
         return None
     arrays = Arrays(folder)

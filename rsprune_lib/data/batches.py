@@ -33,8 +33,8 @@ class Augment:
 class Batches:
     """Iterable of ``(images, labels)``: (B, 3, H, W) float32 normalised, channels-last in memory, and (B,) int64.
 
-    Order and augmentation depend on ``(seed, epoch number, batch number)`` only, so a resumed run sees the same batches, and
-    several processes share a batch without sharing an image.
+    Order and augmentation depend on ``(seed, epoch number, batch number)`` only, so a resumed run sees the same
+    batches, and several processes share a batch without sharing an image.
 
     Args:
         data: data set.
@@ -134,7 +134,8 @@ def _draw(augment: Augment | None, count: int, random: np.random.Generator) -> d
 def _move(images: torch.Tensor, element: torch.Tensor | None, shift: torch.Tensor | None) -> torch.Tensor:
     """Turn, mirror and shift every image in one gather; images: (B, S, S, 3) uint8.
 
-    Element ``e`` of the dihedral group reads pixel (r, c) from ``start[e] + r * down[e] + c * right[e]`` of the flat image.
+    Element ``e`` of the dihedral group reads pixel (r, c) from ``start[e] + r * down[e] + c * right[e]`` of the flat
+    image.
     """
     if element is None and shift is None:
         return images

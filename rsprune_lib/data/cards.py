@@ -68,11 +68,15 @@ class Card:
     synthetic: bool = False
 
 
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
 EUROSAT = Card(
     name="eurosat",
     title="EuroSAT RGB",
-    classes=tuple(
-        "AnnualCrop Forest HerbaceousVegetation Highway Industrial Pasture PermanentCrop Residential River SeaLake".split()
+    classes=_words(
+        "AnnualCrop Forest HerbaceousVegetation Highway Industrial Pasture PermanentCrop Residential River SeaLake"
     ),
     image_size=64,
     num_images=27_000,
@@ -101,10 +105,10 @@ EUROSAT = Card(
 UCMERCED = Card(
     name="ucmerced",
     title="UC Merced Land Use",
-    classes=tuple(
-        "agricultural airplane baseballdiamond beach buildings chaparral denseresidential forest freeway golfcourse harbor "
-        "intersection mediumresidential mobilehomepark overpass parkinglot river runway sparseresidential storagetanks "
-        "tenniscourt".split()
+    classes=_words(
+        "agricultural airplane baseballdiamond beach buildings chaparral denseresidential forest freeway "
+        "golfcourse harbor intersection mediumresidential mobilehomepark overpass parkinglot river runway "
+        "sparseresidential storagetanks tenniscourt"
     ),
     image_size=256,
     num_images=2_100,
@@ -125,18 +129,18 @@ UCMERCED = Card(
         ),
     ),
     licence="public-domain USGS imagery; research use, cite the paper",
-    citation="Y. Yang and S. Newsam, Bag-of-visual-words and spatial extensions for land-use classification, ACM GIS 2010, "
-    "https://doi.org/10.1145/1869790.1869829",
+    citation="Y. Yang and S. Newsam, Bag-of-visual-words and spatial extensions for land-use classification, ACM GIS "
+    "2010, https://doi.org/10.1145/1869790.1869829",
     homepage="http://weegee.vision.ucmerced.edu/datasets/landuse.html",
 )
 
 AID = Card(
     name="aid",
     title="AID",
-    classes=tuple(
-        "Airport BareLand BaseballField Beach Bridge Center Church Commercial DenseResidential Desert Farmland Forest "
-        "Industrial Meadow MediumResidential Mountain Park Parking Playground Pond Port RailwayStation Resort River School "
-        "SparseResidential Square Stadium StorageTanks Viaduct".split()
+    classes=_words(
+        "Airport BareLand BaseballField Beach Bridge Center Church Commercial DenseResidential Desert "
+        "Farmland Forest Industrial Meadow MediumResidential Mountain Park Parking Playground Pond Port "
+        "RailwayStation Resort River School SparseResidential Square Stadium StorageTanks Viaduct"
     ),
     image_size=256,
     num_images=10_000,
@@ -152,8 +156,8 @@ AID = Card(
 NASC_TG2 = Card(
     name="nasc_tg2",
     title="NaSC-TG2",
-    classes=tuple(
-        "beach circular_farmland cloud desert forest mountain rectangular_farmland residential river snowberg".split()
+    classes=_words(
+        "beach circular_farmland cloud desert forest mountain rectangular_farmland residential river snowberg"
     ),
     image_size=128,
     num_images=20_000,
@@ -170,12 +174,13 @@ NASC_TG2 = Card(
 RESISC45 = Card(
     name="resisc45",
     title="NWPU-RESISC45",
-    classes=tuple(
-        "airplane airport baseball_diamond basketball_court beach bridge chaparral church circular_farmland cloud "
-        "commercial_area dense_residential desert forest freeway golf_course ground_track_field harbor industrial_area "
-        "intersection island lake meadow medium_residential mobile_home_park mountain overpass palace parking_lot railway "
-        "railway_station rectangular_farmland river roundabout runway sea_ice ship snowberg sparse_residential stadium "
-        "storage_tank tennis_court terrace thermal_power_station wetland".split()
+    classes=_words(
+        "airplane airport baseball_diamond basketball_court beach bridge chaparral church "
+        "circular_farmland cloud commercial_area dense_residential desert forest freeway golf_course "
+        "ground_track_field harbor industrial_area intersection island lake meadow medium_residential "
+        "mobile_home_park mountain overpass palace parking_lot railway railway_station "
+        "rectangular_farmland river roundabout runway sea_ice ship snowberg sparse_residential stadium "
+        "storage_tank tennis_court terrace thermal_power_station wetland"
     ),
     image_size=256,
     num_images=31_500,
@@ -198,12 +203,13 @@ RESISC45 = Card(
 PATTERNNET = Card(
     name="patternnet",
     title="PatternNet",
-    classes=tuple(
-        "airplane baseball_field basketball_court beach bridge cemetery chaparral christmas_tree_farm closed_road "
-        "coastal_mansion crosswalk dense_residential ferry_terminal football_field forest freeway golf_course harbor "
-        "intersection mobile_home_park nursing_home oil_gas_field oil_well overpass parking_lot parking_space railway river "
-        "runway runway_marking shipping_yard solar_panel sparse_residential storage_tank swimming_pool tennis_court "
-        "transformer_station wastewater_treatment_plant".split()
+    classes=_words(
+        "airplane baseball_field basketball_court beach bridge cemetery chaparral christmas_tree_farm "
+        "closed_road coastal_mansion crosswalk dense_residential ferry_terminal football_field forest "
+        "freeway golf_course harbor intersection mobile_home_park nursing_home oil_gas_field oil_well "
+        "overpass parking_lot parking_space railway river runway runway_marking shipping_yard solar_panel "
+        "sparse_residential storage_tank swimming_pool tennis_court transformer_station "
+        "wastewater_treatment_plant"
     ),
     image_size=256,
     num_images=30_400,
@@ -225,7 +231,7 @@ PATTERNNET = Card(
 CIFAR10 = Card(
     name="cifar10",
     title="CIFAR-10",
-    classes=tuple("airplane automobile bird cat deer dog frog horse ship truck".split()),
+    classes=_words("airplane automobile bird cat deer dog frog horse ship truck"),
     image_size=32,
     num_images=60_000,
     mean=(0.4914, 0.4822, 0.4465),
@@ -242,7 +248,7 @@ CIFAR10 = Card(
             size=170_052_171,
             sha256="c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
             md5="c32a1d4ab5d03f1284b67883e8d87530",
-            note="MD5 stated by the publisher, SHA-256 by TensorFlow Datasets; the binary version, which needs no pickle",
+            note="MD5 stated by the publisher, SHA-256 by TensorFlow Datasets; the binary version: no pickle",
         ),
     ),
     licence="research use, cite the report",
@@ -258,9 +264,7 @@ CIFAR10 = Card(
 SYNTHETIC = Card(
     name="synthetic",
     title="synthetic scenes",
-    classes=tuple(
-        "AnnualCrop PermanentCrop Pasture Shrubland Forest River Highway SeaLake Residential Industrial".split()
-    ),
+    classes=_words("AnnualCrop PermanentCrop Pasture Shrubland Forest River Highway SeaLake Residential Industrial"),
     image_size=64,
     num_images=6_000,
     mean=None,

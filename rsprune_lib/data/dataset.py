@@ -87,10 +87,10 @@ def load_data(
     """Load a data set by name, or any folder (or zip, tar) of class folders; decoded once, then mapped from the cache.
 
     Args:
-        name_or_path: name of a card, ``"synthetic"``, a path, or ``"auto"``: EuroSAT if it is in the cache or in a mirror folder,
-            else synthetic scenes.
-        image_size: pixels a side; default: the card's, or for a folder its most common size (at most 256; 64 if the sizes
-            are mixed).
+        name_or_path: name of a card, ``"synthetic"``, a path, or ``"auto"``: EuroSAT if it is in the cache or in a
+            mirror folder, else synthetic scenes.
+        image_size: pixels a side; default: the card's, or for a folder its most common size (at most 256; 64 if the
+            sizes are mixed).
         split_seed: seed of the split where none is published.
         root: cache folder; default: ``RSPRUNE_HOME``, else the user's cache folder.
         mirror: folder or URL with the archives; default: ``RSPRUNE_MIRROR``.

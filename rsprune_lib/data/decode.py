@@ -19,9 +19,9 @@ EIGHT_BIT = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", 
 def decode(content: bytes, name: str, size: int | None = None) -> np.ndarray:
     """Decode one image file.
 
-    Grey becomes RGB; transparent pixels become black; of TIFF files with more than three bands the first three are taken;
-    16-bit and floating-point images are stretched from their 1st to their 99th percentile (all bands together), because
-    their range differs from sensor to sensor. An image that is not square is resized without keeping its aspect.
+    Grey becomes RGB; transparent pixels become black; of TIFF files with more than three bands the first three are
+    taken; 16-bit and floating-point images are stretched from their 1st to their 99th percentile (all bands together),
+    because their range differs from sensor to sensor. An image that is not square does not keep its aspect.
 
     Args:
         content: the file.

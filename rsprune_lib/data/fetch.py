@@ -1,4 +1,4 @@
-"""One road to every archive: cache, mirror, download with resume, and else a sentence on what to place where by hand."""
+"""One road to every archive: cache, mirror, download with resume, else a sentence on what to place where by hand."""
 
 import hashlib
 import os
@@ -36,7 +36,8 @@ def fetch(
     Args:
         card: card or name.
         root: cache folder, see `data_root`.
-        mirror: folder or URL that holds the archives and ``SHA256SUMS``; default: ``RSPRUNE_MIRROR``. A folder is used in place.
+        mirror: folder or URL that holds the archives and ``SHA256SUMS``; default: ``RSPRUNE_MIRROR``. A folder is used
+            in place.
         progress: show a bar.
 
     Raises:
@@ -167,8 +168,8 @@ def _download_any(card: Card, folder: Path, mirror: str | Path | None, progress:
     name = card.sources[0].filename
     tried = f" ({'; '.join(failures)})" if failures else ""
     raise DataError(
-        f"{card.title} could not be downloaded{tried}; get {name} from {card.homepage} and place it as {folder / name}, "
-        f"or set RSPRUNE_MIRROR to a folder or URL that holds it."
+        f"{card.title} could not be downloaded{tried}; get {name} from {card.homepage} and place it as "
+        f"{folder / name}, or set RSPRUNE_MIRROR to a folder or URL that holds it."
     )
 
 

@@ -61,8 +61,8 @@ def card_layout(names: Sequence[str], card: Card, origin: str) -> Layout:
     found = sorted((labels[_plain(_folder(name))], name) for name in names if _plain(_folder(name)) in labels)
     if len(found) != card.num_images:
         raise DataError(
-            f"{origin} holds {len(found):,} images in class folders of {card.title}, expected {card.num_images:,}; take the "
-            f"original file, or unpack it and give the folder with the class folders (--data PATH)."
+            f"{origin} holds {len(found):,} images in class folders of {card.title}, expected {card.num_images:,}; "
+            f"take the original file, or unpack it and give the folder with the class folders (--data PATH)."
         )
     files = tuple(f"{card.classes[label]}/{PurePosixPath(name).name}" for label, name in found)
     return Layout(tuple(name for _, name in found), tuple(label for label, _ in found), card.classes, files)
@@ -71,9 +71,9 @@ def card_layout(names: Sequence[str], card: Card, origin: str) -> Layout:
 def folder_layout(names: Sequence[str], origin: str) -> Layout:
     """Read any folder of class folders; images below a class folder belong to it, however deep they lie.
 
-    Folders around all class folders are skipped. Top folders ``train``, ``val`` and ``test`` (and their long forms) are taken
-    as published parts; a ``val`` without a ``test`` serves as test part, because nothing may be chosen on test. Images beside
-    the class folders are left out.
+    Folders around all class folders are skipped. Top folders ``train``, ``val`` and ``test`` (and their long forms) are
+    taken as published parts; a ``val`` without a ``test`` serves as test part, because nothing may be chosen on test.
+    Images beside the class folders are left out.
 
     Args:
         names: paths of the images, relative, with ``/``.

@@ -4,15 +4,14 @@ import hashlib
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
-
 from rsprune_lib.data.archives import folder_files, read_members
 from rsprune_lib.data.arrays import Arrays, build_arrays, decode_all, open_arrays
-from rsprune_lib.data.cards import Card
+from rsprune_lib.data.cards import Card, get_card
 from rsprune_lib.data.cifar import read_cifar, resized
 from rsprune_lib.data.decode import image_sides
 from rsprune_lib.data.fetch import fetch, locked
 from rsprune_lib.data.layout import Layout, card_layout, folder_layout
+from rsprune_lib.data.synthetic import VERSION, draw_scenes
 
 __all__ = ["card_arrays", "folder_arrays", "has_arrays", "synthetic_arrays"]
 
@@ -88,5 +87,25 @@ def _usual_size(source: Path, layout: Layout) -> int:
 
 
 def synthetic_arrays(root: Path, size: int, count: int, seed: int = 0, progress: bool = True) -> Arrays:
-    """Draw synthetic scenes once and keep them like decoded images."""
-    raise NotImplementedError
+    """Draw synthetic scenes once and keep them like decoded images.
+
+    Args:
+        root: cache folder.
+        size: pixels a side.
+        count: images, the classes in turn.
+        seed: of the drawings.
+        progress: show a bar.
+    """
+    folder = root / "arrays" / f"synthetic-{size}-{count}-{seed}"
+    listing = f"version {VERSION}"
+    with locked(folder):
+        arrays = open_arrays(folder, listing)
+        if arrays:
+            return arrays
+        classes = get_card("synthetic").classes
+        labels = [i % len(classes) for i in range(count)]
+        files = [f"{classes[label]}/synthetic_{i:05d}.png" for i, label in enumerate(labels)]
+        title = f"synthetic scenes (drawn, {count:,} images, seed {seed})"
+        index = {"title": title, "files": files, "classes": classes, "origin": "drawn", "listing": listing}
+        drawn = ((row, image) for row, (image, _) in enumerate(draw_scenes(count, size=size, seed=seed)))
+        return build_arrays(folder, drawn, labels, size, index, progress)

@@ -69,7 +69,7 @@ class Split:
         return digest.hexdigest()[:12]
 
     def save(self, path: Path, files: Sequence[str]) -> None:
-        """Write an index file: one letter an image (t train, v validation, e test), the hash, and a hash of the file names."""
+        """Write an index file: a letter an image (t train, v validation, e test), its hash, a hash of the names."""
         letters = np.full(len(files), "-")
         for part, letter in LETTERS.items():
             letters[getattr(self, part)] = letter
@@ -98,7 +98,7 @@ class Split:
 
 
 def names_hash(files: Sequence[str]) -> str:
-    """Hash of the file names without their suffixes, so that a recompressed copy shares its splits with the original."""
+    """Hash of the file names without suffixes: a recompressed copy shares its splits with the original."""
     return hashlib.sha256("\n".join(_stem(file) for file in files).encode()).hexdigest()[:12]
 
 
@@ -118,8 +118,8 @@ def make_split(
 ) -> Split:
     """Split stratified by class, in an order that depends on the seed and the file names only.
 
-    Inside a class the images are ordered by a hash of the seed and the file name: neither the order of the files, nor their
-    suffix, nor the version of a random generator changes the split.
+    Inside a class the images are ordered by a hash of the seed and the file name: neither the order of the files, nor
+    their suffix, nor the version of a random generator changes the split.
 
     Args:
         labels: (N,) int64 class of every image.
