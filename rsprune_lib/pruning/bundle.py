@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
-import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from rsprune_lib.errors import ModelError, RspruneError
 from rsprune_lib.files import read_json, sha256, write_json
@@ -143,9 +143,21 @@ def load_bundle(folder: str | Path) -> Bundle:
     return Bundle(model.eval(), plan, config, gates, folder)
 
 
+class _NoInitialisation(TorchFunctionMode):
+    """Skips drawing random weights, which would take most of the time and advance the global generator."""
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:  # noqa: ANN401
+        """Hands everything on but initialisation, whose tensor stays as it is."""
+        kwargs = kwargs or {}
+        drawn = func in (Tensor.normal_, Tensor.uniform_) or getattr(func, "__module__", "") == "torch.nn.init"
+        if drawn:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
+
+
 def _structure(config: dict[str, Any], plan: Plan | None) -> nn.Module:
-    """The network without weights: on the meta device, so that it costs neither memory nor random numbers."""
-    with torch.device("meta"):
+    """The network with whatever its memory held in place of weights."""
+    with _NoInitialisation():
         model = create_model(**config)
     return model if plan is None else apply(model, plan)
 
