@@ -51,9 +51,10 @@ def cost(
     """Count parameters and multiply-accumulates (convolutions and linear layers, one image)."""
     from rsprune_lib.measure import cost as measure_cost
     from rsprune_lib.models import create_model, model_names
-    from rsprune_lib.pruning import load_bundle
 
     if network not in model_names() and (Path(network).exists() or "/" in network):
+        from rsprune_lib.pruning import load_bundle
+
         bundle = load_bundle(Path(network))
         model, mine = bundle.model, bundle.config["model"]["num_classes"]
         if classes not in (None, mine):

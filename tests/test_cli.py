@@ -1,0 +1,236 @@
+"""The command line: help, JSON, exit status, and one chain from images to a recovered network."""
+
+import json
+import subprocess
+import sys
+
+import nbformat
+import pytest
+import typer
+from nbformat.v4 import new_code_cell, new_notebook
+
+from rsprune_lib.cli import COMMANDS, main
+from rsprune_lib.commands.common import amount
+
+DATA = ["list", "fetch", "verify"]
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory, monkeypatch):
+    """One cache for this file, no mirror, no profile from outside."""
+    folder = tmp_path_factory.getbasetemp() / "cli-home"
+    monkeypatch.setenv("RSPRUNE_HOME", str(folder))
+    for name in ("RSPRUNE_MIRROR", "RSPRUNE_PROFILE", "RSPRUNE_DEBUG", "RSPRUNE_NOTEBOOKS"):
+        monkeypatch.delenv(name, raising=False)
+    return folder
+
+
+@pytest.fixture
+def run(capsys):
+    """Calls the command line; returns exit status, standard output and standard error."""
+
+    def call(*arguments):
+        capsys.readouterr()
+        status = main([str(a) for a in arguments])
+        return status, *capsys.readouterr()
+
+    return call
+
+
+@pytest.mark.parametrize("command", [*([name] for name in COMMANDS), *(["data", name] for name in DATA)], ids=" ".join)
+def test_every_help_has_an_example(run, command):
+    status, out, _ = run(*command, "--help")
+    assert status == 0
+    assert f"Example: {'RSPRUNE_MIRROR' if 'fetch' in command else 'rsprune'}" in out
+
+
+def test_starting_loads_nothing_heavy():
+    heavy = "{'torch', 'numpy', 'matplotlib', 'papermill', 'ipywidgets'}"
+    code = f"import sys, rsprune_lib.cli; found = {heavy} & set(sys.modules); sys.exit(str(found) if found else 0)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_cost_of_a_name(run):
+    status, out, err = run("cost", "resnet18_se", "--classes", 10, "--size", 64, "--json")
+    assert status == 0
+    result = json.loads(out)
+    assert result["params"] == 11_360_382
+    assert result["macs"] == 148_225_536
+    assert err == ""
+
+
+def test_errors_are_one_sentence_and_status_1(run, monkeypatch, tmp_path):
+    for arguments in (
+        ["cost", "resnet81"],
+        ["cost", tmp_path / "none"],
+        ["data", "fetch", "eurosatt"],
+        ["eval", tmp_path],
+        ["train", "resnet18", "--profile", "quik", "--out", tmp_path / "x"],
+        ["train", "resnet18", "--recipe", "stong", "--out", tmp_path / "x"],
+    ):
+        status, out, err = run(*arguments)
+        assert (status, out) == (1, ""), arguments
+        assert err.startswith("rsprune: ")
+        assert err.count("\n") == 1
+    monkeypatch.setenv("RSPRUNE_DEBUG", "1")
+    with pytest.raises(Exception, match="resnet81"):
+        main(["cost", "resnet81"])
+
+
+@pytest.mark.parametrize("arguments", [["train"], ["prune", "x"], ["nothing"], ["cost", "resnet18", "--size", "big"]])
+def test_wrong_usage_is_status_2(run, arguments):
+    status, out, err = run(*arguments)
+    assert (status, out) == (2, "")
+    assert "Error" in err
+
+
+def test_amounts_exclude_one_another(run, tmp_path):
+    assert run("prune", tmp_path, "--ratio", 0.5, "--macs", "15M", "--out", tmp_path / "x")[0] == 2
+    assert run("prune", tmp_path, "--macs", "15Q", "--out", tmp_path / "x")[0] == 2
+
+
+@pytest.mark.parametrize(("text", "value"), [("15M", 15e6), ("1.5 g", 1.5e9), ("15e6", 15e6), ("640", 640.0)])
+def test_counts_have_units(text, value):
+    assert amount(text) == value
+
+
+@pytest.mark.parametrize("text", ["15Q", "", "M", "-3", "1..5M"])
+def test_odd_counts_are_refused(text):
+    with pytest.raises(typer.BadParameter):
+        amount(text)
+
+
+def test_doctor_and_version(run):
+    status, out, _ = run("doctor", "--json")
+    findings = {f["name"]: f for f in json.loads(out)["findings"]}
+    assert status == 0
+    assert set(findings) == {
+        "python", "packages", "device", "torchvision", "kernel", "disk", "cache", "mirror", "browser",
+    }  # fmt: skip
+    assert all(f["state"] in ("ok", "warn") for f in findings.values())
+    assert run("--version")[1].startswith("rsprune 0")
+
+
+def test_doctor_fails_where_the_course_cannot_run(run, monkeypatch):
+    monkeypatch.setenv("RSPRUNE_DEVICE", "cuda:77")
+    status, out, _ = run("doctor")
+    assert status == 1
+    assert "FAIL  device" in out
+    assert "RSPRUNE_DEVICE" in out
+
+
+def test_data_list_and_verify(run):
+    status, out, _ = run("data", "list", "--json")
+    rows = {row["name"]: row for row in json.loads(out)["data"]}
+    assert status == 0
+    assert rows["eurosat"]["classes"] == 10
+    assert not rows["eurosat"]["here"]
+    status, out, _ = run("data", "verify", "ucmerced")
+    assert status == 1
+    assert "rsprune data fetch ucmerced" in out
+
+
+@pytest.fixture(scope="module")
+def dense(tiny_folder, tmp_path_factory):
+    """A network trained by the command line on a folder of images."""
+    base = tmp_path_factory.mktemp("cli")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RSPRUNE_HOME", str(tmp_path_factory.getbasetemp() / "cli-home"))
+        options = ["--profile", "smoke", "--epochs", "2", "--width", "0.125", "--out", str(base / "dense"), "--json"]
+        assert main(["train", "resnet18_se", "--data", str(tiny_folder), *options]) == 0
+    return base / "dense"
+
+
+def test_from_images_to_a_recovered_network(run, dense, tmp_path):
+    assert json.loads((dense / "history.json").read_text())["best_epoch"] in (1, 2)
+    status, out, _ = run("eval", dense, "--split", "test", "--json")
+    quality = json.loads(out)
+    assert status == 0
+    assert {"accuracy", "ci", "per_class", "ece", "nll", "n", "params", "macs"} <= set(quality)
+    assert list(quality["per_class"]) == ["field", "forest", "river", "roofs"]
+
+    small = tmp_path / "small"
+    status, out, err = run(
+        "prune", dense, "--criterion", "attention", "--ratio", 0.5, "--images", 16, "--out", small, "--json"
+    )
+    pruned = json.loads(out)
+    assert status == 0
+    assert pruned["params"] < 0.4 * quality["params"]
+    assert "less macs" in err
+    status, out, _ = run("cost", small, "--json")
+    assert (json.loads(out)["params"], json.loads(out)["macs"]) == (pruned["params"], pruned["macs"])
+
+    again = tmp_path / "again"
+    assert (
+        run("prune", dense, "--plan", small / "plan.json", "--recovery", "bn", "--images", 16, "--out", again)[0] == 0
+    )
+    assert (again / "plan.json").read_text() == (small / "plan.json").read_text()
+
+    last = tmp_path / "last"
+    status, out, _ = run("finetune", small, "--loss", "mining", "--profile", "smoke", "--out", last, "--json")
+    assert status == 0
+    assert json.loads(out)["params"] == pruned["params"]
+    config = json.loads((last / "config.json").read_text())
+    assert config["provenance"]["loss"] == "mining"
+    assert config["command"].startswith("rsprune")
+
+
+def test_other_networks_data_and_splits_are_refused(run, dense, tmp_path):
+    assert (
+        "3 classes" in run("cost", dense, "--classes", 3)[2] or "--classes 3" in run("cost", dense, "--classes", 3)[2]
+    )
+    assert run("eval", dense, "--split", "tset")[0] == 1
+    assert run("eval", dense, "--data", "synthetic", "--limit", 10)[0] == 1
+    assert run("prune", dense, "--ratio", 1.5, "--images", 16, "--out", tmp_path / "x")[0] == 1
+    assert not (tmp_path / "x").exists()
+
+
+def test_nothing_is_overwritten_without_being_asked(run, dense, tiny_folder, tmp_path):
+    status, _, err = run("train", "resnet18_se", "--data", tiny_folder, "--out", dense)
+    assert status == 1
+    assert "--force" in err
+    (tmp_path / "thesis.txt").write_text("precious")
+    status, _, err = run("prune", dense, "--out", tmp_path, "--force")
+    assert status == 1
+    assert (tmp_path / "thesis.txt").exists()
+
+
+def test_an_interrupted_training_says_how_to_go_on(run, tiny_folder, tmp_path, monkeypatch):
+    options = ["--data", tiny_folder, "--profile", "smoke", "--epochs", 2, "--width", 0.125, "--out", tmp_path / "run"]
+    from rsprune_lib.training import loop
+
+    real = loop.save_checkpoint
+    with monkeypatch.context() as patch:
+
+        def killed(*arguments):
+            real(*arguments)
+            raise KeyboardInterrupt
+
+        patch.setattr(loop, "save_checkpoint", killed)
+        status, out, err = run("train", "resnet18_se", *options)
+    assert (status, out) == (130, "")
+    assert "--resume" in err
+    status, out, _ = run("train", "resnet18_se", *options, "--resume", "--json")
+    assert status == 0
+    history = json.loads((tmp_path / "run" / "history.json").read_text())
+    assert [row["epoch"] for row in history["epochs"]] == [1, 2]
+
+
+def test_the_course_runs_and_reports(run, tiny_folder, tmp_path, monkeypatch):
+    cells = [new_code_cell("data_name = ''", metadata={"tags": ["parameters"]}), new_code_cell("print(data_name)")]
+    (tmp_path / "nb").mkdir()
+    nbformat.write(new_notebook(cells=cells), tmp_path / "nb" / "00_one.ipynb")
+    nbformat.write(new_notebook(cells=[new_code_cell("1 / 0")]), tmp_path / "nb" / "01_two.ipynb")
+    monkeypatch.setenv("RSPRUNE_NOTEBOOKS", str(tmp_path / "nb"))
+    options = ["--profile", "smoke", "--data", tiny_folder, "--out", tmp_path / "out", "--json"]
+    status, out, err = run("run", *options)
+    result = json.loads(out)
+    assert status == 1
+    assert [n["ok"] for n in result["notebooks"]] == [True, False]
+    assert "ZeroDivisionError" in err
+    executed = nbformat.read(tmp_path / "out" / "00_one" / "00_one.ipynb", 4)
+    assert executed.cells[-1].outputs[0].text.strip() == str(tiny_folder)
+    assert (tmp_path / "out" / "report.html").is_file()
+    assert run("run", "00", *options[:-1], "--resume")[0] == 0
+    assert run("run", "7", *options)[0] == 1
