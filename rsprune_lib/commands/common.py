@@ -1,6 +1,7 @@
 """What the commands share: options with their help, folders that are not overwritten, output for people and scripts."""
 
 import json
+import os
 import re
 import shutil
 import sys
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from rsprune_lib.data import Dataset
     from rsprune_lib.pruning import Bundle
 
-__all__ = ["Data", "Force", "Json", "Out", "Resume", "RunFolder", "Seed", "amount", "claim", "emit", "say"]
+__all__ = ["Data", "Force", "Json", "Out", "Resume", "RunFolder", "Seed", "amount", "claim", "emit", "leads", "say"]
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, nothing else.")]
 Out = Annotated[Path, typer.Option("--out", help="Folder to write; it must not exist yet.", show_default=False)]
@@ -57,13 +58,18 @@ def amount(text: str) -> float:
         raise typer.BadParameter(f"got {text!r}; expected a count like 15M, 1.5G or 15000000") from None
 
 
+def leads() -> bool:
+    """Tells whether this process is the one that writes and prints, where several train together."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def claim(out: Path, *, force: bool = False, resume: bool = False) -> None:
     """Makes sure that a command may write into ``out``.
 
     Raises:
         RspruneError: It is there already and neither flag was given, or it holds something else than a run.
     """
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())) or resume:
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())) or resume or not leads():
         return
     if not force:
         raise RspruneError(f"{out} is already there; choose another folder, or pass --force to replace it.")

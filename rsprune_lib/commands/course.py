@@ -1,5 +1,6 @@
 """``rsprune run``: the notebooks of the course, headless, with a report at the end."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -38,6 +39,7 @@ def run(
     if loaded.synthetic and data != "synthetic":
         say("No real images here: the course runs on synthetic scenes. Real ones: rsprune data fetch eurosat")
     about = provenance(loaded.info(), seed=None, profile=how.name, device=pick_device())
+    about["command"] = " ".join(["rsprune", *sys.argv[1:]])
     course = run_course(
         notebooks or None, profile_name=how.name, data=found, out=out, about=about, force=force, resume=resume, tell=say
     )

@@ -16,6 +16,7 @@ from rsprune_lib.commands.common import (
     Seed,
     claim,
     emit,
+    leads,
     open_run,
     row_text,
     say,
@@ -133,6 +134,8 @@ def _run(job: _Job, resume: bool, as_json: bool) -> None:
     except KeyboardInterrupt:
         say(f"Stopped; every finished epoch is kept in {job.out}. Run the same command with --resume to go on.")
         raise
+    if not leads():
+        return
     row = finish(
         job.out, result.model, job.title, job.data, job.data_name, seed=job.seed, plan=job.plan,
         profile=job.profile.name, limit=job.profile.test_images,

@@ -114,7 +114,7 @@ def _figure(figure: Mapping, folder: Path) -> str:
 
 def _provenance(results: Mapping) -> str:
     about = dict(results.get("about") or {})
-    facts = {"command": results.get("command"), **about.pop("versions", {}), **(about.pop("data", None) or {})}
+    facts = {"command": about.pop("command", None), **about.pop("versions", {}), **(about.pop("data", None) or {})}
     git = about.pop("git", None) or {}
     if git:
         facts["git commit"] = git.get("commit", "")[:12] + (" with local changes" if git.get("dirty") else "")
