@@ -1,7 +1,8 @@
 """Cards, sources, splits, decoded images and batches."""
 
 from rsprune_lib.data.batches import Augment, Batches
-from rsprune_lib.data.cards import Card, Source, card_names, get_card
+from rsprune_lib.data.cards import Card, Source
+from rsprune_lib.data.catalogue import card_names, get_card
 from rsprune_lib.data.dataset import Dataset, load_data
 from rsprune_lib.data.fetch import data_root, fetch, find, verify
 from rsprune_lib.data.split import Split, SplitRule

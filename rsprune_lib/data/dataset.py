@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from rsprune_lib.data.arrays import Arrays, colour_statistics
-from rsprune_lib.data.cards import Card, card_names, get_card
+from rsprune_lib.data.cards import Card
+from rsprune_lib.data.catalogue import card_names, get_card
 from rsprune_lib.data.fetch import data_root, find
 from rsprune_lib.data.prepare import card_arrays, folder_arrays, has_arrays, synthetic_arrays
 from rsprune_lib.data.split import PARTS, Split, SplitRule, make_split

@@ -13,7 +13,8 @@ from filelock import FileLock
 from tqdm.auto import tqdm
 
 from rsprune_lib.data.arrays import check_arrays
-from rsprune_lib.data.cards import Card, Source, get_card
+from rsprune_lib.data.cards import Card, Source
+from rsprune_lib.data.catalogue import get_card
 from rsprune_lib.errors import DataError
 from rsprune_lib.files import sha256
 

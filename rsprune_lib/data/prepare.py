@@ -6,7 +6,8 @@ from pathlib import Path
 
 from rsprune_lib.data.archives import folder_files, read_members
 from rsprune_lib.data.arrays import Arrays, build_arrays, decode_all, open_arrays
-from rsprune_lib.data.cards import Card, get_card
+from rsprune_lib.data.cards import Card
+from rsprune_lib.data.catalogue import get_card
 from rsprune_lib.data.cifar import read_cifar, resized
 from rsprune_lib.data.decode import image_sides
 from rsprune_lib.data.fetch import fetch, locked

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.random import Generator
 from PIL import Image, ImageFilter
 
-from rsprune_lib.data.brush import SIDE, blend, noise, planes, rotated, to_image
-from rsprune_lib.data.scenery import PAINT
+from rsprune_lib.data.drawing import PAINT
+from rsprune_lib.data.drawing.brush import SIDE, blend, noise, planes, rotated, to_image
 
 __all__ = ["VERSION", "draw_scene", "draw_scenes"]
 
@@ -46,15 +46,15 @@ def draw_scene(label: int, random: Generator, *, size: int = 64, difficulty: flo
     Returns:
         (size, size, 3) uint8 RGB.
     """
-    difficulty = random.beta(1.1, 1.6) if difficulty is None else difficulty
+    difficulty = random.beta(1.1, 1.3) if difficulty is None else difficulty
     scene = PAINT[CLASSES[label]](random)
-    if random.random() < 0.6 * difficulty:
+    if random.random() < 0.7 * difficulty:
         scene = _mix(scene, label, random, difficulty)
     scene = _light(scene, random)
     image = to_image(_weather(scene, random, difficulty))
     image = image.resize((size, size), Image.Resampling.BOX if size <= SIDE // 2 else Image.Resampling.BICUBIC)
     if random.random() < 0.5 * difficulty:
-        image = image.filter(ImageFilter.GaussianBlur(random.uniform(0.4, 1.1) * size / 64))
+        image = image.filter(ImageFilter.GaussianBlur(random.uniform(0.4, 1.5) * size / 64))
     return _sensor(np.asarray(image, np.float32), random, difficulty)
 
 
@@ -62,7 +62,7 @@ def _mix(scene: np.ndarray, label: int, random: Generator, difficulty: float) ->
     """Let another class take up to 45 % of the scene, behind an irregular border."""
     other = (label + random.integers(1, len(CLASSES))) % len(CLASSES)
     _, across = rotated(random.uniform(0, 2 * np.pi))
-    border = across + 5 * noise(random, "smooth") - (SIDE * (0.42 - 0.36 * difficulty * random.random()))
+    border = across + 5 * noise(random, "smooth") - SIDE * (0.4 - 0.36 * difficulty * random.random())
     return blend(scene, PAINT[CLASSES[other]](random), border / 2)
 
 
@@ -74,10 +74,10 @@ def _light(scene: np.ndarray, random: Generator) -> np.ndarray:
 
 def _weather(scene: np.ndarray, random: Generator, difficulty: float) -> np.ndarray:
     """Weak contrast, haze, clouds with their shadows."""
-    scene = blend(scene, scene.mean((1, 2)).round(2), difficulty * random.uniform(0, 0.45))
-    haze = difficulty * random.uniform(0, 0.6) * (1 + 0.15 * noise(random, "smooth"))
+    scene = blend(scene, scene.mean((1, 2)).round(2), difficulty * random.uniform(0, 0.6))
+    haze = difficulty * random.uniform(0, 0.7) * (1 + 0.15 * noise(random, "smooth"))
     scene = blend(scene, (168, 178, 190), haze)
-    if random.random() < 0.35 * difficulty:
+    if random.random() < 0.45 * difficulty:
         cloud = (noise(random, "smooth") + 0.25 * noise(random, "rough") - random.uniform(0.6, 1.6)) * 1.3
         shift = random.integers(8, 20)
         scene = scene * (1 - 0.45 * np.clip(np.roll(cloud, (shift, shift), (0, 1)), 0, 1))
