@@ -64,15 +64,17 @@ def _half(model, groups, criterion="l2", ratio=0.5):
 def test_patches_times_weights_is_the_convolution(options):
     conv = nn.Conv2d(6, 12, bias=False, **options)
     x = _noise(3, 6, 11, 9)
-    rows = patches(conv, x)  # (N, G, D), D in the order (row, column, channel)
+    rows = patches(conv, x)  # (N, G, D + 1), D in the order (row, column, channel)
+    assert torch.equal(rows[..., -1], torch.ones(rows.shape[:2]))
     weight = conv.weight.permute(0, 2, 3, 1).reshape(conv.groups, 12 // conv.groups, -1)
-    out = torch.einsum("ngd,god->ngo", rows, weight).flatten(1)
+    out = torch.einsum("ngd,god->ngo", rows[..., :-1], weight).flatten(1)
     torch.testing.assert_close(out, conv(x).permute(0, 2, 3, 1).reshape(-1, 12), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("layer", [nn.Conv2d(6, 12, **options) for options in CONVS] + [nn.Linear(6, 12)], ids=str)
 def test_a_layer_is_found_again_from_its_inputs_and_outputs(layer, monkeypatch):
     monkeypatch.setattr("rsprune_lib.pruning.closed_form._CHUNK", 50_000)  # several pieces a batch
+    monkeypatch.setattr("rsprune_lib.pruning.closed_form._BLOCK", 7)  # and several blocks a matrix
     gram = None
     for seed in range(3):
         x = _noise(8, 6, 11, 9, seed=seed) if isinstance(layer, nn.Conv2d) else _noise(50, 6, seed=seed)

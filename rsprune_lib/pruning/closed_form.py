@@ -23,6 +23,7 @@ __all__ = ["Fit", "Gram", "Moments", "accumulate", "install", "patches", "solve"
 
 _FLOOR = 1e-4  # a variance below this share of the mean square is lost in float32 rounding
 _CHUNK = 64 * 2**20  # bytes of patches that are held at once
+_BLOCK = 512  # columns of a Gram matrix that are multiplied at once
 
 
 @dataclass
@@ -30,7 +31,7 @@ class Gram:
     """Running totals over the rows (x, 1) and their targets, for each of G groups of a layer.
 
     Attributes:
-        xx: (G, D + 1, D + 1), X'X with a column of ones at the end of X.
+        xx: (G, D + 1, D + 1), X'X with a column of ones at the end of X; only the lower triangle is filled.
         xt: (G, D + 1, O / G), X'T.
     """
 
@@ -39,7 +40,8 @@ class Gram:
 
     def moments(self) -> Moments:
         """Returns the totals as means and covariances."""
-        xx, xt = self.xx / self.xx[0, -1, -1], self.xt / self.xx[0, -1, -1]
+        xx, xt = self.xx.tril() / self.xx[0, -1, -1], self.xt / self.xx[0, -1, -1]
+        xx = xx + xx.tril(-1).mT
         mean_x, mean_t = xx[:, -1, :-1], xt[:, -1]
         power = xx.diagonal(dim1=1, dim2=2)[:, :-1]
         covariance = xx[:, :-1, :-1] - mean_x[:, :, None] * mean_x[:, None]
@@ -104,31 +106,33 @@ def patches(layer: nn.Module, x: Tensor) -> Tensor:
         x: its input, (B, C, H, W) or (..., C).
 
     Returns:
-        (N, G, D): N positions, G groups, D = k * k * C / G values in the order (row, column, channel).
+        (N, G, D + 1): N positions, G groups, D = k * k * C / G values in the order (row, column, channel), and a 1.
 
     Raises:
         ModelError: the layer is of another kind.
     """
     if isinstance(layer, nn.Linear):
-        return x.reshape(-1, 1, x.shape[-1])
+        return F.pad(x.reshape(-1, 1, x.shape[-1]), (0, 1), value=1.0)
     if type(layer) is not nn.Conv2d:
         raise ModelError(f"Closed-form recovery knows Conv2d and Linear layers, got {type(layer).__name__}.")
     mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
     x = F.pad(x, layer._reversed_padding_repeated_twice, mode=mode)
     x = x.permute(0, 2, 3, 1).contiguous()  # (B, H, W, C)
     B, H, W, C = x.shape
-    (kh, kw), (sh, sw), (dh, dw) = layer.kernel_size, layer.stride, layer.dilation
-    shape = (B, (H - dh * (kh - 1) - 1) // sh + 1, (W - dw * (kw - 1) - 1) // sw + 1, kh, kw, C)
+    (kh, kw), (sh, sw), (dh, dw), G = layer.kernel_size, layer.stride, layer.dilation, layer.groups
+    rows, columns = (H - dh * (kh - 1) - 1) // sh + 1, (W - dw * (kw - 1) - 1) // sw + 1
     b, h, w, c = x.stride()
-    x = x.as_strided(shape, (b, h * sh, w * sw, h * dh, w * dw, c))  # a view: (B, rows, columns, kh, kw, C)
-    x = x.reshape(-1, kh, kw, layer.groups, C // layer.groups).permute(0, 3, 1, 2, 4)
-    return x.reshape(len(x), layer.groups, -1)
+    strides = (b, h * sh, w * sw, C // G * c, h * dh, w * dw, c)
+    seen = x.as_strided((B, rows, columns, G, kh, kw, C // G), strides)  # a view; the next lines copy it once
+    result = x.new_ones(B, rows, columns, G, kh * kw * C // G + 1)
+    result[..., :-1].unflatten(-1, (kh, kw, C // G)).copy_(seen)
+    return result.flatten(0, 2)
 
 
 def accumulate(gram: Gram | None, layer: nn.Module, x: Tensor, target: Tensor) -> Gram:
     """Adds a batch to the Gram matrices of a layer.
 
-    Products are float32 (a batch of patches), totals float64: rounding stays that of one batch.
+    Products are float32 (a piece of a batch), totals float64: rounding stays that of one piece.
 
     Args:
         gram: totals so far, None to begin.
@@ -136,22 +140,19 @@ def accumulate(gram: Gram | None, layer: nn.Module, x: Tensor, target: Tensor) -
         x: its input, (B, C, H, W) or (B, C).
         target: what it should send on, (B, O, H', W') or (B, O).
     """
-    per_image = 4 * target[0].numel() // target.shape[1] * _fan_in(layer)
-    step = max(1, int(_CHUNK // max(1, per_image)))
+    width = layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels * layer.weight[0, 0].numel()
+    step = max(1, _CHUNK // max(1, 4 * width * target[0, 0].numel()))
     for part, wanted in zip(x.split(step), target.split(step), strict=True):
-        rows = patches(layer, part)  # (N, G, D)
-        rows = torch.cat([rows, rows.new_ones(*rows.shape[:2], 1)], dim=2).transpose(0, 1)  # (G, N, D + 1)
+        rows = patches(layer, part).transpose(0, 1)  # (G, N, D + 1)
         goal = wanted.movedim(1, -1).reshape(rows.shape[1], len(rows), -1).transpose(0, 1)  # (G, N, O / G)
-        xx, xt = rows.mT @ rows, rows.mT @ goal
         if gram is None:
-            gram = Gram(torch.zeros_like(xx, dtype=torch.float64), torch.zeros_like(xt, dtype=torch.float64))
-        gram.xx += xx
-        gram.xt += xt
+            G, _, D = rows.shape
+            gram = Gram(*(rows.new_zeros(G, D, size, dtype=torch.float64) for size in (D, goal.shape[2])))
+        for start in range(0, rows.shape[2], _BLOCK):  # the lower triangle only
+            block = rows[:, :, start : start + _BLOCK]
+            gram.xx[:, start:, start : start + _BLOCK] += rows[:, :, start:].mT @ block
+        gram.xt += rows.mT @ goal
     return gram
-
-
-def _fan_in(layer: nn.Module) -> int:
-    return layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels * layer.weight[0, 0].numel()
 
 
 def solve(moments: Moments, layer: nn.Module, ridge: float = 1e-4) -> Fit:
