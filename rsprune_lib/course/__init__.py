@@ -6,6 +6,7 @@ Heavy parts (papermill, ipywidgets) are imported when they are first used.
 import importlib
 
 from rsprune_lib.course.checking import CheckFailed, Passed
+from rsprune_lib.course.measured import measured, over_seeds
 from rsprune_lib.course.places import bundle_path, notebook_names, project_root
 from rsprune_lib.course.profiles import PROFILES, Profile, profile
 from rsprune_lib.course.record import record
@@ -49,7 +50,9 @@ __all__ = [
     "bundle_path",
     "checks",
     "closing_table",
+    "measured",
     "notebook_names",
+    "over_seeds",
     "profile",
     "project_root",
     "record",
