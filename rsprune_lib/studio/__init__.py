@@ -1,7 +1,18 @@
 """The live pruning tool: a state without widgets, and views that only wire."""
 
 from rsprune_lib.studio.panel import PruningPanel
-from rsprune_lib.studio.state import Setting, Snapshot, Studio
-from rsprune_lib.studio.worker import LatestWins
+from rsprune_lib.studio.setting import AMOUNTS, RECOVERIES, Dense, Setting, Snapshot
+from rsprune_lib.studio.state import Studio
+from rsprune_lib.studio.worker import LatestWins, Turn
 
-__all__ = ["LatestWins", "PruningPanel", "Setting", "Snapshot", "Studio"]
+__all__ = [
+    "AMOUNTS",
+    "RECOVERIES",
+    "Dense",
+    "LatestWins",
+    "PruningPanel",
+    "Setting",
+    "Snapshot",
+    "Studio",
+    "Turn",
+]

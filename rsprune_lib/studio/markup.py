@@ -1,75 +1,145 @@
 """What the live tool shows, as small pieces of HTML: quick to make, sharp at any size, safe to set from a thread."""
 
+from collections.abc import Iterable, Sequence
 from html import escape
 
+import numpy as np
+
 from rsprune_lib.plots import short
-from rsprune_lib.studio.state import Snapshot
+from rsprune_lib.plots.style import CUT, GRID, INK, KEPT, MUTED
+from rsprune_lib.studio.setting import RECOVERIES, Snapshot
 
-__all__ = ["bars", "gauges", "message"]
-
-_BLUE, _GREY, _ORANGE, _INK, _SOFT = "#0B6FB8", "#E4E8EC", "#D9600A", "#1F2933", "#66727F"
+__all__ = ["bars", "classes", "code", "gauges", "message", "note", "working"]
 
 
 def _gauge(title: str, value: str, note: str, share: float | None) -> str:
     width = 0 if share is None else 100 * max(0.0, min(1.0, share))
     return (
-        f'<div style="flex:1;min-width:150px;padding:8px 12px;border:1px solid {_GREY};border-radius:8px">'
-        f'<div style="color:{_SOFT};font-size:12px">{escape(title)}</div>'
-        f'<div style="color:{_INK};font-size:22px;font-weight:600;line-height:1.35">{escape(value)}</div>'
-        f'<div style="height:5px;border-radius:3px;background:{_GREY}">'
-        f'<div style="height:5px;border-radius:3px;width:{width:.1f}%;background:{_BLUE}"></div></div>'
-        f'<div style="color:{_SOFT};font-size:12px;margin-top:3px">{escape(note)}</div></div>'
+        f'<div style="flex:1;min-width:150px;padding:8px 12px;border:1px solid {GRID};border-radius:8px">'
+        f'<div style="color:{MUTED};font-size:12px">{escape(title)}</div>'
+        f'<div style="color:{INK};font-size:22px;font-weight:600;line-height:1.35">{escape(value)}</div>'
+        f'<div style="height:5px;border-radius:3px;background:{GRID}">'
+        f'<div style="height:5px;border-radius:3px;width:{width:.1f}%;background:{KEPT}"></div></div>'
+        f'<div style="color:{MUTED};font-size:12px;margin-top:3px">{escape(note)}</div></div>'
     )
 
 
-def gauges(snapshot: Snapshot) -> str:
-    """Four gauges against the dense network: parameters, MACs, measured latency, accuracy; dots where one is due."""
-    now, dense = snapshot, snapshot.dense
-    params, macs = now.cost.params / dense.cost.params, now.cost.macs / dense.cost.macs
+def gauges(snapshot: Snapshot, *, measured: bool = True) -> str:
+    """Gauges against the dense network: parameters, MACs, measured latency, accuracy; dots where one is due.
+
+    Args:
+        snapshot: what to show.
+        measured: show latency and accuracy too.
+    """
+    params = snapshot.cost.params / snapshot.dense.cost.params
+    macs = snapshot.cost.macs / snapshot.dense.cost.macs
     cards = [
-        _gauge("Parameters", short(now.cost.params), f"{params:.1%} of {short(dense.cost.params)}", params),
-        _gauge("MACs an image", short(now.cost.macs), f"{macs:.1%} of {short(dense.cost.macs)}", macs),
+        _gauge(
+            "Parameters", short(snapshot.cost.params), f"{params:.1%} of {short(snapshot.dense.cost.params)}", params
+        ),
+        _gauge("MACs an image", short(snapshot.cost.macs), f"{macs:.1%} of {short(snapshot.dense.cost.macs)}", macs),
     ]
-    if now.latency is None:
-        cards.append(_gauge("Latency, batch 1", "…", f"dense {dense.latency.median_ms:.2f} ms", None))
-    else:
-        time = now.latency.median_ms / dense.latency.median_ms
-        note = f"{1 / time:.1f}× as fast as {dense.latency.median_ms:.2f} ms"
-        cards.append(_gauge("Latency, batch 1, measured", f"{now.latency.median_ms:.2f} ms", note, time))
-    if now.quality is None:
-        cards.append(_gauge("Accuracy", "…", f"dense {dense.quality.accuracy:.1%}", None))
-    else:
-        low, high = now.quality.ci
-        kind = f"{now.quality.n} validation images" + ("" if now.final else ", first estimate")
-        note = f"{low:.1%} to {high:.1%} on {kind}; dense {dense.quality.accuracy:.1%}"
-        cards.append(_gauge("Accuracy", f"{now.quality.accuracy:.1%}", note, now.quality.accuracy))
+    if measured:
+        cards += [_latency(snapshot), _accuracy(snapshot)]
     return f'<div style="display:flex;gap:10px;flex-wrap:wrap">{"".join(cards)}</div>'
+
+
+def _latency(snapshot: Snapshot) -> str:
+    now, dense = snapshot.latency, snapshot.dense.latency
+    title = "Latency, batch 1, measured"
+    if now is None:
+        return _gauge(title, "…", "" if dense is None else f"dense {dense.median_ms:.2f} ms", None)
+    if dense is None:
+        return _gauge(title, f"{now.median_ms:.2f} ms", "", None)
+    time = now.median_ms / dense.median_ms
+    return _gauge(title, f"{now.median_ms:.2f} ms", f"{1 / time:.1f}× as fast as {dense.median_ms:.2f} ms", time)
+
+
+def _accuracy(snapshot: Snapshot) -> str:
+    now, dense = snapshot.quality, snapshot.dense.quality
+    against = "" if dense is None else f"; dense {dense.accuracy:.1%}"
+    if now is None:
+        return _gauge("Accuracy", "…", against.removeprefix("; "), None)
+    kind = f"{now.n} validation images"
+    if snapshot.recovered != snapshot.setting.recovery:
+        kind += f", {RECOVERIES[snapshot.recovered]} so far"
+    elif not snapshot.final:
+        kind += ", first estimate"
+    low, high = now.ci
+    return _gauge("Accuracy", f"{now.accuracy:.1%}", f"{low:.1%} to {high:.1%} on {kind}{against}", now.accuracy)
+
+
+def _rows(rows: Iterable[tuple[str, float, float, float | None, str]]) -> str:
+    """A grid of bars; a row is (name, width of the track, share of it that is filled, place of a mark, text behind)."""
+    cells = []
+    for name, track, fill, mark, text in rows:
+        line = ""
+        if mark is not None:
+            place = f"position:absolute;left:{100 * mark:.1f}%;top:-2px;width:2px;height:14px"
+            line = f'<div style="{place};background:{CUT}"></div>'
+        cells.append(
+            f'<div style="text-align:right;color:{INK};overflow:hidden;text-overflow:ellipsis">{escape(name)}</div>'
+            f'<div><div style="position:relative;width:{100 * track:.1f}%;height:10px;background:{GRID}">'
+            f'<div style="width:{100 * fill:.1f}%;height:10px;background:{KEPT}"></div>{line}</div></div>'
+            f'<div style="color:{MUTED};white-space:nowrap">{escape(text)}</div>'
+        )
+    return (
+        '<div style="display:grid;grid-template-columns:150px minmax(200px,1fr) 150px;gap:3px 8px;align-items:center;'
+        f'font-size:12px;line-height:14px">{"".join(cells)}</div>'
+    )
 
 
 def bars(snapshot: Snapshot, before: Snapshot | None = None) -> str:
     """One bar a group: what stays in blue on the dense width in grey; an orange mark where the last setting stood."""
-    largest = max(snapshot.plan.sizes.values())
-    rows = []
-    for name, size in snapshot.plan.sizes.items():
-        kept = snapshot.plan.widths[name]
-        mark = ""
-        if before is not None and before.plan.widths.get(name, kept) != kept:
-            left = 100 * before.plan.widths[name] / size
-            place = f"position:absolute;left:{left:.1f}%;top:-2px;width:2px;height:14px"
-            mark = f'<div style="{place};background:{_ORANGE}"></div>'
-        rows.append(
-            f'<div style="width:130px;text-align:right;color:{_INK}">{escape(name)}</div>'
-            f'<div><div style="position:relative;width:{100 * size / largest:.1f}%;height:10px;background:{_GREY}">'
-            f'<div style="width:{100 * kept / size:.1f}%;height:10px;background:{_BLUE}"></div>{mark}</div></div>'
-            f'<div style="color:{_SOFT}">{kept} of {size}</div>'
+    sizes, widths = snapshot.plan.sizes, snapshot.plan.widths
+    old = {} if before is None else before.plan.widths
+    largest = max(sizes.values())
+    return _rows(
+        (
+            name,
+            size / largest,
+            widths[name] / size,
+            old[name] / size if old.get(name, widths[name]) != widths[name] else None,
+            f"{widths[name]} of {size} ({widths[name] / size:.0%})",
         )
-    return (
-        '<div style="display:grid;grid-template-columns:140px minmax(200px,1fr) 90px;gap:3px 8px;align-items:center;'
-        f'font-size:12px;line-height:14px">{"".join(rows)}</div>'
+        for name, size in sizes.items()
     )
+
+
+def classes(snapshot: Snapshot, names: Sequence[str]) -> str:
+    """One bar a class: the share of its images that is recognised; an orange mark shows the dense network."""
+    now, dense = snapshot.quality, snapshot.dense.quality
+    if now is None or dense is None:
+        return message("The classes follow with the accuracy.")
+    rows = []
+    for name, share, whole in zip(names, now.per_class, dense.per_class, strict=True):
+        if not (np.isnan(share) or np.isnan(whole)):
+            points = f"{100 * (share - whole):+.0f}".replace("-", "−")
+            rows.append((name, 1.0, share, min(whole, 0.995), f"{share:.0%} ({points} points)"))
+    about = f"Orange: the dense network. {now.n} images; the fewer a class has, the more its bar jumps."
+    return _rows(rows) + note(about)
 
 
 def message(text: str, *, error: bool = False) -> str:
     """One line of words; an error in orange with a sign, so that colour is not all that tells."""
-    colour, sign = (_ORANGE, "⚠ ") if error else (_INK, "")
+    colour, sign = (CUT, "⚠ ") if error else (INK, "")
     return f'<div style="color:{colour};font-size:14px;line-height:1.5">{sign}{escape(text)}</div>'
+
+
+def note(text: str) -> str:
+    """A quiet line of words."""
+    return f'<div style="color:{MUTED};font-size:12px;line-height:1.5">{escape(text)}</div>'
+
+
+def working(text: str, share: float | None = None) -> str:
+    """One quiet line that says what is being computed, with a bar of its progress."""
+    bar = "" if share is None else f' <progress max="1" value="{share:.3f}" style="height:8px"></progress>'
+    return f'<div style="color:{MUTED};font-size:12px;line-height:1.5">{escape(text)} …{bar}</div>'
+
+
+def code(text: str) -> str:
+    """Code to select and copy."""
+    style = (
+        f"background:#F5F7F9;border:1px solid {GRID};border-radius:6px;padding:8px 12px;font-size:12px;line-height:1.4"
+    )
+    return f'<pre style="{style};user-select:all;overflow-x:auto">{escape(text)}</pre>'

@@ -5,127 +5,45 @@ Everything a slider does is one call here, so tests, notebooks and the app share
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
 
 from torch import nn
 
-from rsprune_lib.data import Batches, Dataset
-from rsprune_lib.errors import RspruneError, unknown
-from rsprune_lib.measure import Cost, Latency, Quality, cost, evaluate, latency, layer_costs
-from rsprune_lib.pruning import (
-    CRITERIA,
-    Gates,
-    Live,
-    Plan,
-    Scores,
-    apply,
-    choose,
-    find_groups,
-    fold,
-    gate_statistics,
-    plan_cost,
-    reestimate_bn,
-    score,
-)
+from rsprune_lib.data import Dataset
+from rsprune_lib.measure import Latency, Quality, evaluate, latency
+from rsprune_lib.pruning import Plan, apply
+from rsprune_lib.pruning.calibration import Stopped
+from rsprune_lib.pruning.live import Live
+from rsprune_lib.pruning.recover import reestimate_bn, sequential
+from rsprune_lib.studio.planner import Planner, Stop, Tell, Watched, asking
+from rsprune_lib.studio.setting import Dense, Setting, Snapshot
 
-__all__ = ["RECOVERIES", "SCOPES", "Dense", "Setting", "Snapshot", "Studio"]
-
-SCOPES = ("local", "global")
-RECOVERIES = ("none", "bn", "live")
+__all__ = ["Studio"]
 
 
-@dataclass(frozen=True)
-class Setting:
-    """Where the controls stand; plain values, so that it can be stored, compared and shared.
+class Studio(Planner):
+    """A trained network and its data, ready to answer settings with measurements.
 
-    Attributes:
-        criterion: Name of the criterion that scores channels.
-        scope: ``"local"`` (the same ratio in every group) or ``"global"`` (groups compete).
-        ratio: Share of channels to remove, in [0, 1).
-        own: Group name -> its own ratio, in place of the common one (local scope only).
-        recovery: ``"none"``, ``"bn"`` (batch-norm re-estimation) or ``"live"`` (closed form from the dense network).
-    """
-
-    criterion: str = "attention"
-    scope: str = "local"
-    ratio: float = 0.5
-    own: Mapping[str, float] = field(default_factory=dict)
-    recovery: str = "none"
-
-    def __post_init__(self) -> None:
-        for kind, value, known in (
-            ("criterion", self.criterion, CRITERIA),
-            ("scope", self.scope, SCOPES),
-            ("recovery", self.recovery, RECOVERIES),
-        ):
-            if value not in known:
-                raise unknown(kind, value, known)
-
-
-@dataclass(frozen=True)
-class Dense:
-    """The trained network that everything is compared with: what it weighs, how fast and how good it is."""
-
-    cost: Cost
-    latency: Latency
-    quality: Quality
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """What a setting leads to; what takes longer to measure is None until it has been measured.
-
-    Attributes:
-        setting: Where the controls stood.
-        plan: Which channels stay.
-        cost: Parameters and MACs of the pruned network.
-        dense: The network it is compared with.
-        latency: Measured on the really pruned network.
-        quality: Accuracy on validation images.
-        final: Whether ``quality`` was measured on all images the studio uses, not on the first few.
-    """
-
-    setting: Setting
-    plan: Plan
-    cost: Cost
-    dense: Dense
-    latency: Latency | None = None
-    quality: Quality | None = None
-    final: bool = False
-
-    def sentence(self) -> str:
-        """Says the whole snapshot in one line of words."""
-        kept, all_ = sum(self.plan.widths.values()), sum(self.plan.sizes.values())
-        text = (
-            f"{kept:,} of {all_:,} channels stay: {self.cost.params / self.dense.cost.params:.1%} of the parameters "
-            f"and {self.cost.macs / self.dense.cost.macs:.1%} of the MACs"
-        )
-        if self.latency is not None:
-            speed = self.dense.latency.median_ms / self.latency.median_ms
-            text += f", {speed:.1f} times as fast" if speed >= 1 else f", slower ({speed:.2f} times the speed)"
-        if self.quality is not None:
-            points = 100 * (self.quality.accuracy - self.dense.quality.accuracy)
-            about = "" if self.final else "about "
-            text += f"; accuracy {about}{self.quality.accuracy:.1%} ({points:+.1f} points)".replace("-", "−")
-        return text + "."
-
-
-class Studio:
-    """A trained network and its data, ready to answer settings.
+    Criteria and recovery see training images, accuracy is that on validation images, nothing looks at the test part.
+    What has been measured for a plan is kept, so a setting that comes back shows the same numbers at once.
 
     Args:
-        model: The network as trained, with live SE blocks if it has them; left as it is.
-        data: Its data set; criteria and recovery see the training part, accuracy the validation part.
-        gates: SE statistics, collected anew on ``images`` training images if None.
-        images: Training images for criteria, BN re-estimation and closed form.
-        val_images: Validation images for the final accuracy.
-        first: Validation images for the first estimate.
-        progress: Show progress bars of what takes long.
+        model: the network as trained, with live SE blocks if it has them; left as it is.
+        data: its data set.
+        val_images: validation images for the final accuracy; None takes all.
+        first: images for a first estimate.
+        **options: of `Planner`: ``gates``, ``images`` (for criteria and recovery), ``batch_size``, ``progress``.
 
-    Raises:
-        RspruneError: The network has other classes than the data.
+    Attributes:
+        dense: the trained network's numbers; `measure_dense` fills in what takes time.
+
+    Example:
+        >>> studio = Studio(bundle.model, data, gates=bundle.gates)
+        >>> studio.apply(Setting(ratio=0.7)).cost.params
+        999552
+        >>> studio.final(Setting(ratio=0.7)).quality.accuracy
     """
 
     def __init__(
@@ -133,96 +51,148 @@ class Studio:
         model: nn.Module,
         data: Dataset,
         *,
-        gates: Gates | None = None,
-        images: int = 512,
-        val_images: int = 1000,
+        val_images: int | None = 1000,
         first: int = 128,
-        progress: bool = True,
+        **options: Any,  # noqa: ANN401 - handed on unchanged
     ) -> None:
-        outputs = model.config["num_classes"]
-        if outputs != data.num_classes:
-            raise RspruneError(
-                f"The network tells {outputs} classes apart, but {data.name} has {data.num_classes}; take the data set "
-                "it was trained on."
-            )
-        self.model, self.data, self.progress = model.eval(), data, progress
-        self.calibration = Batches(data, "train", 128, limit=images)
-        self.batches = {
-            False: Batches(data, "val", 128, limit=first),
-            True: Batches(data, "val", 128, limit=val_images),
-        }
-        has_gates = any(unit.gate for unit in model.units())
-        self.gates = gates or (gate_statistics(model, self.calibration, progress=progress) if has_gates else None)
-        self.plain = fold(model, self.gates) if has_gates else self.model
-        self.groups = find_groups(self.plain, data.image_size)
-        self.costs = layer_costs(self.plain, data.image_size)
-        self._scores: dict[str, Scores] = {}
+        super().__init__(model, data, **options)
+        self._first = min(first, self.images)
+        self._val = {False: self.batches("val", first), True: self.batches("val", val_images)}
         self._live: Live | None = None
-        self.dense = Dense(
-            cost(model, data.image_size), self.time(model), evaluate(model, self.batches[True], progress=progress)
-        )
-
-    def scores(self, criterion: str) -> Scores:
-        """Scores of all groups by a criterion, computed once."""
-        if criterion not in self._scores:
-            self._scores[criterion] = score(self.model, self.groups, criterion, data=self.calibration, gates=self.gates)
-        return self._scores[criterion]
+        self._latencies: dict[tuple[int, ...], Latency] = {}
+        self._qualities: dict[tuple[str, str], Quality] = {}
 
     def apply(self, setting: Setting) -> Snapshot:
-        """Decides what stays and counts it; milliseconds once the criterion's scores are known.
+        """Decides what stays and counts it, and adds what has been measured for this very plan before.
 
         Raises:
-            PlanError: A ratio is out of [0, 1).
+            PlanError: an amount is out of range or cannot be met.
         """
-        own = dict(setting.own) if setting.scope == "local" else {}
-        plan = choose(
-            self.scores(setting.criterion), self.groups, ratio=setting.ratio, scope=setting.scope, per_group=own or None
+        snapshot = super().apply(setting)
+        quality = self._qualities.get((snapshot.plan.hash, setting.recovery))
+        return replace(
+            snapshot,
+            latency=self._latencies.get(_widths(snapshot.plan)),
+            quality=quality,
+            recovered=None if quality is None else setting.recovery,
+            final=quality is not None,
         )
-        return Snapshot(setting, plan, plan_cost(self.costs, self.groups, plan.keep), self.dense)
 
-    def live(self, should_stop: Callable[[], bool] | None = None) -> Live:
-        """The collected Gram matrices behind the live recovery; takes some seconds the first time."""
+    def measure_dense(self, tell: Tell | None = None) -> Dense:
+        """Latency and accuracy of the trained network, measured once."""
+        if self.dense.quality is None:
+            ask = asking(None, tell, "Measuring the trained network, once", len(self._val[True]))
+            took = self.time(self.model)
+            quality = evaluate(self.model, Watched(self._val[True], ask), progress=False)
+            self.dense = replace(self.dense, latency=took, quality=quality)
+        return self.dense
+
+    def live(self, should_stop: Stop | None = None, tell: Tell | None = None) -> Live:
+        """The Gram matrices behind the live recovery, collected once; takes some seconds.
+
+        Args:
+            should_stop: asked before each batch of each layer; True ends the work.
+            tell: told what is being done.
+
+        Raises:
+            Stopped: ``should_stop`` returned True.
+        """
         if self._live is None:
-            self._live = Live(
-                self.model, self.groups, self.calibration, progress=self.progress, should_stop=should_stop
-            )
+            batches, steps = self.batches("train", self.images), 1 + len(self.model.units())
+            ask = asking(should_stop, tell, "Collecting the dense network's Gram matrices, once", len(batches) * steps)
+            self._live = Live(self.model, self.groups, batches, progress=False, should_stop=ask)
         return self._live
 
-    def network(self, snapshot: Snapshot, should_stop: Callable[[], bool] | None = None) -> nn.Module:
-        """The really pruned network of a snapshot, recovered as its setting asks."""
-        recovery = snapshot.setting.recovery
+    def network(
+        self,
+        plan: Plan,
+        recovery: str = "none",
+        *,
+        images: int | None = None,
+        should_stop: Stop | None = None,
+        tell: Tell | None = None,
+    ) -> nn.Module:
+        """The really pruned network of a plan, recovered.
+
+        Args:
+            plan: what to keep.
+            recovery: key of `RECOVERIES`.
+            images: training images to recover with; by default all that the studio uses.
+            should_stop: asked before each batch; True ends the work.
+            tell: told what is being done.
+
+        Raises:
+            Stopped: ``should_stop`` returned True.
+        """
+        batches = self.batches("train", images or self.images)
         if recovery == "live":
-            small = self.live(should_stop).solve(snapshot.plan)
+            small = self.live(should_stop, tell).solve(plan)
         else:
-            small = apply(self.plain, snapshot.plan, self.groups)
-        return small if recovery == "none" else reestimate_bn(small, self.calibration, progress=False)
+            small = apply(self.plain, plan, self.groups)
+        if recovery == "sequential":
+            ask = asking(should_stop, tell, "Refitting layer by layer", len(batches) * (1 + len(self.model.units())))
+            return sequential(self.model, small, plan, batches, groups=self.groups, progress=False, should_stop=ask)
+        if recovery in ("bn", "live"):
+            reestimate_bn(small, batches, progress=False, should_stop=should_stop)
+        return small
 
     def time(self, network: nn.Module) -> Latency:
         """Latency of a network at batch 1, quick enough for a slider."""
         return latency(network, self.data.image_size, repeats=15, warmup=3)
 
-    def measure(
-        self,
-        snapshot: Snapshot,
-        network: nn.Module,
-        *,
-        final: bool,
-        should_stop: Callable[[], bool] = lambda: False,
-    ) -> Snapshot | None:
-        """Adds the accuracy on the first or on all validation images; None if stopped on the way."""
+    def final(self, setting: Setting) -> Snapshot:
+        """The snapshot of a setting with everything measured."""
+        *_, last = self.answers(setting)
+        return last
 
-        def batches() -> object:
-            for batch in self.batches[final]:
-                if should_stop():
-                    raise _Stopped
-                yield batch
+    def answers(
+        self, setting: Setting, newest: Callable[[], Setting] | None = None, tell: Tell | None = None
+    ) -> Iterator[Snapshot]:
+        """Answers a setting step by step, what is quick first; ends early once a newer setting is wanted.
 
+        What is computed once for all settings (scores, Gram matrices) goes on as long as the newest setting needs it.
+
+        Args:
+            setting: where the controls stand.
+            newest: returns the setting that is wanted by now.
+            tell: told what takes long, with the share that is done.
+
+        Yields:
+            Snapshots: the plan and its cost; with the latency; with a first estimate of the accuracy; complete.
+        """
+        newest = newest or (lambda: setting)
         try:
-            measured = evaluate(network, batches(), progress=False)
-        except _Stopped:
-            return None
-        return dataclasses.replace(snapshot, quality=measured, final=final)
+            self.scores(setting.criterion, lambda: newest().criterion != setting.criterion, tell)
+            yield self.apply(setting)
+            self.measure_dense(tell)
+            snapshot = self.apply(setting)
+            if snapshot.latency is None:
+                self._latencies[_widths(snapshot.plan)] = self.time(self.network(snapshot.plan))
+                snapshot = self.apply(setting)
+            yield snapshot
+            if not snapshot.final:
+                yield from self._judged(snapshot, newest, lambda: newest() != setting, tell)
+        except Stopped:
+            return
+
+    def _judged(
+        self, snapshot: Snapshot, newest: Callable[[], Setting], stale: Stop, tell: Tell | None
+    ) -> Iterator[Snapshot]:
+        """Adds the accuracy: a first estimate by what is at hand, then the setting's own recovery on all images."""
+        plan, recovery = snapshot.plan, snapshot.setting.recovery
+        quick = recovery if recovery in ("none", "bn") else "bn" if self._live is None else "live"
+        small = self.network(plan, quick, images=self._first, should_stop=stale)
+        yield replace(snapshot, quality=self._quality(small, stale, final=False), recovered=quick)
+        if recovery == "live":
+            self.live(lambda: newest().recovery != "live", tell)
+        if recovery != "none":
+            small = self.network(plan, recovery, should_stop=stale, tell=tell)
+        self._qualities[plan.hash, recovery] = self._quality(small, stale, final=True)
+        yield self.apply(snapshot.setting)
+
+    def _quality(self, network: nn.Module, stale: Stop, *, final: bool) -> Quality:
+        return evaluate(network, Watched(self._val[final], stale), progress=False)
 
 
-class _Stopped(Exception):
-    """Ends an evaluation that nobody waits for any more."""
+def _widths(plan: Plan) -> tuple[int, ...]:
+    return tuple(plan.widths.values())

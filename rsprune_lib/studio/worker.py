@@ -4,46 +4,63 @@ import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-__all__ = ["LatestWins"]
+__all__ = ["LatestWins", "Turn"]
 
 Job = TypeVar("Job")
 
 
+class Turn(Generic[Job]):
+    """One job at work, with a view of what has been asked for since.
+
+    Attributes:
+        job: the job.
+    """
+
+    def __init__(self, job: Job, newest: Callable[[], Job]) -> None:
+        self.job, self._newest = job, newest
+
+    @property
+    def newest(self) -> Job:
+        """The job that was submitted last: this one, or the one that takes its place."""
+        return self._newest()
+
+    def stale(self) -> bool:
+        """Whether a newer job waits."""
+        return self.newest is not self.job
+
+
 class LatestWins(Generic[Job]):
-    """Runs ``work(job, stale)`` on a thread of its own; a newer job makes ``stale()`` true and takes its place.
+    """Runs ``work(turn)`` on a thread of its own; a newer job makes ``turn.stale()`` true and takes its place.
 
     ipywidgets has no debounce: a dragged slider sends every position. Here the positions in between are dropped, the
     last one never is.
 
     Args:
-        work: Called with a job and a function that tells whether a newer job waits. It should ask often, and must not
-            show anything once the answer is True.
+        work: called with a `Turn`. It should ask ``stale()`` often, and must not show anything once the answer is True.
     """
 
-    def __init__(self, work: Callable[[Job, Callable[[], bool]], None]) -> None:
+    def __init__(self, work: Callable[[Turn[Job]], None]) -> None:
         self._work = work
         self._changed = threading.Condition()
-        self._waiting: list[Job] = []
-        self._generation = 0
-        self._busy = False
+        self._newest: Job | None = None
+        self._waiting = self._busy = False
         self._error: BaseException | None = None
         self._thread: threading.Thread | None = None
 
     def submit(self, job: Job) -> None:
-        """Replaces whatever waits or runs by ``job``."""
+        """Replaces whatever waits or runs by ``job`` (an object of its own: jobs are told apart by identity)."""
         with self._changed:
-            self._generation += 1
-            self._waiting = [job]
+            self._newest, self._waiting = job, True
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="rsprune-studio", daemon=True)
                 self._thread.start()
             self._changed.notify_all()
 
     def settle(self, timeout: float = 60.0) -> None:
-        """Waits until nothing is left to do, and raises what the work raised, if it did.
+        """Waits until nothing is left to do, and raises what the last work raised, if it did.
 
         Raises:
-            TimeoutError: There is still work after ``timeout`` seconds.
+            TimeoutError: there is still work after ``timeout`` seconds.
         """
         with self._changed:
             if not self._changed.wait_for(lambda: not self._waiting and not self._busy, timeout):
@@ -56,11 +73,12 @@ class LatestWins(Generic[Job]):
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting)
-                job, generation, self._busy = self._waiting.pop(), self._generation, True
+                turn, self._waiting, self._busy = Turn(self._newest, lambda: self._newest), False, True
+            error = None
             try:
-                self._work(job, lambda mine=generation: self._generation != mine)
-            except BaseException as error:  # kept for settle(): a thread has nobody to raise to
-                self._error = error
+                self._work(turn)
+            except BaseException as raised:  # kept for settle(): a thread has nobody to raise to
+                error = raised
             with self._changed:
-                self._busy = False
+                self._busy, self._error = False, error
                 self._changed.notify_all()

@@ -1,0 +1,119 @@
+"""The live tool's two charts as SVG: scores with their cuts, and the trail of the settings tried. Milliseconds each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+
+import numpy as np
+
+from rsprune_lib.plots import short
+from rsprune_lib.plots.style import CUT, GRID, INK, KEPT, MUTED, REMOVED
+from rsprune_lib.studio.markup import note
+from rsprune_lib.studio.setting import RECOVERIES, Snapshot
+
+__all__ = ["describe", "histograms", "trail"]
+
+_BINS = 36
+_WIDTH, _HEIGHT = 216, 62
+_LEFT, _RIGHT = 44, 628
+
+
+def histograms(values: Mapping[str, np.ndarray], snapshot: Snapshot, cuts: Mapping[str, float]) -> str:
+    """One histogram a group, all on one scale: kept channels blue, removed ones grey, the cut orange.
+
+    Args:
+        values: group name -> (size,) normalised scores.
+        snapshot: its plan says what stays.
+        cuts: group name -> lowest score that stays.
+    """
+    everything = np.concatenate(list(values.values()))
+    low, high = float(min(everything.min(), 0.0)), float(np.quantile(everything, 0.995))
+    edges = np.linspace(low, high if high > low else low + 1.0, _BINS + 1)
+    panels = [
+        _histogram(name, np.clip(own, edges[0], edges[-1]), snapshot.plan.keep[name], edges, cuts[name])
+        for name, own in values.items()
+    ]
+    about = (
+        f"Scores by {snapshot.setting.criterion}, from {edges[0]:.3g} to {edges[-1]:.3g} in every box; the last bar "
+        "holds what is larger. Blue stays, grey goes, the orange line is the cut."
+    )
+    grid = "display:grid;grid-template-columns:repeat(auto-fill,minmax(216px,1fr));gap:8px 14px"
+    return f'<div style="{grid}">{"".join(panels)}</div>{note(about)}'
+
+
+def _histogram(name: str, values: np.ndarray, kept: Sequence[int], edges: np.ndarray, cut: float) -> str:
+    stays = np.zeros(len(values), dtype=bool)
+    stays[list(kept)] = True
+    every, blue = np.histogram(values, edges)[0], np.histogram(values[stays], edges)[0]
+    step, tallest = _WIDTH / _BINS, max(int(every.max()), 1)
+    bars = []
+    for number in np.flatnonzero(every):
+        x, grey, top = number * step, every[number], _HEIGHT * every[number] / tallest
+        part = top * blue[number] / grey
+        bars.append(_rect(x, _HEIGHT - top, step - 1, top - part, REMOVED))
+        bars.append(_rect(x, _HEIGHT - part, step - 1, part, KEPT))
+    if len(kept) < len(values):
+        place = _WIDTH * float(np.clip((cut - edges[0]) / (edges[-1] - edges[0]), 0, 1))
+        bars.append(_rect(max(place - 1, 0), 0, 2, _HEIGHT, CUT))
+    picture = f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT + 1}" width="100%" style="border-bottom:1px solid {GRID}">'
+    return (
+        f'<div><div style="display:flex;justify-content:space-between;font-size:12px;color:{INK}"><b>{escape(name)}</b>'
+        f'<span style="color:{MUTED}">{len(kept)} of {len(values)}</span></div>{picture}{"".join(bars)}</svg></div>'
+    )
+
+
+def _rect(x: float, y: float, width: float, height: float, colour: str) -> str:
+    if height <= 0:
+        return ""
+    return f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" fill="{colour}"/>'
+
+
+def trail(snapshots: Sequence[Snapshot]) -> str:
+    """Accuracy against MACs of every setting tried; the last one is filled, the dense network is the dotted line.
+
+    Args:
+        snapshots: complete snapshots, oldest first.
+    """
+    if not snapshots:
+        return note("Every setting that has been measured leaves a dot here.")
+    parts = [f'<svg viewBox="0 0 640 244" style="width:100%;max-width:720px" font-size="11" fill="{MUTED}">']
+    for level in (0.0, 0.25, 0.5, 0.75, 1.0):
+        parts.append(_line(level, GRID))
+        parts.append(f'<text x="{_LEFT - 6}" y="{_y(level) + 4:.1f}" text-anchor="end">{level:.0%}</text>')
+        parts.append(f'<text x="{_x(level):.1f}" y="225" text-anchor="middle">{level:.0%}</text>')
+    parts.append(_line(snapshots[-1].dense.quality.accuracy, MUTED, "2 3"))
+    for snapshot in snapshots:
+        now = snapshot is snapshots[-1]
+        look = f'r="6" fill="{KEPT}"' if now else f'r="4.5" fill="white" fill-opacity="0.6" stroke="{KEPT}"'
+        x, y = _x(snapshot.cost.macs / snapshot.dense.cost.macs), _y(snapshot.quality.accuracy)
+        parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" {look}><title>{escape(describe(snapshot))}</title></circle>')
+    axis = "MACs left, as a share of the dense network’s; upwards: accuracy. Point at a dot to see its setting."
+    return "".join([*parts, f'<text x="{_LEFT}" y="241">{axis}</text></svg>'])
+
+
+def _x(share: float) -> float:
+    return _LEFT + (_RIGHT - _LEFT) * min(share, 1.0)
+
+
+def _y(accuracy: float) -> float:
+    return 8 + 202 * (1 - accuracy)
+
+
+def _line(accuracy: float, colour: str, dashes: str = "") -> str:
+    dashes = f' stroke-dasharray="{dashes}"' if dashes else ""
+    y = f"{_y(accuracy):.1f}"
+    return f'<line x1="{_LEFT}" x2="{_RIGHT}" y1="{y}" y2="{y}" stroke="{colour}"{dashes}/>'
+
+
+def describe(snapshot: Snapshot) -> str:
+    """A snapshot in a few words, e.g. for a tooltip."""
+    setting = snapshot.setting
+    amount = {
+        "ratio": f"{setting.ratio:.0%} of the channels removed, {setting.scope}",
+        "threshold": f"scores below {setting.threshold or 0:.3g} removed",
+        "macs": f"at most {setting.macs:.0%} of the MACs, {setting.scope}",
+    }[setting.amount]
+    own = f", {len(setting.own)} own ratios" if setting.own and setting.amount == "ratio" else ""
+    numbers = f"{short(snapshot.cost.macs)} MACs, {snapshot.quality.accuracy:.1%}"
+    return f"{setting.criterion}, {amount}{own}, {RECOVERIES[setting.recovery]}: {numbers}"

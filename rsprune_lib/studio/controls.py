@@ -1,0 +1,153 @@
+"""The widgets that a person moves; together they show one `Setting` and ask for another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+
+import ipywidgets as widgets
+import numpy as np
+
+from rsprune_lib.pruning import SCOPES
+from rsprune_lib.studio.setting import RECOVERIES, Setting, Snapshot
+
+__all__ = ["CONTROLS", "Controls"]
+
+CONTROLS = ("criterion", "scope", "amount", "recovery", "own")
+_AMOUNTS = {"share of channels": "ratio", "score cut": "threshold", "MACs budget": "macs"}
+_SCOPE_TIPS = (
+    "The same share in every group",
+    "All channels of the network compete",
+    "Groups of the same shape compete",
+)
+_STYLE = {"description_width": "76px"}
+
+
+class Controls(widgets.VBox):
+    """All controls of the pruning panel but its buttons.
+
+    Args:
+        criteria: criteria to offer.
+        groups: group names, for a slider each.
+        moved: called with the setting that a person asks for.
+        hide: names of `CONTROLS` to leave out.
+
+    Attributes:
+        criterion, scope, recovery, amount, ratio, threshold, macs: one widget for each field of a setting.
+        own: group name -> slider.
+        groups: the view that holds them.
+    """
+
+    def __init__(
+        self,
+        criteria: Sequence[str],
+        groups: Sequence[str],
+        moved: Callable[[Setting], None],
+        *,
+        hide: Collection[str] = (),
+    ) -> None:
+        self._ask, self._setting, self._quiet = moved, Setting(criterion=criteria[0]), False
+        self._make_choices(criteria)
+        self.ratio = _slider("remove", "Share of the channels to remove", 0.0, 0.95, ".0%")
+        self.threshold = _slider("cut at", "Channels with a lower score go", 0.0, 1.0, ".3g")
+        self.macs = _slider(
+            "keep", "The most MACs that may be left, as a share of the dense network's", 0.02, 1.0, ".0%"
+        )
+        self.own = {name: _slider(name, "This group's own share", 0.0, 0.95, ".0%", width="150px") for name in groups}
+        self.same = widgets.Button(
+            description="Same share for all", icon="align-justify", tooltip="Forget the groups' own ratios",
+            layout=widgets.Layout(width="170px"),
+        )  # fmt: skip
+        self.same.on_click(lambda _: self._moved("own", {}))
+        note = widgets.HTML("A group's own share counts in local scope; otherwise the sliders show what it lost.")
+        self.groups = widgets.VBox([note, *self.own.values(), self.same])
+        self._observe()
+        rows = [[self.criterion, self.recovery], [self.scope, self.amount], [self.ratio, self.threshold, self.macs]]
+        for name in hide:
+            if name != "own":
+                getattr(self, name).layout.display = "none"
+        super().__init__([widgets.HBox(row, layout=widgets.Layout(flex_flow="row wrap")) for row in rows])
+
+    def _make_choices(self, criteria: Sequence[str]) -> None:
+        self.criterion = widgets.Dropdown(
+            options=list(criteria), description="criterion", style=_STYLE, tooltip="What makes a channel important"
+        )
+        self.recovery = widgets.Dropdown(
+            options=[(title, name) for name, title in RECOVERIES.items()], description="recovery", style=_STYLE,
+            tooltip="What is done after the cut, without labels and without training",
+        )  # fmt: skip
+        self.scope = widgets.ToggleButtons(
+            options=SCOPES, description="scope", style={**_STYLE, "button_width": "86px"}, tooltips=_SCOPE_TIPS
+        )
+        self.amount = widgets.ToggleButtons(
+            options=list(_AMOUNTS.items()), description="decided by", style={**_STYLE, "button_width": "130px"},
+            tooltips=("How many channels go", "Which score is too low", "How much may be left"),
+        )  # fmt: skip
+
+    def _observe(self) -> None:
+        for name in ("criterion", "scope", "recovery", "amount", "ratio", "threshold", "macs"):
+            getattr(self, name).observe(lambda change, name=name: self._moved(name, change.new), "value")
+        for name, slider in self.own.items():
+            slider.observe(
+                lambda change, name=name: self._moved("own", {**self._setting.own, name: change.new}), "value"
+            )
+
+    def _moved(self, field: str, value: object) -> None:
+        if not self._quiet:
+            self._ask(replace(self._setting, **{field: value}))
+
+    def show(self, setting: Setting) -> None:
+        """Moves all controls to a setting, without asking for anything."""
+        self._setting, self._quiet = setting, True
+        try:
+            for name in ("criterion", "scope", "recovery", "amount", "ratio", "macs"):
+                getattr(self, name).value = getattr(setting, name)
+            if setting.threshold is not None:
+                self.threshold.value = setting.threshold
+            for name in ("ratio", "threshold", "macs"):
+                getattr(self, name).layout.display = "" if name == setting.amount else "none"
+            self.scope.disabled = setting.amount == "threshold"
+            free = setting.amount == "ratio" and setting.scope == "local"
+            self.same.disabled = not (free and setting.own)
+            for name, slider in self.own.items():
+                slider.disabled = not free
+                if free:
+                    slider.value = setting.own.get(name, setting.ratio)
+        finally:
+            self._quiet = False
+
+    def follow(self, snapshot: Snapshot, values: Mapping[str, np.ndarray]) -> None:
+        """Fits the range of the cut to the scores; shows in each group's slider what it lost, where it is not set.
+
+        Args:
+            snapshot: what is on the screen.
+            values: group name -> normalised scores.
+        """
+        scores = np.concatenate(list(values.values()))
+        low, high = float(min(scores.min(), 0.0)), float(np.quantile(scores, 0.98))
+        self._quiet = True
+        try:
+            _set_range(self.threshold, low, max(high, low + 1e-9, snapshot.setting.threshold or low))
+            self.show(snapshot.setting)
+            self._quiet = True
+            for name, slider in self.own.items():
+                if slider.disabled:
+                    slider.value = 1 - snapshot.plan.widths[name] / snapshot.plan.sizes[name]
+        finally:
+            self._quiet = False
+
+
+def _slider(
+    description: str, tooltip: str, low: float, high: float, form: str, width: str = "76px"
+) -> widgets.FloatSlider:
+    return widgets.FloatSlider(
+        min=low, max=high, step=0.01, value=low, description=description, tooltip=tooltip, readout_format=form,
+        continuous_update=False, style={"description_width": width}, layout=widgets.Layout(width="560px"),
+    )  # fmt: skip
+
+
+def _set_range(slider: widgets.FloatSlider, low: float, high: float) -> None:
+    """Sets both ends without ever having them the wrong way round."""
+    slider.max = max(slider.max, high)
+    slider.min = min(low, slider.max)
+    slider.max, slider.step = high, (high - low) / 400

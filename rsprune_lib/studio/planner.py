@@ -1,0 +1,191 @@
+"""From a setting to a plan and what it costs: the part of the live tool that needs no measurement."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from rsprune_lib.data import Batches, Dataset
+from rsprune_lib.errors import RspruneError
+from rsprune_lib.measure import cost, layer_costs
+from rsprune_lib.pruning import choose, find_groups, normalised, plan_cost
+from rsprune_lib.pruning.attention import Gates, fold, gate_statistics, gated_norms
+from rsprune_lib.pruning.calibration import Stopped, device_of
+from rsprune_lib.pruning.scores import CRITERIA, Scores, score
+from rsprune_lib.studio.code import as_code
+from rsprune_lib.studio.setting import Dense, Setting, Snapshot
+
+__all__ = ["Planner", "Stop", "Tell", "Watched", "asking"]
+
+Stop = Callable[[], bool]
+Tell = Callable[[str, float | None], None]  # what is being done, and which share of it is done
+
+
+class Planner:
+    """A trained network and the training images of its criteria, ready to turn settings into plans.
+
+    Args:
+        model: the network as trained, with live SE blocks if it has them; left as it is.
+        data: its data set.
+        gates: SE gate statistics, collected anew on ``images`` training images if None.
+        images: training images for criteria.
+        batch_size: images a batch.
+        progress: show a bar while gate statistics are collected.
+
+    Attributes:
+        plain: the network with its gates folded in: what is cut.
+        groups: its groups.
+        costs: its layers' costs.
+        dense: the trained network's numbers.
+
+    Raises:
+        RspruneError: the network has other classes than the data.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        data: Dataset,
+        *,
+        gates: Gates | None = None,
+        images: int = 512,
+        batch_size: int = 128,
+        progress: bool = True,
+    ) -> None:
+        outputs = model.config["num_classes"]
+        if outputs != data.num_classes:
+            raise RspruneError(
+                f"The network tells {outputs} classes apart, but {data.name} has {data.num_classes}; take the data set "
+                "it was trained on."
+            )
+        self.model, self.data, self.images, self.batch_size = model.eval(), data, images, batch_size
+        has_gates, self._own_gates = bool(gated_norms(model)), gates is None
+        if has_gates and gates is None:
+            gates = gate_statistics(model, self.batches("train", images), progress=progress)
+        self.gates = gates if has_gates else None
+        self.plain = fold(model, gates) if has_gates else model
+        self.groups = find_groups(self.plain, data.image_size)
+        self.costs = layer_costs(self.plain, data.image_size)
+        self.dense = Dense(cost(model, data.image_size))
+        self._scores: dict[str, Scores] = {}
+        self._values: dict[str, dict[str, np.ndarray]] = {}
+
+    def batches(self, part: str, limit: int | None) -> Batches:
+        """Batches of a part of the data, on the network's device."""
+        return Batches(self.data, part, self.batch_size, limit=limit, device=device_of(self.model))
+
+    @property
+    def criteria(self) -> list[str]:
+        """Criteria that this network can be judged by (attention needs SE gates), the default one first."""
+        if self.gates is not None:
+            return list(CRITERIA)
+        return ["l2", *(name for name in CRITERIA if name not in ("attention", "l2"))]
+
+    def knows(self, setting: Setting) -> bool:
+        """Whether `apply` answers at once: the criterion's scores have been computed."""
+        return setting.criterion in self._values
+
+    def scores(self, criterion: str, should_stop: Stop | None = None, tell: Tell | None = None) -> Scores:
+        """Scores of all groups by a criterion, computed once.
+
+        Args:
+            criterion: key of `CRITERIA`.
+            should_stop: asked before each batch of images; True ends the work.
+            tell: told what is being done.
+
+        Raises:
+            RspruneError: the criterion is unknown or not for this network.
+            Stopped: ``should_stop`` returned True.
+        """
+        if criterion not in self._values:
+            images = self.batches("train", self.images)
+            ask = asking(should_stop, tell, f"Scoring all channels by {criterion}, once", len(images))
+            data = Watched(images, ask)
+            scores = score(self.model, self.groups, criterion, data=data, gates=self.gates, progress=False)
+            self._scores[criterion] = scores
+            self._values[criterion] = normalised(scores, self.groups)
+        return self._scores[criterion]
+
+    def values(self, criterion: str) -> Mapping[str, np.ndarray]:
+        """Normalised scores, the scale on which groups compete and a threshold counts: group name -> (size,)."""
+        self.scores(criterion)
+        return self._values[criterion]
+
+    def threshold(self, criterion: str, ratio: float) -> float:
+        """The threshold that removes a share of all channels."""
+        ordered = np.sort(np.concatenate(list(self.values(criterion).values())))
+        return float(ordered[min(int(ratio * len(ordered)), len(ordered) - 1)])
+
+    def apply(self, setting: Setting) -> Snapshot:
+        """Decides what stays and counts it; milliseconds once the criterion's scores are known.
+
+        Raises:
+            PlanError: an amount is out of range or cannot be met.
+        """
+        scores = self.scores(setting.criterion)
+        if setting.amount == "threshold" and setting.threshold is None:
+            setting = replace(setting, threshold=self.threshold(setting.criterion, setting.ratio))
+        plan = choose(scores, self.groups, **self.choosing(setting))
+        return Snapshot(setting, plan, plan_cost(self.costs, self.groups, plan.keep), self.dense)
+
+    def choosing(self, setting: Setting) -> dict[str, Any]:
+        """The arguments of `rsprune_lib.pruning.choose` that a setting stands for."""
+        if setting.amount == "threshold":
+            return {"threshold": setting.threshold, "clip": True}
+        if setting.amount == "macs":
+            return {"macs": round(setting.macs * self.dense.cost.macs), "scope": setting.scope, "costs": self.costs}
+        own = dict(setting.own) if setting.scope == "local" else None
+        return {"ratio": setting.ratio, "scope": setting.scope, "per_group": own or None}
+
+    def cuts(self, snapshot: Snapshot) -> dict[str, float]:
+        """Where a plan cuts each group: the lowest normalised score that stays."""
+        values = self.values(snapshot.setting.criterion)
+        return {name: float(values[name][list(kept)].min()) for name, kept in snapshot.plan.keep.items()}
+
+    def code(self, setting: Setting) -> str:
+        """Python code that does what a setting stands for, with the library alone."""
+        return as_code(
+            setting,
+            self.choosing(self.apply(setting).setting),
+            images=self.images,
+            batch_size=self.batch_size,
+            gates=self.gates is not None,
+            own_gates=self._own_gates,
+        )
+
+
+def asking(should_stop: Stop | None, tell: Tell | None, text: str, total: int) -> Stop:
+    """A ``should_stop`` that also reports how often it has been asked, as a share of ``total``."""
+    asked = 0
+
+    def ask() -> bool:
+        nonlocal asked
+        if tell is not None:
+            tell(text, min(asked / max(total, 1), 1.0))
+        asked += 1
+        return should_stop is not None and should_stop()
+
+    return ask
+
+
+class Watched:
+    """Batches that ask before each one whether they are still wanted, and end with `Stopped` if not."""
+
+    def __init__(self, batches: Batches, should_stop: Stop) -> None:
+        self._batches, self._should_stop = batches, should_stop
+        self.data, self.indices = batches.data, batches.indices
+
+    def __len__(self) -> int:
+        """Batches."""
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yields the batches."""
+        for batch in self._batches:
+            if self._should_stop():
+                raise Stopped("A newer setting is wanted; start again to get an answer to this one.")
+            yield batch

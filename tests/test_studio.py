@@ -1,0 +1,443 @@
+"""The live pruning tool: a state without widgets, a worker that only works for the latest move, and the panel."""
+
+import threading
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from rsprune_lib.errors import PlanError, RspruneError
+from rsprune_lib.measure import cost, predict
+from rsprune_lib.models import create_model
+from rsprune_lib.pruning import full_plan, masked
+from rsprune_lib.studio import RECOVERIES, LatestWins, PruningPanel, Setting, Snapshot, Studio, charts, markup
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    model = create_model("resnet18_se", 4, width=0.125, seed=0)
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.weight.data.uniform_(0.3, 1.5)
+            module.bias.data.uniform_(-0.3, 0.3)
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def studio(model, tiny_data):
+    """One studio for all tests that only ask."""
+    return Studio(model, tiny_data, images=32, val_images=None, first=4, batch_size=16, progress=False)
+
+
+@pytest.fixture
+def fresh(studio, model, tiny_data):
+    """A studio that knows nothing yet."""
+    return Studio(model, tiny_data, gates=studio.gates, images=32, val_images=None, first=4, batch_size=16)
+
+
+def widths(network, groups):
+    return {group.name: network.get_submodule(group.name).weight.shape[0] for group in groups}
+
+
+SETTINGS = {
+    "local": Setting("l2", ratio=0.6),
+    "global": Setting("bn_scale", "global", ratio=0.6),
+    "isomorphic": Setting("attention", "isomorphic", ratio=0.4),
+    "own": Setting("random", ratio=0.3, own={"conv1": 0.0, "layer3.0.conv1": 0.9}),
+    "threshold": Setting("lamp", amount="threshold", ratio=0.5),
+    "macs": Setting("fpgm", "global", amount="macs", macs=0.3),
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_plan_counts_and_network_agree(studio, name):
+    snapshot = studio.apply(SETTINGS[name])
+    small = studio.network(snapshot.plan)
+    assert widths(small, studio.groups) == snapshot.plan.widths
+    assert cost(small, studio.data.image_size) == snapshot.cost
+    assert f"{sum(snapshot.plan.widths.values()):,} of" in snapshot.sentence()
+
+
+def test_amounts_are_kept(studio):
+    assert studio.apply(SETTINGS["own"]).plan.widths["conv1"] == 8
+    assert studio.apply(SETTINGS["own"]).plan.widths["layer3.0.conv1"] == 3
+    macs = studio.apply(SETTINGS["macs"])
+    assert 0.2 < macs.cost.macs / studio.dense.cost.macs <= 0.3
+    cut = studio.apply(SETTINGS["threshold"])
+    kept, size = sum(cut.plan.widths.values()), sum(cut.plan.sizes.values())
+    assert abs(kept / size - 0.5) < 0.05
+    for group, values in studio.values("lamp").items():
+        assert cut.plan.widths[group] == max(1, int((values >= cut.setting.threshold).sum()))
+
+
+def test_masked_and_applied_agree(studio):
+    plan = studio.apply(SETTINGS["global"]).plan
+    batches = studio.batches("val", None)
+    with masked(studio.plain, plan, studio.groups) as quiet:
+        silent, _ = predict(quiet, batches, progress=False)
+    small, _ = predict(studio.network(plan), batches, progress=False)
+    torch.testing.assert_close(silent, small, rtol=1e-4, atol=1e-5)
+
+
+def test_cuts_separate_what_stays_from_what_goes(studio):
+    snapshot = studio.apply(SETTINGS["local"])
+    values, cuts = studio.values("l2"), studio.cuts(snapshot)
+    for name, kept in snapshot.plan.keep.items():
+        assert values[name][list(kept)].min() == cuts[name] >= np.delete(values[name], kept).max()
+
+
+@pytest.mark.parametrize("recovery", RECOVERIES)
+def test_answers_come_step_by_step_and_end_complete(fresh, recovery):
+    steps = list(fresh.answers(Setting("l2", ratio=0.5, recovery=recovery)))
+    assert steps[0].latency is None
+    assert steps[1].latency is not None
+    assert [step.final for step in steps] == [False] * (len(steps) - 1) + [True]
+    assert steps[-1].complete
+    assert steps[-1].recovered == recovery
+    assert steps[-1].quality.n == len(fresh.data.split.val)
+    assert steps[2].quality.n == 4
+    assert ("so far" in steps[2].sentence()) == (recovery in ("live", "sequential"))
+
+
+def test_the_live_form_needs_its_matrices_once(fresh):
+    told = []
+    list(fresh.answers(Setting("l2", ratio=0.5), tell=lambda text, share: told.append((text, share))))
+    shares = [share for text, share in told if "Gram" in text]
+    assert len(shares) > 20
+    assert shares == sorted(shares)
+    assert 0.9 < shares[-1] <= 1
+    told.clear()
+    second = list(fresh.answers(Setting("l2", ratio=0.7), tell=lambda text, share: told.append(text)))
+    assert not any("Gram" in text for text in told)
+    assert second[2].recovered == "live"
+
+
+def test_a_setting_that_comes_back_shows_the_same_numbers(fresh):
+    first = fresh.final(Setting("l2", ratio=0.5, recovery="bn"))
+    fresh.final(Setting("l2", ratio=0.8, recovery="bn"))
+    again = fresh.apply(Setting("l2", ratio=0.5, recovery="bn"))
+    assert again == first
+    assert again.complete
+
+
+def test_a_newer_setting_ends_an_answer_but_not_what_it_needs(fresh):
+    old, newer = Setting("l2", ratio=0.5), Setting("l2", ratio=0.6)
+    wanted = [old]
+
+    def tell(text, share):
+        if "Gram" in text:
+            wanted[0] = newer
+
+    steps = list(fresh.answers(old, lambda: wanted[0], tell))
+    assert not steps[-1].final
+    assert fresh._live is not None  # the newer setting needs the matrices too
+    assert fresh.apply(old).quality is None
+
+
+def test_work_that_nobody_needs_any_more_is_dropped(fresh):
+    old, newer = Setting("taylor", ratio=0.5), Setting("l2", ratio=0.5)
+    assert list(fresh.answers(old, lambda: newer)) == []
+    assert not fresh.knows(old)
+    other = replace(newer, recovery="none")
+    steps = list(fresh.answers(newer, lambda: newer if fresh._live is None else other))
+    assert steps[-1].final is False
+
+
+def test_the_network_as_trained_is_left_alone(studio, model):
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    studio.final(Setting("taylor", ratio=0.5, recovery="sequential"))
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+
+
+def test_what_is_shown_is_what_the_code_computes(studio, model, tiny_data):
+    for name, recovery in (("local", "none"), ("own", "bn"), ("threshold", "live"), ("macs", "sequential")):
+        setting = replace(SETTINGS[name], recovery=recovery)
+        space = {"model": model, "data": tiny_data, "gates": studio.gates}
+        exec(studio.code(setting), space)
+        shown = studio.apply(setting)
+        assert space["plan"] == shown.plan, name
+        images, _ = next(iter(studio.batches("val", None)))
+        with torch.no_grad():
+            expected = studio.network(shown.plan, recovery)(images)
+            torch.testing.assert_close(space["small"](images), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_code_says_where_gates_come_from(model, tiny_data, studio):
+    assert "gate_statistics(model, batches)" in studio.code(Setting("l2"))
+    given = Studio(model, tiny_data, gates=studio.gates, images=32)
+    assert "gate_statistics" not in given.code(Setting("l2"))
+    assert "gates=gates" in given.code(Setting("l2"))
+
+
+def test_a_plain_network_works_without_attention(tiny_data):
+    plain = create_model("vgg16", 4, width=0.0625, seed=0)
+    studio = Studio(plain, tiny_data, images=16, val_images=8, first=4, progress=False)
+    assert "attention" not in studio.criteria
+    assert "gates" not in studio.code(Setting("l2"))
+    assert studio.final(Setting(studio.criteria[0], recovery="none")).complete
+
+
+def test_bad_input_is_one_sentence(studio, tiny_data):
+    with pytest.raises(RspruneError, match="did you mean 'attention'"):
+        Setting("atention")
+    with pytest.raises(RspruneError, match="Unknown recovery"):
+        Setting(recovery="magic")
+    with pytest.raises(PlanError, match="below 1"):
+        studio.apply(Setting("l2", ratio=1.0))
+    with pytest.raises(PlanError, match="smallest possible"):
+        studio.apply(Setting("l2", amount="macs", macs=1e-6))
+    with pytest.raises(RspruneError, match="Unknown group"):
+        studio.apply(Setting("l2", own={"conv9": 0.5}))
+    with pytest.raises(RspruneError, match="7 classes"):
+        Studio(create_model("resnet18", 7, width=0.125, seed=0), tiny_data)
+
+
+def test_nothing_pruned_is_the_folded_network(studio):
+    snapshot = studio.apply(Setting("l2", ratio=0.0))
+    assert snapshot.plan.keep == full_plan(studio.groups).keep
+    assert snapshot.cost.params == cost(studio.plain, studio.data.image_size).params
+
+
+# the worker
+
+
+def test_latest_wins_drops_what_is_between_and_never_the_last():
+    gate, done, seen = threading.Event(), [], []
+
+    def work(turn):
+        seen.append(turn.job)
+        gate.wait(5)
+        if not turn.stale():
+            done.append(turn.job)
+
+    worker = LatestWins(work)
+    worker.submit("first")
+    while not seen:
+        time.sleep(0.001)
+    for job in ("a", "b", "c", "last"):
+        worker.submit(job)
+    gate.set()
+    worker.settle(5)
+    assert seen == ["first", "last"]
+    assert done == ["last"]
+
+
+def test_worker_survives_an_error_and_tells_it_once():
+    def work(turn):
+        if turn.job == "bad":
+            raise ValueError("no")
+
+    worker = LatestWins(work)
+    worker.submit("bad")
+    with pytest.raises(ValueError, match="no"):
+        worker.settle(5)
+    worker.submit("good")
+    worker.settle(5)
+
+
+def test_settle_does_not_wait_for_ever():
+    gate = threading.Event()
+    worker = LatestWins(lambda turn: gate.wait(5))
+    worker.submit(1)
+    with pytest.raises(TimeoutError, match="still busy"):
+        worker.settle(0.01)
+    gate.set()
+
+
+# the panel
+
+
+@pytest.fixture(scope="module")
+def panel(studio):
+    panel = PruningPanel(studio, Setting("l2", ratio=0.5, recovery="none"))
+    panel.settle()
+    return panel
+
+
+def test_a_move_shows_the_structure_within_the_event(panel):
+    panel.controls.ratio.value = 0.75
+    at_once = panel.snapshot
+    assert at_once.setting.ratio == 0.75
+    assert at_once.plan.widths["conv1"] == 2
+    assert "2 of 8" in panel.bars.value
+    final = panel.settle()
+    assert final.complete
+    assert f"{final.quality.accuracy:.1%}" in panel.gauges.value
+    assert final.sentence().split(";")[0] in panel.words.value
+    assert panel.status.value == ""
+
+
+def test_undo_and_reset_return_the_same_numbers(panel):
+    panel.go(panel.start)
+    start = panel.settle()
+    panel.controls.scope.value = "global"
+    moved = panel.settle()
+    panel.controls.criterion.value = "fpgm"
+    panel.settle()
+    panel.step_back()
+    assert panel.snapshot == moved
+    assert panel.controls.criterion.value == "l2"
+    panel.step_back()
+    assert panel.snapshot == start
+    assert panel.settle() == start
+    panel.controls.ratio.value = 0.9
+    panel.go(panel.start)
+    assert panel.settle() == start
+
+
+def test_undo_stops_at_the_beginning(studio):
+    panel = PruningPanel(studio, Setting("l2", recovery="none"))
+    assert panel.undo.disabled
+    panel.step_back()
+    assert panel.settle().setting == panel.start
+    panel.controls.ratio.value = 0.2
+    assert not panel.undo.disabled
+    panel.step_back()
+    assert panel.undo.disabled
+
+
+def test_own_ratios_follow_the_common_one_until_moved(panel):
+    panel.go(panel.start)
+    own = panel.controls.own
+    assert own["conv1"].value == panel.start.ratio
+    own["layer4.0.conv1"].value = 0.9
+    assert panel.setting.own == {"layer4.0.conv1": 0.9}
+    panel.controls.ratio.value = 0.3
+    assert (own["conv1"].value, own["layer4.0.conv1"].value) == (0.3, 0.9)
+    assert panel.snapshot.plan.widths["layer4.0.conv1"] == 6
+    panel.controls.scope.value = "global"
+    assert own["conv1"].disabled
+    lost = {name: 1 - kept / panel.snapshot.plan.sizes[name] for name, kept in panel.snapshot.plan.widths.items()}
+    assert own["layer4.0.conv1"].value == pytest.approx(min(lost["layer4.0.conv1"], 0.95))
+    panel.controls.scope.value = "local"
+    panel.controls.same.click()
+    assert panel.setting.own == {}
+    assert own["layer4.0.conv1"].value == 0.3
+    panel.settle()
+
+
+def test_another_amount_begins_where_the_last_one_stood(panel):
+    panel.go(replace(panel.start, ratio=0.4))
+    kept = sum(panel.snapshot.plan.widths.values())
+    panel.controls.amount.value = "threshold"
+    cut = panel.snapshot
+    assert abs(sum(cut.plan.widths.values()) - kept) <= 12
+    assert panel.controls.scope.disabled
+    assert panel.controls.threshold.layout.display != "none"
+    assert panel.controls.ratio.layout.display == "none"
+    assert panel.controls.threshold.value == pytest.approx(cut.setting.threshold)
+    panel.controls.criterion.value = "bn_scale"  # another scale: the share is kept, not the number
+    assert abs(sum(panel.snapshot.plan.widths.values()) - kept) <= 24
+    panel.controls.threshold.value = panel.controls.threshold.max
+    assert all(width >= 1 for width in panel.snapshot.plan.widths.values())
+    panel.controls.amount.value = "macs"
+    assert panel.snapshot.cost.macs <= panel.snapshot.setting.macs * panel.studio.dense.cost.macs
+    panel.settle()
+
+
+def test_an_error_is_a_sentence_and_undo_leads_back(panel):
+    panel.go(panel.start)
+    good = panel.settle()
+    panel.go(replace(panel.start, amount="macs", macs=1e-6))
+    assert "smallest possible" in panel.status.value
+    assert panel.snapshot == good
+    with pytest.raises(PlanError):
+        panel.settle()
+    panel.step_back()
+    assert panel.settle() == good
+    assert panel.status.value == ""
+
+
+def test_a_failure_on_the_worker_is_shown_and_raised(studio, monkeypatch):
+    panel = PruningPanel(studio, Setting("l2", ratio=0.5, recovery="none"))
+    panel.settle()
+    monkeypatch.setattr(studio, "network", lambda *a, **k: 1 / 0)
+    panel.controls.ratio.value = 0.55
+    with pytest.raises(ZeroDivisionError):
+        panel.settle()
+    assert "ZeroDivisionError: division by zero" in panel.status.value
+    monkeypatch.undo()
+    panel.controls.ratio.value = 0.6
+    assert panel.settle().complete
+
+
+def test_slow_scores_do_not_block_the_event(fresh, monkeypatch):
+    gate, compute = threading.Event(), fresh.scores
+    monkeypatch.setattr(fresh, "scores", lambda name, *a: gate.wait(5) and compute(name, *a))
+    panel = PruningPanel(fresh, Setting("l2", recovery="none"))
+    assert panel.snapshot is None
+    gate.set()
+    panel.settle()
+    gate.clear()
+    panel.controls.criterion.value = "taylor"
+    assert panel.snapshot.setting.criterion == "l2"  # what is on the screen stays until the worker has the scores
+    gate.set()
+    assert panel.settle().setting.criterion == "taylor"
+
+
+def test_stale_answers_are_never_shown(studio, monkeypatch):
+    """Every number on the screen belongs to the setting on the screen, whatever the order of events."""
+    panel = PruningPanel(studio, Setting("l2", recovery="none"))
+    panel.settle()
+    drawn, draw = [], panel._draw
+
+    def watched(snapshot):
+        assert snapshot.setting == panel.setting
+        drawn.append(snapshot)
+        draw(snapshot)
+
+    monkeypatch.setattr(panel, "_draw", watched)
+    for step in range(25):
+        panel.controls.ratio.value = round(0.02 * step + 0.11, 2)
+        time.sleep(0.004 * (step % 4))
+    final = panel.settle()
+    assert final.complete
+    assert final.setting.ratio == pytest.approx(0.59)
+    assert panel.snapshot is drawn[-1]
+    assert sum(snapshot.complete for snapshot in drawn) < 25
+
+
+def test_copy_as_code_follows_the_controls(panel):
+    panel.go(panel.start)
+    panel.copy.value = True
+    assert "ratio=0.5" in panel.code.value
+    panel.controls.ratio.value = 0.8
+    assert "ratio=0.8" in panel.code.value
+    panel.copy.value = False
+    assert panel.code.layout.display == "none"
+    panel.settle()
+
+
+def test_trail_keeps_what_was_tried(studio):
+    panel = PruningPanel(studio, Setting("l2", ratio=0.5, recovery="none"))
+    panel.settle()
+    panel.controls.ratio.value = 0.7
+    panel.settle()
+    assert [snapshot.setting.ratio for snapshot in panel.past] == [0.5, 0.7]
+    assert panel.trail.value.count("<circle") == 2
+    assert "70% of the channels removed, local" in panel.trail.value
+
+
+def test_controls_can_be_hidden_and_measuring_left_out(studio):
+    panel = PruningPanel(
+        studio, Setting("l2", amount="threshold"), criteria=["l2"], hide=("recovery", "own"), measured=False
+    )
+    snapshot = panel.settle()
+    assert snapshot.quality is None
+    assert panel.controls.recovery.layout.display == "none"
+    assert list(panel.tabs.titles) == ["Kept channels", "Scores and cut"]
+    assert "Accuracy" not in panel.gauges.value
+
+
+def test_html_is_escaped_and_complete(studio):
+    assert "<b>" not in markup.message("<b>")
+    snapshot = studio.final(Setting("l2", recovery="none"))
+    bare = Snapshot(snapshot.setting, snapshot.plan, snapshot.cost, replace(snapshot.dense, latency=None, quality=None))
+    assert markup.gauges(bare).count("…") == 2
+    assert "follow" in markup.classes(bare, ())
+    svg = charts.histograms(studio.values("l2"), snapshot, studio.cuts(snapshot))
+    assert svg.count("<svg") == len(studio.groups)
+    assert charts.trail([]).count("<circle") == 0
