@@ -11,7 +11,7 @@ from rsprune_lib.data.drawing.brush import SIDE, blend, noise, planes, rotated, 
 
 __all__ = ["VERSION", "draw_scene", "draw_scenes"]
 
-VERSION = 1  # of the drawings; a cache of another version is drawn again
+VERSION = 2  # of the drawings; a cache of another version is drawn again
 CLASSES = tuple(PAINT)
 
 

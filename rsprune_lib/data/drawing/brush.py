@@ -19,22 +19,25 @@ Colour = tuple[float, float, float]
 Corners = list[tuple[float, float]]
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=4)
 def _atlas(kind: str) -> np.ndarray:
-    """(ATLAS + SIDE)² tileable noise of zero mean and unit deviation, rounded so that every machine gets the same."""
+    """(4, ATLAS + SIDE, ATLAS + SIDE) tileable noise in four orientations; zero mean, unit deviation.
+
+    It is rounded so that every machine gets the same.
+    """
     random = np.random.default_rng(list(SPECTRA).index(kind))
     spectrum = np.fft.rfft2(random.standard_normal((ATLAS, ATLAS)))
     frequency = np.hypot(np.fft.fftfreq(ATLAS)[:, None], np.fft.rfftfreq(ATLAS)[None]) * ATLAS
     field = np.fft.irfft2(spectrum * np.maximum(frequency, 3.0) ** (-SPECTRA[kind] / 2), s=(ATLAS, ATLAS))
     field = np.round(field / field.std() * 1024) / 1024
-    return np.pad(field.astype(np.float32), (0, SIDE), mode="wrap")
+    field = np.pad(field.astype(np.float32), (0, SIDE), mode="wrap")
+    return np.stack([np.rot90(field, turn) for turn in range(4)])
 
 
 def noise(random: np.random.Generator, kind: str) -> np.ndarray:
     """A random window (SIDE, SIDE) of an atlas; ``kind`` is smooth, rough, grain or white."""
-    row, column, turn = random.integers(0, (ATLAS, ATLAS, 4))
-    window = _atlas(kind)[row : row + SIDE, column : column + SIDE]
-    return np.ascontiguousarray(np.rot90(window, turn))
+    row, column, turn = random.integers(0, (ATLAS, ATLAS, 4)).tolist()
+    return _atlas(kind)[turn, row : row + SIDE, column : column + SIDE]
 
 
 def blend(first: np.ndarray | Colour, second: np.ndarray | Colour, share: np.ndarray | float) -> np.ndarray:
@@ -71,17 +74,19 @@ def parcels(random: np.random.Generator, angle: float, smallest: float) -> list[
         smallest: sides longer than twice this are cut further.
 
     Returns:
-        Corners of each rectangle, in canvas pixels; together they cover the canvas.
+        Corners of each rectangle that can be seen, in canvas pixels; together they cover the canvas.
     """
     half = SIDE * 0.75
-    c, s = np.cos(angle), np.sin(angle)
+    c, s = float(np.cos(angle)), float(np.sin(angle))
     todo, done = [(-half, -half, half, half)], []
     while todo:
         x0, y0, x1, y1 = todo.pop()
         wide = x1 - x0 >= y1 - y0
         length = x1 - x0 if wide else y1 - y0
         if length < smallest * random.uniform(1.6, 2.6):
-            done.append([_turn(x, y, c, s) for x, y in ((x0, y0), (x1, y0), (x1, y1), (x0, y1))])
+            corners = [_turn(x, y, c, s) for x, y in ((x0, y0), (x1, y0), (x1, y1), (x0, y1))]
+            if all(min(values) < SIDE and max(values) > 0 for values in zip(*corners, strict=True)):
+                done.append(corners)
             continue
         cut = (x0 if wide else y0) + length * random.uniform(0.35, 0.65)
         todo += [(x0, y0, cut, y1), (cut, y0, x1, y1)] if wide else [(x0, y0, x1, cut), (x0, cut, x1, y1)]
@@ -93,7 +98,9 @@ def _turn(x: float, y: float, c: float, s: float) -> tuple[float, float]:
 
 
 def _paint(colour: Sequence[float]) -> tuple[int, int, int]:
-    return tuple(min(max(int(value + 0.5), 0), 255) for value in colour)
+    """Whole numbers; Pillow clips them to 0..255."""
+    red, green, blue = colour
+    return int(red + 0.5), int(green + 0.5), int(blue + 0.5)
 
 
 def to_image(image: np.ndarray | Colour) -> Image.Image:

@@ -92,18 +92,17 @@ def hedges(random: Generator, painter: Painter, fields: list[Corners], share: fl
         for (x0, y0), (x1, y1) in itertools.pairwise(corners):
             if random.random() < share:
                 colour, steps = pick(random, WOOD, 5), int(np.hypot(x1 - x0, y1 - y0) / 3.2)
-                for step in np.linspace(0, 1, max(steps, 2)):
-                    if random.random() < 0.8:
-                        x, y = x0 + (x1 - x0) * step, y0 + (y1 - y0) * step
-                        painter.tree(
-                            x + random.normal(0, 0.6), y + random.normal(0, 0.6), random.uniform(1.2, 2.6), colour
-                        )
+                for step, (dx, dy, size) in enumerate(random.uniform(-1, 1, (steps, 3)).tolist()):
+                    share = (step + 0.3 * dx) / steps
+                    x, y = x0 + (x1 - x0) * share + dy, y0 + (y1 - y0) * share + dy
+                    if -3 < x < SIDE + 3 and -3 < y < SIDE + 3 and size > -0.6:
+                        painter.tree(x, y, 1.9 + 0.7 * size, colour)
 
 
 def trees(random: Generator, painter: Painter, count: int, colours: tuple[Colour, ...] = WOOD) -> None:
     """Single trees anywhere."""
-    for x, y in random.uniform(0, SIDE, (count, 2)):
-        painter.tree(x, y, random.uniform(1.5, 3.2), pick(random, colours, 6))
+    for x, y, size in random.random((count, 3)).tolist():
+        painter.tree(SIDE * x, SIDE * y, 1.5 + 1.7 * size, pick(random, colours, 6))
 
 
 def pasture(random: Generator) -> np.ndarray:
@@ -121,7 +120,7 @@ def pasture(random: Generator) -> np.ndarray:
     painter = Painter(shade)
     if random.random() < 0.4:
         track(random, painter, pick(random, SOIL), random.uniform(1, 2), bend=12)
-    hedges(random, painter, fields, random.uniform(0.1, 0.5))
+    hedges(random, painter, fields, random.uniform(0, 0.28))
     trees(random, painter, int(random.integers(0, 9)))
     return painter.array() + 1.5 * noise(random, "grain")
 

@@ -121,15 +121,14 @@ def residential(random: Generator) -> np.ndarray:
     for corners in blocks:
         (x0, y0), (x1, y1), _, (x3, y3) = corners
         length, depth = np.hypot(x1 - x0, y1 - y0), np.hypot(x3 - x0, y3 - y0)
-        columns, rows = int((length - 4) // spacing), int((depth - 4) // spacing)
-        for i, j in np.ndindex(max(columns, 0), max(rows, 0)):
-            if random.random() > fill:
-                continue
-            u, v = (i + 0.5) / columns + random.normal(0, 0.02), (j + 0.5) / rows + random.normal(0, 0.02)
+        columns, rows = max(int((length - 4) // spacing), 0), max(int((depth - 4) // spacing), 0)
+        places = random.uniform(-0.5, 0.5, (columns * rows, 5)).tolist()
+        for place, (du, dv, long, wide, turn) in enumerate(places):
+            u, v = (place // rows + 0.5 + 0.2 * du) / columns, (place % rows + 0.5 + 0.2 * dv) / rows
             x, y = x0 + (x1 - x0) * u + (x3 - x0) * v, y0 + (y1 - y0) * u + (y3 - y0) * v
-            if -5 < x < SIDE + 5 and -5 < y < SIDE + 5:
-                size = random.uniform(0.5, 0.85) * spacing, random.uniform(0.4, 0.6) * spacing
-                painter.roof(x, y, size, angle + (random.random() < 0.5) * np.pi / 2, pick(random, colours, 10), 1.5)
+            if -5 < x < SIDE + 5 and -5 < y < SIDE + 5 and random.random() < fill:
+                size = (0.67 + 0.35 * long) * spacing, (0.5 + 0.2 * wide) * spacing
+                painter.roof(x, y, size, angle + (turn > 0) * np.pi / 2, pick(random, colours, 10), 1.5)
     return painter.array()
 
 
@@ -160,8 +159,9 @@ def industrial(random: Generator) -> np.ndarray:
 def park(random: Generator, painter: Painter, centre: np.ndarray, size: np.ndarray, angle: float) -> None:
     """Rows of parked vehicles."""
     c, s = np.cos(angle), np.sin(angle)
+    paints = [pick(random, (*METAL, (60, 62, 70), (150, 60, 54)), 12) for _ in range(8)]
     for u in np.arange(-size[0] / 2, size[0] / 2, 3.0):
         for v in np.arange(-size[1] / 2, size[1] / 2, 6.0):
-            if random.random() < 0.7:
-                x, y = centre[0] + u * c - v * s, centre[1] + u * s + v * c
-                painter.disc(x, y, 0.8, pick(random, (*METAL, (60, 62, 70), (150, 60, 54)), 12))
+            x, y, paint = centre[0] + u * c - v * s, centre[1] + u * s + v * c, int(random.integers(0, 11))
+            if paint < len(paints) and 0 < x < SIDE and 0 < y < SIDE:
+                painter.disc(x, y, 0.8, paints[paint])
