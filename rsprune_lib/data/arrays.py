@@ -11,7 +11,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from rsprune_lib.data.decode import decode, quiet
-from rsprune_lib.errors import DataError
+from rsprune_lib.errors import DataError, RspruneError
 from rsprune_lib.files import atomic, read_json, write_json
 
 __all__ = ["Arrays", "build_arrays", "check_arrays", "colour_statistics", "decode_all", "open_arrays"]
@@ -37,11 +37,16 @@ class Arrays:
 
 
 def open_arrays(folder: Path, listing: str | None = None) -> Arrays | None:
-    """Open a folder of decoded images; None if there is none, or one from another listing or of an older schema."""
-    if not (folder / "index.json").exists():
+    """Open a folder of decoded images; None if there is none, a broken one, or one of another listing or schema."""
+    arrays = _open(folder)
+    return arrays if arrays and (arrays.index.get("schema"), arrays.index.get("listing")) == (SCHEMA, listing) else None
+
+
+def _open(folder: Path) -> Arrays | None:
+    try:
+        return Arrays(folder)
+    except (RspruneError, OSError, ValueError):  # not there, or cut off by a full disk: it is decoded again
         return None
-    arrays = Arrays(folder)
-    return arrays if (arrays.index.get("schema"), arrays.index.get("listing")) == (SCHEMA, listing) else None
 
 
 def build_arrays(
@@ -117,7 +122,9 @@ def decode_all(
 
 def check_arrays(folder: Path) -> dict:
     """Compare decoded images with their content hash: ``{"folder", "content_hash", "ok"}``."""
-    arrays = Arrays(folder)
+    arrays = _open(folder)
+    if arrays is None:
+        return {"folder": str(folder), "content_hash": None, "ok": False}
     digests = [hashlib.sha256(image.tobytes()).digest() for image in arrays.images]
     found = _content_hash(digests, arrays.labels, arrays.index["classes"], arrays.images.shape[1])
     return {"folder": str(folder), "content_hash": found, "ok": found == arrays.index["content_hash"]}

@@ -29,6 +29,15 @@ class Augment:
     brightness: float = 0.0
     contrast: float = 0.0
 
+    def __post_init__(self) -> None:
+        """Refuse what no image survives.
+
+        Raises:
+            DataError: for a negative shift, or a brightness or contrast outside [0, 1).
+        """
+        if self.shift < 0 or not 0 <= self.brightness < 1 or not 0 <= self.contrast < 1:
+            raise DataError(f"shift must be at least 0, brightness and contrast in [0, 1); got {self}.")
+
 
 class Batches:
     """Iterable of ``(images, labels)``: (B, 3, H, W) float32 normalised, channels-last in memory, and (B,) int64.
@@ -64,8 +73,10 @@ class Batches:
         device: torch.device | str | None = None,
         shard: tuple[int, int] = (0, 1),
     ) -> None:
-        if batch_size < 1:
-            raise DataError(f"batch_size must be at least 1, got {batch_size}.")
+        if not (batch_size >= 1 and 0 <= shard[0] < shard[1] <= batch_size):
+            raise DataError(f"Expected 0 <= rank < world <= batch_size, got shard {shard} and batch_size {batch_size}.")
+        if augment and augment.shift >= data.image_size:
+            raise DataError(f"A shift of {augment.shift} px leaves nothing of images of {data.image_size} px.")
         indices = data.part(part) if isinstance(part, str) else np.asarray(part, dtype=np.int64)
         self.indices = indices if limit is None else balanced(data.labels, indices, limit)
         self.data, self.batch_size, self.augment, self.shuffle, self.seed = data, batch_size, augment, shuffle, seed
@@ -80,8 +91,9 @@ class Batches:
         return len(self.indices)
 
     def __len__(self) -> int:
-        """Batches an epoch."""
-        return -(-self.size // self.batch_size)
+        """Batches an epoch; while shuffling, a last one with fewer images than processes is left out."""
+        whole, rest = divmod(self.size, self.batch_size)
+        return whole + (rest > 0 and not (self.shuffle and whole and rest < self.world))
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Epoch number 0."""

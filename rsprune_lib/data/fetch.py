@@ -64,6 +64,8 @@ def find(card: Card | str, root: str | Path | None = None, mirror: str | Path | 
 def verify(card: Card | str, root: str | Path | None = None, mirror: str | Path | None = None) -> dict:
     """Check the archive's hash and the decoded images of a data set against what was written down.
 
+    Decoded images that fail are removed; the next `load_data` decodes them again.
+
     Returns:
         ``{"name", "archive": path or None, "sha256", "arrays": [{"folder", "content_hash", "ok"}], "ok"}``
 
@@ -74,6 +76,9 @@ def verify(card: Card | str, root: str | Path | None = None, mirror: str | Path 
     path = find(card, root, mirror)
     folders = sorted((data_root(root) / "arrays").glob(f"{card.name}-*/"))
     arrays = [check_arrays(folder) for folder in folders]
+    for entry in arrays:
+        if not entry["ok"]:
+            shutil.rmtree(entry["folder"], ignore_errors=True)
     found = {"archive": str(path) if path else None, "sha256": sha256(path) if path else None}
     ok = all(entry["ok"] for entry in arrays) and bool(path or arrays)
     return {"name": card.name, **found, "arrays": arrays, "ok": ok}
