@@ -53,7 +53,7 @@ def choose(
             counts a group's channels in local scope, those of all that compete in the others.
         threshold: amount: channels whose normalised score (`normalised`) is below it go, whatever the scope.
         macs: amount: the most MACs that may be left for one image. The shortest sequence of removals that gets there is
-            found by bisection; then each group takes its last step back if the budget still holds.
+            found by bisection; then comes back, last gone first, what the budget still holds.
         per_group: amount: group name -> ratio; other groups stay whole, or follow ``ratio`` if that is given too. Local
             scope only.
         scope: who competes under ``ratio`` and ``macs``: ``"local"``, nobody, every group loses the same share;
@@ -152,11 +152,13 @@ def _within(
     while low < high:  # bisection for the shortest prefix within the budget
         middle = (low + high) // 2
         low, high = (low, middle) if reached(first(middle)) <= budget else (middle + 1, high)
-    removed = first(low)
-    last_steps = {int(number): place for place, number in enumerate(group[:low])}
-    for number, place in sorted(last_steps.items(), key=lambda item: -item[1]):  # what still fits comes back
-        back = removed - steps[place] * (np.arange(len(groups)) == number)
-        removed = back if reached(back) <= budget else removed
+    removed, full = first(low), set()
+    for number, step in zip(group[:low][::-1].tolist(), steps[:low][::-1], strict=True):
+        if number not in full:  # what still fits comes back, last gone first, until every group is full
+            removed[number] -= step
+            if reached(removed) > budget:
+                removed[number] += step
+                full.add(number)
     return removed, reached(removed)
 
 

@@ -88,7 +88,7 @@ def total_steps(group: np.ndarray, steps: np.ndarray, groups: int) -> np.ndarray
 
 
 def make_contests(groups: Sequence[Group], ladders: Sequence[Ladder], scope: str) -> list[Contest]:
-    """Sorts the groups into scopes and merges the steps of each."""
+    """Sorts the groups into scopes and merges the steps of each, by score, then by the group's share that is gone."""
     scopes: dict[object, list[int]] = {}
     for number, group in enumerate(groups):
         key = {"local": number, "global": None, "isomorphic": group.signature}[scope]
@@ -96,7 +96,7 @@ def make_contests(groups: Sequence[Group], ladders: Sequence[Ladder], scope: str
     contests = []
     for numbers in scopes.values():
         group = np.repeat(numbers, [len(ladders[n].steps) for n in numbers])
-        share = np.concatenate([np.cumsum(ladders[n].steps) / groups[n].size for n in numbers])
+        share = np.concatenate([(np.cumsum(s := ladders[n].steps) - s / 2) / groups[n].size for n in numbers])
         score = np.concatenate([ladders[n].scores for n in numbers])
         order = np.lexsort((group, share, score))
         steps = np.concatenate([ladders[n].steps for n in numbers])[order]
@@ -106,14 +106,14 @@ def make_contests(groups: Sequence[Group], ladders: Sequence[Ladder], scope: str
 
 
 def merged(contests: Sequence[Contest]) -> tuple[np.ndarray, np.ndarray]:
-    """One sequence of steps over all contests: at every moment all have lost nearly the same share of their channels.
+    """One sequence of steps over all contests, in which the one goes on that has lost the smallest share so far.
 
-    For the local scope a prefix is one ratio for all groups, for the global scope one cut.
+    So the result of every ratio is a prefix of it, in the local scope as well as in the global one.
 
     Returns:
         (steps,) group numbers and (steps,) removed channels.
     """
-    share = np.concatenate([np.cumsum(c.steps) / max(c.total, 1) for c in contests])
+    share = np.concatenate([(np.cumsum(c.steps) - c.steps) / max(c.total, 1) for c in contests])
     turn = np.argsort(share, kind="stable")
     return np.concatenate([c.group for c in contests])[turn], np.concatenate([c.steps for c in contests])[turn]
 
