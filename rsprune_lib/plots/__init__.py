@@ -1,6 +1,7 @@
 """Every figure of the course: data in, ``matplotlib.figure.Figure`` out, never pyplot state."""
 
 from rsprune_lib.plots.attention import before_after, gate_heatmap, importance_bars
+from rsprune_lib.plots.coupling import coupling_map, residual_channels, sensitivity_map
 from rsprune_lib.plots.dataset import channel_histograms, class_counts
 from rsprune_lib.plots.distinct import score_shift
 from rsprune_lib.plots.effort import learning_rates, macs_and_time, share_left, speeds
@@ -14,10 +15,11 @@ from rsprune_lib.plots.gates import (
     squeeze_excite,
 )
 from rsprune_lib.plots.images import contact_sheet, hard_samples
-from rsprune_lib.plots.judging import class_intervals, reliability
+from rsprune_lib.plots.judging import class_intervals, mistaken, reliability
 from rsprune_lib.plots.losses import distance_toy, loss_views, pull_bars, slope_match
 from rsprune_lib.plots.pruning import kept_channels, score_histograms, sensitivity
 from rsprune_lib.plots.recovery import class_recovery, recovery_curves
+from rsprune_lib.plots.refit import fit_against_target, ratio_curves, speedups
 from rsprune_lib.plots.style import COLOURS, Picture, beside, canvas, heading, legend, png, short
 from rsprune_lib.plots.toys import number_grids
 from rsprune_lib.plots.tradeoff import ladder, layer_macs, pareto, pareto_front, time_shares
@@ -36,7 +38,9 @@ __all__ = [
     "class_recovery",
     "confusion",
     "contact_sheet",
+    "coupling_map",
     "distance_toy",
+    "fit_against_target",
     "freezing_costs",
     "gate_and_relu",
     "gate_heatmap",
@@ -53,6 +57,7 @@ __all__ = [
     "loss_shapes",
     "loss_views",
     "macs_and_time",
+    "mistaken",
     "norm_scales",
     "number_grids",
     "over_depth",
@@ -60,15 +65,19 @@ __all__ = [
     "pareto_front",
     "png",
     "pull_bars",
+    "ratio_curves",
     "recovery_curves",
     "reliability",
+    "residual_channels",
     "score_histograms",
     "score_shift",
     "sensitivity",
+    "sensitivity_map",
     "share_left",
     "short",
     "slope_match",
     "speeds",
+    "speedups",
     "squeeze_excite",
     "time_shares",
     "training_curves",
