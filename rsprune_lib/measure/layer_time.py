@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,12 +14,12 @@ from torch import nn
 
 from rsprune_lib.device import synchronize
 from rsprune_lib.errors import RspruneError
-from rsprune_lib.measure.cost import example_images
+from rsprune_lib.measure.cost import example_images, layer_costs
 from rsprune_lib.models import SqueezeExcite
 
-__all__ = ["LayerTime", "layer_times"]
+__all__ = ["LayerTime", "layer_times", "macs_beside_times"]
 
-_REST = "between layers"
+_REST, _GATES, _SMALL = "between layers", "SE blocks", "norms, ReLU, shortcuts"
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,36 @@ def layer_times(
     names = dict.fromkeys(name for one in passes for name in one)
     kinds = {name: type(module).__name__ for name, module in layers.items()} | {_REST: _REST}
     return [LayerTime(n, kinds[n], 1000 * min(one[n] for one in passes)) for n in names]
+
+
+def macs_beside_times(
+    model: nn.Module, image_size: int, *, batch_sizes: Sequence[int] = (1, 32), repeats: int = 7
+) -> tuple[dict[str, int], dict[int, dict[str, float]]]:
+    """Counts and times the same layers: each convolution and linear layer, all SE blocks together, and the small rest.
+
+    Args:
+        model: the network; it is left as it is.
+        image_size: pixels a side.
+        batch_sizes: images a batch, one measurement each.
+        repeats: timed passes of each.
+
+    Returns:
+        Layer -> MACs of one image, in order of execution, and batch size -> (layer -> milliseconds a batch).
+    """
+    times: dict[int, dict[str, float]] = {}
+    for batch in batch_sizes:
+        spots = times[batch] = defaultdict(float)
+        for row in layer_times(model, image_size, batch=batch, repeats=repeats):
+            is_layer = row.kind.startswith(("Conv", "Linear"))
+            spots[row.name if is_layer else _GATES if row.kind == "SqueezeExcite" else _SMALL] += row.ms
+        times[batch] = dict(spots)
+    timed = next(iter(times.values()), {})
+    macs: dict[str, int] = defaultdict(int)
+    for cost in layer_costs(model, image_size):
+        if cost.kind != "norm":
+            macs[cost.name if cost.name in timed else _GATES] += cost.macs
+    gates = macs.pop(_GATES, 0)
+    return macs | ({_GATES: gates} if gates else {}) | {_SMALL: 0}, times
 
 
 def _layers(model: nn.Module, prefix: str = "") -> list[tuple[str, nn.Module]]:

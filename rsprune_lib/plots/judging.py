@@ -1,61 +1,93 @@
-"""Figures about how far a classifier can be trusted: accuracy with its interval, confidence against accuracy."""
+"""Figures about how far a classifier can be trusted: accuracy with its interval, confusion seen, calibration."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.ticker import PercentFormatter
 
+from rsprune_lib.measure import wilson
+from rsprune_lib.plots.images import contact_sheet
 from rsprune_lib.plots.style import COLOURS, CUT, INK, KEPT, MUTED, REMOVED, Picture, beside, canvas, heading, legend
 
-__all__ = ["class_intervals", "reliability"]
+__all__ = ["class_intervals", "mistaken", "reliability"]
 
 
 def class_intervals(
-    classes: Sequence[str],
-    accuracy: Sequence[float],
-    intervals: Sequence[tuple[float, float]],
-    counts: Sequence[int],
-    *,
-    overall: float | None = None,
-    title: str = "Accuracy of each class",
-    synthetic: bool = False,
+    confusion: np.ndarray, classes: Sequence[str], *, title: str = "Accuracy of each class", synthetic: bool = False
 ) -> Picture:
-    """Draws the accuracy of each class as a dot with its interval, worst class on top.
+    """Draws the accuracy of each class as a dot with its Wilson 95 % interval, worst class on top.
 
     Args:
+        confusion: (K, K) numbers of images, rows the true class; a class without an image is left out.
         classes: K class names.
-        accuracy: K accuracies in [0, 1]; NaN where a class has no image.
-        intervals: K pairs (low, high).
-        counts: K numbers of images.
-        overall: Accuracy over all images, drawn as a dotted line.
         title: Title of the figure.
         synthetic: The data are synthetic.
 
     Returns:
-        The figure.
+        The figure; the dotted line is the accuracy over all images.
     """
-    accuracy = np.asarray(accuracy, dtype=float)
-    order = [i for i in np.argsort(accuracy, kind="stable") if np.isfinite(accuracy[i])]
-    k = len(order)
-    figure, axes = canvas(height=1.2 + max(0.29 if k <= 25 else 0.2, 0.1) * k, grid="x")
-    ax, place = axes[0, 0], np.arange(k)
-    low, high = (np.array([intervals[i][side] for i in order]) for side in (0, 1))
+    right, counts = np.diagonal(confusion), confusion.sum(axis=1)
+    rows = [(right[k] / counts[k], *wilson(int(right[k]), int(counts[k])), k) for k in np.flatnonzero(counts)]
+    accuracy, low, high, order = map(np.array, zip(*sorted(rows), strict=True))
+    place, overall = np.arange(len(rows)), right.sum() / counts.sum()
+    figure, axes = canvas(height=1.2 + (0.29 if len(rows) <= 25 else 0.2) * len(rows), grid="x")
+    ax = axes[0, 0]
     ax.hlines(place, low, high, color=KEPT, linewidth=3.2, alpha=0.35)
-    ax.plot(accuracy[order], place, "o", color=KEPT, markersize=7, markeredgecolor="white")
-    if overall is not None:
-        ax.axvline(overall, color=MUTED, linewidth=1.2, linestyle=":")
-        ax.text(overall, -0.75, f"all classes {overall:.1%}", fontsize=8.5, color=MUTED, ha="center", va="bottom")
-    for y, i in enumerate(order):
-        ax.text(1.015, y, f"{accuracy[i]:.1%} of {counts[i]}", transform=ax.get_yaxis_transform(), va="center",
-                fontsize=9, color=INK)  # fmt: skip
-    ax.set_yticks(place, [classes[i] for i in order])
-    ax.set(xlabel="accuracy, with its 95 % interval", ylim=(k - 0.4, -0.75), xlim=(None, 1.003))
+    ax.plot(accuracy, place, "o", color=KEPT, markersize=7, markeredgecolor="white")
+    ax.axvline(overall, color=MUTED, linewidth=1.2, linestyle=":")
+    for y, k in enumerate(order):
+        text = f"{accuracy[y]:.1%} of {counts[k]}"
+        ax.text(1.015, y, text, transform=ax.get_yaxis_transform(), va="center", fontsize=9, color=INK)
+    ax.set_yticks(place, [classes[k] for k in order])
+    ax.set(xlabel=f"accuracy with its 95 % interval; dotted: all classes, {overall:.1%}", xlim=(None, 1.003))
+    ax.set_ylim(len(rows) - 0.4, -0.6)
     ax.tick_params(axis="y", length=0)
     ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
     heading(ax, title, synthetic=synthetic)
-    ax.title.set_position((0, 1))
-    ax.set_title(ax.get_title(loc="left"), loc="left", pad=20, fontsize=11, fontweight="bold", color=INK)
     return figure
+
+
+def mistaken(
+    images: np.ndarray,
+    truth: Sequence[int],
+    answer: Sequence[int],
+    pair: tuple[int, int],
+    classes: Sequence[str],
+    *,
+    columns: int = 8,
+    synthetic: bool = False,
+) -> Picture:
+    """Draws why two classes are confused: the first one recognised, the first one mistaken, the second one recognised.
+
+    Args:
+        images: (N, H, W, 3) uint8.
+        truth: N true classes.
+        answer: N predicted classes.
+        pair: The true class, and the class that it is taken for.
+        classes: K class names.
+        columns: Images a row.
+        synthetic: The images are drawn, not photographed.
+
+    Returns:
+        The figure, up to three rows; a row without an image is left out.
+    """
+    truth, answer, (a, b) = np.asarray(truth), np.asarray(answer), pair
+    rows = {
+        f"{classes[a]},\nrecognised": (truth == a) & (answer == a),
+        f"{classes[a]},\nmistaken": (truth == a) & (answer == b),
+        f"{classes[b]},\nrecognised": (truth == b) & (answer == b),
+    }
+    found = {name: np.flatnonzero(mask)[:columns] for name, mask in rows.items() if mask.any()}
+    tiles = np.full((len(found), columns, *images.shape[1:]), 255, dtype=np.uint8)
+    for row, members in zip(tiles, found.values(), strict=True):
+        row[: len(members)] = images[members]
+    return contact_sheet(
+        tiles.reshape(-1, *images.shape[1:]),
+        columns=columns,
+        row_labels=list(found),
+        title=f"{classes[a]} taken for {classes[b]}",
+        synthetic=synthetic,
+    )
 
 
 def reliability(
@@ -76,7 +108,8 @@ def reliability(
         synthetic: The data are synthetic.
 
     Returns:
-        The figure: bars are the accuracy, orange is the gap to the confidence.
+        The figure: bars are the accuracy; the gap to the confidence is orange where the network is too sure, green
+        where it is too modest.
     """
     confidence, accuracy, counts = (np.asarray(v, dtype=float) for v in (confidence, accuracy, counts))
     bins = len(counts)
@@ -84,8 +117,10 @@ def reliability(
     left, right = axes[0]
     centre, width, full = (np.arange(bins) + 0.5) / bins, 0.9 / bins, counts > 0
     left.bar(centre[full], accuracy[full], width, color=COLOURS[5], label="accuracy")
-    gap = confidence - accuracy
-    left.bar(centre[full], gap[full], width, bottom=accuracy[full], color=CUT, alpha=0.45, label="gap to confidence")
+    gaps = ((confidence > accuracy, CUT, "too sure"), (accuracy > confidence, COLOURS[2], "too modest"))
+    for side, colour, word in gaps:
+        low = np.minimum(accuracy, confidence)[full & side]
+        left.bar(centre[full & side], np.abs(confidence - accuracy)[full & side], width, low, color=colour, label=word)
     left.plot([0, 1], [0, 1], color=INK, linewidth=1.2, linestyle=(0, (4, 2)), label="as sure as right")
     left.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="confidence", ylabel="share of right answers")
     legend(left, loc="upper left")
