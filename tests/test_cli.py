@@ -1,6 +1,7 @@
 """The command line: help, JSON, exit status, and one chain from images to a recovered network."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -176,12 +177,17 @@ def test_from_images_to_a_recovered_network(run, dense, tmp_path):
     assert config["command"].startswith("rsprune")
 
 
-def test_other_networks_data_and_splits_are_refused(run, dense, tmp_path):
+def test_other_networks_data_and_splits_are_refused(run, dense, tiny_folder, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(tiny_folder, other)
+    (other / "roofs").rename(other / "sea")
     assert (
         "3 classes" in run("cost", dense, "--classes", 3)[2] or "--classes 3" in run("cost", dense, "--classes", 3)[2]
     )
     assert run("eval", dense, "--split", "tset")[0] == 1
-    assert run("eval", dense, "--data", "synthetic", "--limit", 10)[0] == 1
+    status, _, err = run("eval", dense, "--data", other)
+    assert status == 1
+    assert "knows the classes field, forest, river, roofs" in err
     assert run("prune", dense, "--ratio", 1.5, "--images", 16, "--out", tmp_path / "x")[0] == 1
     assert not (tmp_path / "x").exists()
 
@@ -220,8 +226,9 @@ def test_an_interrupted_training_says_how_to_go_on(run, tiny_folder, tmp_path, m
 def test_the_course_runs_and_reports(run, tiny_folder, tmp_path, monkeypatch):
     cells = [new_code_cell("data_name = ''", metadata={"tags": ["parameters"]}), new_code_cell("print(data_name)")]
     (tmp_path / "nb").mkdir()
-    nbformat.write(new_notebook(cells=cells), tmp_path / "nb" / "00_one.ipynb")
-    nbformat.write(new_notebook(cells=[new_code_cell("1 / 0")]), tmp_path / "nb" / "01_two.ipynb")
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    nbformat.write(new_notebook(cells=cells, metadata=kernel), tmp_path / "nb" / "00_one.ipynb")
+    nbformat.write(new_notebook(cells=[new_code_cell("1 / 0")], metadata=kernel), tmp_path / "nb" / "01_two.ipynb")
     monkeypatch.setenv("RSPRUNE_NOTEBOOKS", str(tmp_path / "nb"))
     options = ["--profile", "smoke", "--data", tiny_folder, "--out", tmp_path / "out", "--json"]
     status, out, err = run("run", *options)

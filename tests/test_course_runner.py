@@ -48,11 +48,12 @@ def write(folder, name, *cells, parameters="profile_name = None\ndata_name = 'au
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """One run of three notebooks: a good one, one with a broken cell, one with a broken callback."""
+    """One run of four notebooks: a good one, a broken cell, a broken callback, a torn file."""
     folder = tmp_path_factory.mktemp("course")
     write(folder / "nb", "00_good", RECORDING)
     write(folder / "nb", "01_cell", "raise ValueError('no such luck')", "print('never')")
     write(folder / "nb", "02_widget", CALLBACK, parameters="seed = 0")
+    (folder / "nb" / "03_torn.ipynb").write_text("{")
     options = {"profile_name": "smoke", "data": "synthetic", "folder": folder / "nb", "progress": False}
     told = []
     return run_course(None, out=folder / "out", tell=told.append, **options), options, told
@@ -60,7 +61,7 @@ def run(tmp_path_factory):
 
 def test_one_failure_does_not_stop_the_others(run):
     course, _, told = run
-    assert [n.ok for n in course.notebooks] == [True, False, False]
+    assert [n.ok for n in course.notebooks] == [True, False, False, False]
     assert not course.ok
     assert "In [3] raised ValueError: no such luck" in course.notebooks[1].error
     assert any(line.startswith("01_cell: FAILED") for line in told)
@@ -90,7 +91,7 @@ def test_results_are_gathered_beside_the_copies(run):
 
 def test_the_report_stands_alone_and_tells_all(run):
     page = (run[0].folder / "report.html").read_text()
-    for text in ("1 of 3 notebooks passed", "Synthetic data", "no such luck", "ZeroDivisionError", "148 M", "lost.png"):
+    for text in ("1 of 4 notebooks passed", "Synthetic data", "no such luck", "ZeroDivisionError", "148 M", "lost.png"):
         assert text in page
     assert "data:image/png;base64," in page
     assert "ce &amp; &lt;b&gt;" in page

@@ -55,7 +55,7 @@ def prune(
     if not given:
         amounts["ratio"] = 0.7
     from rsprune_lib.pruning import Plan
-    from rsprune_lib.pruning import prune as prune_network
+    from rsprune_lib.pruning.door import prune as prune_network
 
     replay = Plan.load(plan) if plan else None
     claim(out, force=force)

@@ -126,8 +126,6 @@ def execute(path: Path, folder: Path, how: Profile, data: str = "auto", *, progr
         progress: Show a progress bar over the cells.
     """
     wanted = {"profile_name": how.name, "data_name": data}
-    known = papermill.inspect_notebook(str(path))
-    parameters = {key: value for key, value in wanted.items() if key in known}
     same = {"source": sha256(path), "wanted": wanted}
     status = folder / "status.json"
     if status.exists() and (old := read_json(status, "the state of a notebook run")).get("same") == same and old["ok"]:
@@ -136,15 +134,17 @@ def execute(path: Path, folder: Path, how: Profile, data: str = "auto", *, progr
     folder.mkdir(parents=True)
     start, copy = time.perf_counter(), folder / path.name
     with _environment(RSPRUNE_PROFILE=how.name, RSPRUNE_RESULTS=str(folder), PYDEVD_DISABLE_FILE_VALIDATION="1"):
-        error = _papermill(path, copy, parameters, how, progress)
+        error = _papermill(path, copy, wanted, how, progress)
     run = NotebookRun(path.stem, not error, round(time.perf_counter() - start, 1), error)
     write_json(status, asdict(run) | {"same": same})
     return run
 
 
-def _papermill(path: Path, copy: Path, parameters: dict, how: Profile, progress: bool) -> str:
-    """Runs papermill; returns what went wrong, or an empty string."""
+def _papermill(path: Path, copy: Path, wanted: dict, how: Profile, progress: bool) -> str:
+    """Runs papermill with those of the wanted parameters that the notebook has; returns what went wrong, or nothing."""
     try:
+        known = papermill.inspect_notebook(str(path))
+        parameters = {key: value for key, value in wanted.items() if key in known}
         papermill.execute_notebook(
             str(path), str(copy), parameters, kernel_name="python3", cwd=str(path.parent), progress_bar=progress,
             execution_timeout=how.cell_timeout, extra_arguments=["--log-level=50"],
