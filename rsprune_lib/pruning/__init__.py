@@ -6,33 +6,53 @@ Example:
     >>> small = apply(model, plan, groups)
 """
 
+from rsprune_lib.pruning.attention import Gates, fold, gate_statistics
 from rsprune_lib.pruning.bundle import Bundle, load_bundle, save_bundle
 from rsprune_lib.pruning.choose import SCOPES, choose
 from rsprune_lib.pruning.costs import CostModel, plan_cost
+from rsprune_lib.pruning.door import RECOVERIES, Pruned, prune
 from rsprune_lib.pruning.groups import Group, Groups, Member, find_groups
+from rsprune_lib.pruning.live import Live
 from rsprune_lib.pruning.normalise import DEFAULT_NORMALISE, NORMALISE, normalised
 from rsprune_lib.pruning.plan import Change, Plan, diff, full_plan
+from rsprune_lib.pruning.recover import reestimate_bn, sequential
+from rsprune_lib.pruning.scan import Scan, sensitivity_scan
+from rsprune_lib.pruning.scores import CRITERIA, Scores, score
 from rsprune_lib.pruning.surgery import apply, masked
 
 __all__ = [
+    "CRITERIA",
     "DEFAULT_NORMALISE",
     "NORMALISE",
+    "RECOVERIES",
     "SCOPES",
     "Bundle",
     "Change",
     "CostModel",
+    "Gates",
     "Group",
     "Groups",
+    "Live",
     "Member",
     "Plan",
+    "Pruned",
+    "Scan",
+    "Scores",
     "apply",
     "choose",
     "diff",
     "find_groups",
+    "fold",
     "full_plan",
+    "gate_statistics",
     "load_bundle",
     "masked",
     "normalised",
     "plan_cost",
+    "prune",
+    "reestimate_bn",
     "save_bundle",
+    "score",
+    "sensitivity_scan",
+    "sequential",
 ]
