@@ -88,7 +88,7 @@ def test_wrong_entries_are_refused_or_harmless(key, value):
         (changed(keep={"a": [], "b": [1]}), "would empty 'a'; keep at least one of its 4"),
         (changed(keep={"a": [0]}), "b is in one only"),
         (changed(keep={"a": [0], "b": [1], "c": [0]}), "c is in one only"),
-        (changed(sizes={"a": 0, "b": 2}), "gives group 'a' the size 0"),
+        (changed(sizes={"a": 0, "b": 2}), "gives 'a' the size 0"),
         (changed(sizes={"a": 5, "b": 2}), "fingerprint does not match"),
         (changed(model=MODEL | {"width": 1.0}), "fingerprint does not match"),
         (changed(how=None), "'how' must be an object"),

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -21,6 +22,7 @@ from rsprune_lib.pruning.layers import channels, kind_of
 __all__ = ["Change", "Plan", "diff", "full_plan"]
 
 SCHEMA, VERSION = "rsprune-plan", 1
+_dump = partial(json.dumps, allow_nan=False)
 
 
 @dataclass(frozen=True)
@@ -54,14 +56,10 @@ class Plan:
             _require_object(getattr(self, key), key)
         for name, size in self.sizes.items():
             if not _is_count(size) or size < 1:
-                raise PlanError(
-                    f"The plan gives group {name!r} the size {size!r}, but a size is a whole number above 0."
-                )
+                raise PlanError(f"The plan gives {name!r} the size {size!r}, but sizes are whole numbers above 0.")
         if self.keep.keys() != self.sizes.keys():
-            odd = sorted(self.keep.keys() ^ self.sizes.keys())
-            raise PlanError(
-                f"The plan's 'keep' and 'sizes' must name the same groups, but {', '.join(odd)} is in one only."
-            )
+            odd = ", ".join(sorted(self.keep.keys() ^ self.sizes.keys()))
+            raise PlanError(f"The plan's 'keep' and 'sizes' must name the same groups, but {odd} is in one only.")
         keep = {name: _indices(name, self.keep[name], size) for name, size in self.sizes.items()}
         object.__setattr__(self, "keep", keep)
 
@@ -86,12 +84,9 @@ class Plan:
         Raises:
             PlanError: it was made for another network, or the network has been pruned already.
         """
-        if isinstance(target, nn.Module):
-            _check_config(self.model, getattr(target, "config", {}))
-            found = _layer_sizes(target, self.sizes)
-        else:
-            _check_config(self.model, getattr(target, "model", {}))
-            found = {group.name: group.size for group in target}
+        is_model = isinstance(target, nn.Module)
+        _check_config(self.model, getattr(target, "config" if is_model else "model", {}))
+        found = _layer_sizes(target, self.sizes) if is_model else {group.name: group.size for group in target}
         for name in (*self.sizes, *found):
             planned, got = self.sizes.get(name, 0), found.get(name, 0)
             if planned != got:
@@ -187,12 +182,8 @@ def diff(a: Plan, b: Plan) -> dict[str, Change]:
             f"The plans are for different networks (fingerprints {a.fingerprint} and {b.fingerprint}); "
             "compare two plans of one network."
         )
-    changes = {}
-    for name in a.sizes:
-        one, other = set(a.keep[name]), set(b.keep[name])
-        if one != other:
-            changes[name] = Change(tuple(sorted(other - one)), tuple(sorted(one - other)))
-    return changes
+    pairs = {name: (set(a.keep[name]), set(b.keep[name])) for name in a.sizes if a.keep[name] != b.keep[name]}
+    return {n: Change(tuple(sorted(new - old)), tuple(sorted(old - new))) for n, (old, new) in pairs.items()}
 
 
 def full_plan(groups: Groups) -> Plan:
@@ -243,13 +234,8 @@ def _layer_sizes(model: nn.Module, names: Iterable[str]) -> dict[str, int]:
     return {n: channels(modules[n], "out") for n in names if n in modules and kind_of(modules[n]) is not None}
 
 
-def _dump(value: object) -> str:
-    return json.dumps(value, allow_nan=False)
-
-
 def _digest(value: object) -> str:
-    text = json.dumps(value, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _no_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
