@@ -130,6 +130,18 @@ def test_curating_keeps_figures_and_drops_the_rest(tmp_path):
     assert not any("execution" in c.metadata or "papermill" in c.metadata for c in notebook.cells)
 
 
+def test_a_cell_that_is_meant_to_raise_fails_nothing(tmp_path):
+    path = write(tmp_path / "nb", "00_exercise", "raise NotImplementedError('your turn')", "print('went on')")
+    notebook = nbformat.read(path, 4)
+    notebook.cells[2].metadata.tags = ["raises-exception"]
+    nbformat.write(notebook, path)
+    assert curate(folder=tmp_path / "nb", profile_name="smoke", progress=False) == [path]
+    executed = nbformat.read(path, 4)
+    assert [cell.source for cell in executed.cells] == [cell.source for cell in notebook.cells]
+    assert executed.cells[2].outputs[0].ename == "NotImplementedError"
+    assert executed.cells[3].outputs[0].text == "went on\n"
+
+
 def test_a_failing_notebook_is_not_curated(tmp_path):
     path = write(tmp_path / "nb", "00_broken", "1 / 0")
     before = path.read_bytes()

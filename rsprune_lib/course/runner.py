@@ -1,7 +1,8 @@
 """Runs the notebooks headless with papermill, one after the other, and gathers what they recorded.
 
 papermill calls a run good even where a widget's callback raised, so the widget state of every executed copy is searched
-for errors afterwards. A notebook that fails does not stop the others, and an interrupted run goes on where it was.
+for errors afterwards; and it calls a run bad where a cell was meant to raise, so that is undone. A notebook that fails
+does not stop the others, and an interrupted run goes on where it was.
 """
 
 import os
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import nbformat
 import papermill
+from papermill.execute import ERROR_MARKER_TAG
 
 from rsprune_lib.course.files import cell_errors, widget_errors
 from rsprune_lib.course.places import notebooks_folder, project_root, select
@@ -151,9 +153,18 @@ def _papermill(path: Path, copy: Path, wanted: dict, how: Profile, progress: boo
         )  # fmt: skip
     except Exception as error:  # whatever it is, the other notebooks still run
         found = cell_errors(nbformat.read(copy, 4)) if copy.exists() else []
-        return " ".join((found or [f"{type(error).__name__}: {error}"])[-1].split())[:500]
+        if found or not isinstance(error, papermill.PapermillExecutionError):
+            return " ".join((found or [f"{type(error).__name__}: {error}"])[-1].split())[:500]
+        _without_banner(copy)
     executed = nbformat.read(copy, 4)
     return "; ".join(dict.fromkeys([*cell_errors(executed), *widget_errors(executed)]))[:500]
+
+
+def _without_banner(copy: Path) -> None:
+    """Takes away papermill's note that the run failed: all cells ran, and those that raised are tagged to raise."""
+    notebook = nbformat.read(copy, 4)
+    notebook.cells = [c for c in notebook.cells if ERROR_MARKER_TAG not in c.metadata.get("tags", [])]
+    nbformat.write(notebook, copy)
 
 
 def _claim(out: Path, force: bool, resume: bool) -> None:
