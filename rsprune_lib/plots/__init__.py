@@ -5,15 +5,8 @@ from rsprune_lib.plots.coupling import coupling_map, residual_channels, sensitiv
 from rsprune_lib.plots.dataset import channel_histograms, class_counts
 from rsprune_lib.plots.distinct import score_shift
 from rsprune_lib.plots.effort import learning_rates, macs_and_time, share_left, speeds
-from rsprune_lib.plots.gates import (
-    freezing_costs,
-    gate_and_relu,
-    gate_profile,
-    gate_spread,
-    norm_scales,
-    over_depth,
-    squeeze_excite,
-)
+from rsprune_lib.plots.freezing import freezing_costs, gate_and_relu, over_depth
+from rsprune_lib.plots.gates import gate_profile, gate_spread, norm_scales, squeeze_excite, then_and_now
 from rsprune_lib.plots.images import contact_sheet, hard_samples
 from rsprune_lib.plots.judging import class_intervals, mistaken, reliability
 from rsprune_lib.plots.losses import distance_toy, loss_views, pull_bars, slope_match
@@ -79,6 +72,7 @@ __all__ = [
     "speeds",
     "speedups",
     "squeeze_excite",
+    "then_and_now",
     "time_shares",
     "training_curves",
 ]

@@ -1,4 +1,4 @@
-"""Figures about SE gates: one block by hand, gates of layers, images and classes, and what holding them still costs."""
+"""Figures about SE gates: one block by hand, gates of layers, images and classes, before and after training."""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -7,7 +7,6 @@ from matplotlib.axes import Axes
 
 from rsprune_lib.plots.style import (
     BLUES,
-    COLOURS,
     CUT,
     INK,
     KEPT,
@@ -16,21 +15,11 @@ from rsprune_lib.plots.style import (
     Picture,
     beside,
     canvas,
-    dress,
     heading,
     legend,
-    signed,
 )
 
-__all__ = [
-    "freezing_costs",
-    "gate_and_relu",
-    "gate_profile",
-    "gate_spread",
-    "norm_scales",
-    "over_depth",
-    "squeeze_excite",
-]
+__all__ = ["gate_profile", "gate_spread", "norm_scales", "squeeze_excite", "then_and_now"]
 
 
 def squeeze_excite(before: np.ndarray, gates: np.ndarray, after: np.ndarray, *, title: str = "") -> Picture:
@@ -141,21 +130,22 @@ def gate_spread(
         synthetic: The data are synthetic.
 
     Returns:
-        The figure.
+        The figure; "class" is the share of the variance over images that lies between class means.
     """
     mean, channels, images, classes = (np.asarray(x, dtype=float) for x in (mean, channels, images, classes))
     place = np.arange(len(names))
     figure, axes = canvas(1, 2, height=1.3 + 0.24 * len(names), grid="x", sharey=True)
     left, right = axes[0]
-    left.hlines(place, mean - channels, mean + channels, color=REMOVED, linewidth=6, label="± deviation over channels")
-    left.plot(mean, place, "o", color=KEPT, markersize=6, label="mean gate")
-    left.set(xlim=(0, 1), xlabel="gate", ylim=(len(names) - 0.4, -0.6))
+    left.hlines(place, mean - channels, mean + channels, color=REMOVED, linewidth=6)
+    left.plot(mean, place, "o", color=KEPT, markersize=6)
+    left.set(xlim=(0, 1), xlabel="mean gate, ± its deviation over the channels", ylim=(len(names) - 0.4, -0.6))
     left.set_yticks(place, names)
-    legend(left, loc="lower left", fontsize=8.5)
+    heading(left, "from channel to channel")
     right.barh(place, images, 0.66, color=KEPT)
     for y, (value, share) in enumerate(zip(images, classes, strict=True)):
-        beside(right, f"{value:.4f}" + (f", {share:.0%} of it class" if value > 0.002 else ""), (value, y))
-    right.set(xlabel="deviation of a gate from image to image", xlim=(0, 1.55 * max(images.max(), 1e-9)))
+        beside(right, f"{value:.4f} · {share:.0%} class", (value, y))
+    right.set(xlabel="deviation of a channel's gate over the images", xlim=(0, 1.5 * max(images.max(), 1e-9)))
+    heading(right, "from image to image")
     heading(figure, title, synthetic=synthetic)
     return figure
 
@@ -191,94 +181,38 @@ def norm_scales(
     return figure
 
 
-def gate_and_relu(gates: Sequence[float] = (0.4, -0.4)) -> Picture:
-    """Draws s · ReLU(a) and ReLU(s · a) against a, for each factor s: the same curve only where s is positive."""
-    a = np.linspace(-2, 2, 201)
-    figure, axes = canvas(1, len(gates), height=2.7, width=3.6 * len(gates), sharey=True)
-    for ax, s in zip(axes[0], gates, strict=True):
-        ax.plot(a, s * np.maximum(a, 0), color="#9CC4E4", linewidth=6, label="s · ReLU(a)")
-        ax.plot(a, np.maximum(s * a, 0), color=INK, linewidth=1.4, linestyle=(0, (4, 2)), label="ReLU(s · a)")
-        ax.set(xlabel="a")
-        heading(ax, f"s = {s:g}".replace("-", "−"))
-        legend(ax, loc="upper center")
-    return figure
-
-
-def freezing_costs(
-    names: Sequence[str],
-    alone: Sequence[float],
-    cumulative: Sequence[float],
+def then_and_now(
+    then: Mapping[str, np.ndarray],
+    now: Mapping[str, np.ndarray],
     *,
-    noise: float = 0.0,
+    notes: Mapping[str, str] | None = None,
     title: str = "",
     synthetic: bool = False,
 ) -> Picture:
-    """Draws what it costs to freeze one gate alone (left), and all gates from the input up to it (right).
+    """Draws the mean gate of every channel after training against its gate before, one panel a layer.
 
     Args:
-        names: L layer names, from the input (top) to the output.
-        alone: Change of the accuracy in points when this gate alone is frozen.
-        cumulative: Change when this gate and all before it are frozen.
-        noise: Half width in points of the band within which a change means little; 0 draws none.
+        then: Layer -> (C,) gates of the untrained network.
+        now: The same layers' mean gates after training.
+        notes: Layer -> a line under its name.
         title: Title of the figure.
         synthetic: The data are synthetic.
 
     Returns:
-        The figure.
+        The figure; on the dotted line nothing has changed.
     """
-    figure, axes = canvas(1, 2, height=1.3 + 0.24 * len(names), grid="x", sharey=True, sharex=True)
-    place, words = np.arange(len(names)), ("this gate alone is frozen", "this gate and all before it are frozen")
-    for ax, values, word in zip(axes[0], (alone, cumulative), words, strict=True):
-        if noise:
-            ax.axvspan(-noise, noise, color=GRAIN, zorder=0, linewidth=0)
-        ax.barh(place, values, 0.66, color=[CUT if v < -noise else REMOVED for v in values])
-        for y, value in enumerate(values):
-            beside(ax, signed(value), (max(value, 0), y))
-        ax.axvline(0, color="#B8C0C8", linewidth=0.8)
-        ax.set(xlabel="change of accuracy, points", ylim=(len(names) - 0.4, -0.6))
-        heading(ax, word)
-    axes[0, 0].set_yticks(place, names)
-    low = min(*alone, *cumulative, -1.0)
-    axes[0, 0].set_xlim(1.06 * low, max(0.28 * -low, 1.3 * max(*alone, *cumulative, 0.1)))
-    heading(figure, title, synthetic=synthetic)
-    return figure
-
-
-GRAIN = "#F1F3F5"
-
-
-def over_depth(
-    names: Sequence[str],
-    panels: Mapping[str, Mapping[str, Sequence[float]]],
-    *,
-    references: Mapping[str, float] | None = None,
-    title: str = "",
-    synthetic: bool = False,
-) -> Picture:
-    """Draws numbers of every layer as lines from the input (left) to the output, one panel a quantity.
-
-    Args:
-        names: L layer names.
-        panels: Quantity -> series name -> L numbers.
-        references: Quantity -> height of a dotted line, e.g. 1 for a scale.
-        title: Title of the figure.
-        synthetic: The data are synthetic.
-
-    Returns:
-        The figure; a series has the same colour in every panel.
-    """
-    series = list(dict.fromkeys(name for lines in panels.values() for name in lines))
-    colour = dict(zip(series, (CUT, COLOURS[4], KEPT, COLOURS[2], *COLOURS[3:]), strict=False))
-    figure, axes = canvas(1, len(panels), height=3.9, width=4.6 * len(panels))
-    for ax, (quantity, lines) in zip(axes[0], panels.items(), strict=True):
-        dress(ax)
-        if references and quantity in references:
-            ax.axhline(references[quantity], color=MUTED, linewidth=1.2, linestyle=":")
-        for name, values in lines.items():
-            ax.plot(values, color=colour[name], linewidth=1.9, marker="o", markersize=3.5, label=name)
-        ax.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
-        ax.set_ylim(bottom=0)
-        heading(ax, quantity)
-    legend(axes[0, -1], outside=True)
+    figure, axes = canvas(1, len(then), height=3.6, width=3.0 * len(then), grid="both")
+    for ax, (name, x) in zip(axes[0], then.items(), strict=True):
+        x, y = np.asarray(x, dtype=float), np.asarray(now[name], dtype=float)
+        low, high = min(x.min(), y.min()), max(x.max(), y.max())
+        edge = 0.06 * (high - low) + 1e-3
+        limits = (low - edge, high + edge)
+        ax.plot(limits, limits, color=MUTED, linewidth=1.2, linestyle=":", zorder=1)
+        ax.scatter(x, y, s=22 if len(x) <= 128 else 9, color=KEPT, linewidths=0, alpha=0.8)
+        ax.set(xlim=limits, ylim=limits, xlabel="gate before training", aspect="equal")
+        heading(ax, name)
+        if notes:
+            ax.text(0.03, 0.97, notes[name], transform=ax.transAxes, va="top", fontsize=8.5, color=INK)
+    axes[0, 0].set_ylabel("mean gate after training")
     heading(figure, title, synthetic=synthetic)
     return figure
