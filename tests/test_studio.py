@@ -12,7 +12,18 @@ from rsprune_lib.errors import PlanError, RspruneError
 from rsprune_lib.measure import cost, predict
 from rsprune_lib.models import create_model
 from rsprune_lib.pruning import full_plan, masked
-from rsprune_lib.studio import RECOVERIES, LatestWins, PruningPanel, Setting, Snapshot, Studio, charts, markup
+from rsprune_lib.studio import (
+    RECOVERIES,
+    LatestWins,
+    PruningPanel,
+    Setting,
+    Snapshot,
+    Studio,
+    charts,
+    compare_recoveries,
+    compare_speeds,
+    markup,
+)
 
 
 @pytest.fixture(scope="module")
@@ -199,6 +210,23 @@ def test_nothing_pruned_is_the_folded_network(studio):
     snapshot = studio.apply(Setting("l2", ratio=0.0))
     assert snapshot.plan.keep == full_plan(studio.groups).keep
     assert snapshot.cost.params == cost(studio.plain, studio.data.image_size).params
+
+
+def test_recoveries_are_compared_at_every_ratio(studio):
+    curves = compare_recoveries(studio, ["l2"], (0.5, 0.75), recoveries=("none", "bn"), images=16, progress=False)
+    assert list(curves["l2"]) == ["raw cut", "BN re-estimation"]
+    assert curves["l2"]["raw cut"][0] == [0.5, 0.75]
+    raw = studio.final(Setting("l2", ratio=0.75, recovery="none")).quality.accuracy
+    assert curves["l2"]["raw cut"][1][1] == raw
+
+
+def test_speeds_stand_beside_macs(studio):
+    points = compare_speeds(studio, (0.75,), batch_sizes=(1, 2), repeats=3)
+    assert list(points) == ["batch of 1", "batch of 2"]
+    (one, two) = points["batch of 1"]
+    assert one == (1.0, 1.0, "")
+    assert two[0] == pytest.approx(cost(studio.plain, 32).macs / studio.apply(Setting("l2", ratio=0.75)).cost.macs)
+    assert two[1] > 0
 
 
 # the worker

@@ -3,6 +3,7 @@
 from rsprune_lib.studio.panel import PruningPanel
 from rsprune_lib.studio.setting import AMOUNTS, RECOVERIES, Dense, Setting, Snapshot
 from rsprune_lib.studio.state import Studio
+from rsprune_lib.studio.survey import compare_recoveries, compare_speeds
 from rsprune_lib.studio.worker import LatestWins, Turn
 
 __all__ = [
@@ -15,4 +16,6 @@ __all__ = [
     "Snapshot",
     "Studio",
     "Turn",
+    "compare_recoveries",
+    "compare_speeds",
 ]

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from rsprune_lib.data import Dataset
+from rsprune_lib.data import Batches, Dataset
 from rsprune_lib.measure import Latency, Quality, evaluate, latency
 from rsprune_lib.pruning import Plan, apply
 from rsprune_lib.pruning.calibration import Stopped
@@ -61,6 +61,11 @@ class Studio(Planner):
         self._live: Live | None = None
         self._latencies: dict[tuple[int, ...], Latency] = {}
         self._qualities: dict[tuple[str, str], Quality] = {}
+
+    @property
+    def validation(self) -> Batches:
+        """The validation images behind a final accuracy."""
+        return self._val[True]
 
     def apply(self, setting: Setting) -> Snapshot:
         """Decides what stays and counts it, and adds what has been measured for this very plan before.
