@@ -5,7 +5,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Self
 
 from rsprune_lib.errors import DataError
@@ -51,10 +51,8 @@ def read_members(
             raise DataError(f"{path} is empty (0 bytes); delete it and fetch it again.")
         if zipfile.is_zipfile(path):
             yield from _from_zip(path, suffixes, contents)
-        elif tarfile.is_tarfile(path):
-            yield from _from_tar(path, suffixes, contents)
         else:
-            raise DataError(f"{path} is no zip or tar archive, or it is cut off; delete it and fetch it again.")
+            yield from _from_tar(path, suffixes, contents)
     except BROKEN as error:
         raise DataError(f"{path} is damaged or cut off ({error}); delete it and fetch it again.") from error
 
@@ -77,17 +75,15 @@ def folder_files(root: Path, suffixes: tuple[str, ...] = SUFFIXES) -> list[tuple
 
 
 def _wanted(name: str, suffixes: tuple[str, ...]) -> bool:
-    path = PurePosixPath(name)
-    hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
-    return not hidden and path.suffix.lower() in suffixes
+    return name.lower().endswith(suffixes) and "/." not in f"/{name}" and "__MACOSX/" not in name
 
 
 def _safe_name(name: str, archive: str) -> str:
-    """A member's name, if it stays inside the archive; absolute names, drive letters and ``..`` are refused."""
-    path = PurePosixPath(name.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or (path.parts and path.parts[0].endswith(":")):
+    """A member's name with plain slashes; absolute names, drive letters and ``..`` are refused."""
+    name = name.replace("\\", "/").removeprefix("./")
+    if name.startswith("/") or ".." in name.split("/") or name[1:2] == ":":
         raise DataError(f"{archive} holds the member {name!r}, which points outside the archive; do not use this file.")
-    return str(path)
+    return name
 
 
 class _Budget:
@@ -120,7 +116,11 @@ def _from_zip(path: Path, suffixes: tuple[str, ...], contents: bool) -> Iterator
 
 def _from_tar(path: Path, suffixes: tuple[str, ...], contents: bool) -> Iterator[tuple[str, bytes]]:
     budget = _Budget(path.name)
-    with tarfile.open(path, tarinfo=_BoundedHeader) as archive:
+    try:
+        opened = tarfile.open(path, tarinfo=_BoundedHeader)
+    except tarfile.ReadError as error:
+        raise DataError(f"{path} is no zip or tar archive, or it is cut off; delete it and fetch it again.") from error
+    with opened as archive:
         for member in archive:
             name = _safe_name(member.name, path.name)
             budget.take(name, member.size)  # before the next header is sought: also skipped members are unpacked

@@ -245,7 +245,7 @@ def _append(url: str, part: Path, have: int, source: Source, progress: bool) -> 
             leave=False,
         )
         with bar, part.open("ab" if have else "wb") as file:
-            for piece in answer.iter_content(1 << 18):
+            for piece in answer.iter_content(1 << 16):
                 file.write(piece)
                 bar.update(len(piece))
     if length and part.stat().st_size != total:

@@ -4,7 +4,7 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from functools import cache
 
 from rsprune_lib.data.cards import Card
 from rsprune_lib.errors import DataError
@@ -58,13 +58,14 @@ def card_layout(names: Sequence[str], card: Card, origin: str) -> Layout:
         DataError: if the number of images is not the card's.
     """
     labels = {_plain(name): label for label, name in enumerate(card.classes)}
-    found = sorted((labels[_plain(_folder(name))], name) for name in names if _plain(_folder(name)) in labels)
+    placed = ((labels.get(_plain(name.split("/")[-2])), name) for name in names if "/" in name)
+    found = sorted((label, name) for label, name in placed if label is not None)
     if len(found) != card.num_images:
         raise DataError(
             f"{origin} holds {len(found):,} images in class folders of {card.title}, expected {card.num_images:,}; "
             f"take the original file, or unpack it and give the folder with the class folders (--data PATH)."
         )
-    files = tuple(f"{card.classes[label]}/{PurePosixPath(name).name}" for label, name in found)
+    files = tuple(f"{card.classes[label]}/{name.rpartition('/')[2]}" for label, name in found)
     return Layout(tuple(name for _, name in found), tuple(label for label, _ in found), card.classes, files)
 
 
@@ -82,7 +83,7 @@ def folder_layout(names: Sequence[str], origin: str) -> Layout:
     Raises:
         DataError: if there is no image in a class folder, or only one class.
     """
-    paths = {name: PurePosixPath(name).parts for name in sorted(names) if "/" in name}
+    paths = {name: tuple(name.split("/")) for name in sorted(names) if "/" in name}
     if not paths:
         raise DataError(f"No image in a class folder was found in {origin}; expected {origin}/<class>/<image>.")
     depth = _shared_depth(list(paths.values()))
@@ -108,12 +109,9 @@ def folder_layout(names: Sequence[str], origin: str) -> Layout:
     return Layout(members, labels, classes, files, fixed)
 
 
+@cache
 def _plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
-
-
-def _folder(name: str) -> str:
-    return PurePosixPath(name).parent.name
 
 
 def _shared_depth(paths: list[tuple[str, ...]]) -> int:

@@ -8,7 +8,7 @@ from rsprune_lib.data.archives import folder_files, read_members
 from rsprune_lib.data.arrays import Arrays, build_arrays, decode_all, open_arrays
 from rsprune_lib.data.cards import Card
 from rsprune_lib.data.catalogue import get_card
-from rsprune_lib.data.cifar import read_cifar, resized
+from rsprune_lib.data.cifar import TEST, TRAIN, read_cifar, resized
 from rsprune_lib.data.decode import image_sides
 from rsprune_lib.data.fetch import fetch, locked
 from rsprune_lib.data.layout import Layout, card_layout, folder_layout
@@ -53,8 +53,8 @@ def _decode(layout: Layout, source: Path, folder: Path, size: int, index: dict, 
 
 def _decode_cifar(card: Card, archive: Path, folder: Path, size: int, progress: bool) -> Arrays:
     images, labels = read_cifar(archive)
-    parts = ["train"] * 50_000 + ["test"] * 10_000
-    files = [f"{part}/{i:05d}.png" for part, count in (("train", 50_000), ("test", 10_000)) for i in range(count)]
+    parts = ["train"] * TRAIN + ["test"] * TEST
+    files = [f"{part}/{i:05d}.png" for part, count in (("train", TRAIN), ("test", TEST)) for i in range(count)]
     index = {"title": card.title, "files": files, "classes": card.classes, "fixed": parts, "origin": str(archive)}
     return build_arrays(folder, resized(images, size), labels.tolist(), size, index, progress)
 

@@ -1,0 +1,116 @@
+"""Batches: whole-batch arithmetic equals the plain per-image way, and every epoch can be replayed."""
+
+import numpy as np
+import pytest
+import torch
+
+from rsprune_lib.data import Augment, Batches
+from rsprune_lib.data.batches import _draw, balanced
+from rsprune_lib.errors import DataError, RspruneError
+
+ALL = Augment(dihedral=True, shift=5, brightness=0.2, contrast=0.3)
+
+
+def plain(data, index, element=0, shift=(0, 0), light=1.0, contrast=1.0):
+    """One image, step by step, with numpy."""
+    image = np.asarray(data.images[index])
+    size = len(image)
+    image = np.rot90(image, element % 4)
+    image = image[:, ::-1] if element >= 4 else image
+    if any(shift):
+        padded = np.pad(image, ((8, 8), (8, 8), (0, 0)), mode="reflect")
+        image = padded[8 + shift[0] : 8 + shift[0] + size, 8 + shift[1] : 8 + shift[1] + size]
+    x = image.astype(np.float64) / 255
+    x = light * (contrast * (x - x.mean()) + x.mean())
+    return ((x - data.mean) / data.std).transpose(2, 0, 1)
+
+
+def test_plain_batches(tiny_data):
+    batches = Batches(tiny_data, "test", 10)
+    assert len(batches) == 3 and batches.size == 28 and (batches.indices == tiny_data.split.test).all()
+    seen = [(images, labels) for images, labels in batches]
+    assert [len(labels) for _, labels in seen] == [10, 10, 8]
+    images, labels = seen[1]
+    assert images.shape == (10, 3, 32, 32) and images.dtype == torch.float32 and labels.dtype == torch.int64
+    assert images.is_contiguous(memory_format=torch.channels_last)
+    for image, label, index in zip(images, labels, tiny_data.split.test[10:20], strict=True):
+        assert label == tiny_data.labels[index]
+        assert np.allclose(image, plain(tiny_data, index), atol=1e-5)
+
+
+@pytest.mark.parametrize("augment", [Augment(dihedral=True), Augment(shift=7), Augment(brightness=0.2), ALL])
+def test_augmented_batches_equal_the_plain_way(tiny_data, augment):
+    batches = Batches(tiny_data, "train", 24, augment=augment, seed=3)
+    for step, (images, _) in enumerate(batches.epoch(2)):
+        draws = _draw(augment, len(images), np.random.default_rng([3, 2, step + 1]))
+        for i, index in enumerate(tiny_data.split.train[step * 24 :][: len(images)]):
+            own = {name: values[i] for name, values in draws.items()}
+            # shifting first and turning the coordinates afterwards is one gather; the plain way turns, then shifts
+            assert np.allclose(images[i], plain(tiny_data, index, **own), atol=1e-4), (step, i, own)
+
+
+def test_all_eight_elements_come_up_and_differ(tiny_data):
+    index = tiny_data.split.train[:1]
+    batches = Batches(tiny_data, np.repeat(index, 200), 200, augment=Augment(dihedral=True))
+    images, _ = next(iter(batches))
+    distinct = torch.unique(images.flatten(1), dim=0)
+    assert len(distinct) == 8
+    assert torch.allclose(distinct.mean(1), distinct.mean(1)[:1].expand(8), atol=1e-5)
+
+
+def test_epochs_replay_and_differ(tiny_data):
+    batches = Batches(tiny_data, "train", 16, augment=ALL, shuffle=True, seed=1)
+    first, again, other = (list(batches.epoch(n)) for n in (4, 4, 5))
+    assert all(torch.equal(a, b) and torch.equal(x, y) for (a, x), (b, y) in zip(first, again, strict=True))
+    assert not torch.equal(first[0][1], other[0][1]) or not torch.equal(first[0][0], other[0][0])
+    assert not torch.equal(first[0][0], next(iter(Batches(tiny_data, "train", 16, shuffle=True, seed=2)))[0])
+    state = torch.random.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002 - that it is left alone
+    list(batches.epoch(0))
+    assert torch.equal(torch.random.get_rng_state(), state[0])
+    assert (np.random.get_state()[1] == state[1]).all()  # noqa: NPY002
+
+
+def test_shuffling_shows_every_image_once(tiny_data):
+    labels = torch.cat([labels for _, labels in Batches(tiny_data, "train", 10, shuffle=True)])
+    assert torch.bincount(labels).tolist() == np.bincount(tiny_data.labels[tiny_data.split.train]).tolist()
+
+
+@pytest.mark.parametrize("world", [2, 3])
+def test_shards_are_slices_of_the_whole_batch(tiny_data, world):
+    options = {"augment": ALL, "shuffle": True, "seed": 5}
+    whole = list(Batches(tiny_data, "train", 12, **options).epoch(1))
+    shards = [list(Batches(tiny_data, "train", 12, shard=(rank, world), **options).epoch(1)) for rank in range(world)]
+    for step, (images, labels) in enumerate(whole):
+        for rank in range(world):
+            assert torch.equal(shards[rank][step][1], labels[rank::world])
+            assert torch.allclose(shards[rank][step][0], images[rank::world], atol=1e-6)
+
+
+def test_last_batch_feeds_every_process(tiny_data):
+    train = tiny_data.split.train[:17]
+    assert len(Batches(tiny_data, train, 16, shuffle=True, shard=(1, 2))) == 1
+    assert len(Batches(tiny_data, train, 16, shuffle=True)) == 2
+    assert len(Batches(tiny_data, train, 16, shard=(1, 2))) == 2  # nothing is left out of an evaluation
+    counts = [len(labels) for _, labels in Batches(tiny_data, train, 16, shuffle=True, shard=(1, 2))]
+    assert counts == [8]
+
+
+def test_limit_is_balanced_and_always_the_same(tiny_data):
+    batches = Batches(tiny_data, "train", 8, limit=10)
+    assert batches.size == 10 and set(batches.indices) <= set(tiny_data.split.train)
+    assert sorted(np.bincount(tiny_data.labels[batches.indices]).tolist()) == [2, 2, 3, 3]
+    assert (batches.indices == Batches(tiny_data, "train", 4, limit=10, seed=9).indices).all()
+    assert Batches(tiny_data, "val", limit=1000).size == len(tiny_data.split.val)
+    uneven = balanced(np.array([0] * 50 + [1] * 3), np.arange(53), 20)
+    assert np.bincount(np.array([0] * 50 + [1] * 3)[uneven]).tolist() == [17, 3]
+
+
+def test_wrong_arguments(tiny_data):
+    for options in ({"batch_size": 0}, {"shard": (2, 2)}, {"limit": 0}, {"augment": Augment(shift=32)}):
+        with pytest.raises(DataError):
+            Batches(tiny_data, "train", **options)
+    for values in ({"shift": -1}, {"brightness": 1.0}, {"contrast": -0.1}):
+        with pytest.raises(DataError):
+            Augment(**values)
+    with pytest.raises(RspruneError, match="'tset'.*'test'"):
+        Batches(tiny_data, "tset")
