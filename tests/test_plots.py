@@ -85,9 +85,10 @@ def test_confusion_is_in_percent_of_the_true_class():
 
 
 def test_changes_are_written_in_points():
-    words = texts(plots.class_changes(["a", "b"], [0.5, 0.8], [0.75, 0.7]))
+    words = texts(plots.class_changes(["a", "b", "c"], [0.5, 0.8, np.nan], [0.75, 0.7, 0.1]))
     assert "+25.0" in words
     assert "−10.0" in words
+    assert "nan" not in words
 
 
 def test_pareto_front_keeps_only_unbeaten_points():

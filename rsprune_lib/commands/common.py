@@ -17,11 +17,26 @@ if TYPE_CHECKING:
     from rsprune_lib.data import Dataset
     from rsprune_lib.pruning import Bundle
 
-__all__ = ["Data", "Force", "Json", "Out", "Resume", "RunFolder", "Seed", "amount", "claim", "emit", "leads", "say"]
+__all__ = [
+    "Data",
+    "Force",
+    "Half",
+    "Json",
+    "Out",
+    "Resume",
+    "RunFolder",
+    "Seed",
+    "amount",
+    "claim",
+    "emit",
+    "leads",
+    "say",
+]
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, nothing else.")]
 Out = Annotated[Path, typer.Option("--out", help="Folder to write; it must not exist yet.", show_default=False)]
 Force = Annotated[bool, typer.Option("--force", help="Replace what an earlier run left in --out.")]
+Half = Annotated[bool, typer.Option("--half", help="Store weights in half precision: half the size.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the interrupted run in --out.")]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
 RunFolder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder that train, prune or finetune wrote.")]

@@ -16,18 +16,9 @@ __all__ = ["finish"]
 
 
 def finish(
-    out: Path,
-    model: "nn.Module",
-    title: str,
-    data: "Dataset",
-    data_name: str,
-    *,
-    seed: int,
-    extra: dict,
-    plan: "Plan | None" = None,
-    profile: str | None = None,
-    limit: int | None = None,
-) -> dict:
+    out: Path, model: "nn.Module", title: str, data: "Dataset", data_name: str, *, seed: int, extra: dict,
+    plan: "Plan | None" = None, profile: str | None = None, limit: int | None = None, half: bool = False,
+) -> dict:  # fmt: skip
     """Measures a network on the test part and writes it as a bundle.
 
     Args:
@@ -40,7 +31,8 @@ def finish(
         extra: What else belongs to the provenance.
         plan: What was pruned.
         profile: Name of the profile.
-        limit: Test images at most.
+        limit: Test images at most, and training images behind the gate statistics of a network with SE blocks.
+        half: Store weights in half precision; the numbers are those of the stored weights.
 
     Returns:
         The measured row with its provenance.
@@ -48,11 +40,19 @@ def finish(
     from rsprune_lib.data import Batches
     from rsprune_lib.device import pick_device
     from rsprune_lib.measure import measure
-    from rsprune_lib.pruning import save_bundle
+    from rsprune_lib.pruning import gate_statistics, gated_norms, save_bundle, to_half
 
-    batches = Batches(data, "test", 256, limit=limit, device=pick_device())
-    row = measure(title, model.to(pick_device()), batches, seed=seed, profile=profile).to_dict()
+    device = pick_device()
+    model = (to_half(model) if half else model).to(device)
+    gates = (
+        gate_statistics(model, Batches(data, "train", 256, limit=limit, device=device)) if gated_norms(model) else None
+    )
+    row = measure(
+        title, model, Batches(data, "test", 256, limit=limit, device=device), seed=seed, profile=profile
+    ).to_dict()
     provenance = row.pop("provenance") | extra
     about = {"data": source_name(data_name, data), "provenance": provenance, "measured": row}
-    save_bundle(out, model.cpu(), plan=plan, command=" ".join(["rsprune", *sys.argv[1:]]), **about)
+    save_bundle(
+        out, model.cpu(), plan=plan, gates=gates, half=half, command=" ".join(["rsprune", *sys.argv[1:]]), **about
+    )
     return row | {"provenance": provenance}

@@ -8,6 +8,7 @@ import typer
 from rsprune_lib.commands.common import (
     Data,
     Force,
+    Half,
     Json,
     Out,
     RunFolder,
@@ -24,29 +25,27 @@ from rsprune_lib.commands.finish import finish
 __all__ = ["prune"]
 
 
+Criterion = Annotated[
+    str, typer.Option("--criterion", help="attention, l1, l2, bn_scale, fpgm, lamp, taylor, hessian or random.")
+]
+Scope = Annotated[str, typer.Option("--scope", help="local, global or isomorphic.")]
+Ratio = Annotated[
+    float | None, typer.Option("--ratio", help="Share of the channels to remove; 0.7 if no amount is given.")
+]
+Threshold = Annotated[float | None, typer.Option("--threshold", help="Remove channels with a lower normalised score.")]
+Macs = Annotated[str | None, typer.Option("--macs", help="Most MACs that may be left, e.g. 15M.")]
+PlanFile = Annotated[Path | None, typer.Option("--plan", help="Replay a plan.json; nothing is scored then.")]
+Recovery = Annotated[str, typer.Option("--recovery", help="closed_form, bn or none.")]
+Images = Annotated[int, typer.Option("--images", help="Training images for scores and recovery.")]
+MultipleOf = Annotated[int, typer.Option("--multiple-of", help="Channel counts are multiples of this.")]
+
+
 def prune(
-    folder: RunFolder,
-    out: Out,
-    criterion: Annotated[
-        str, typer.Option("--criterion", help="attention, l1, l2, bn_scale, fpgm, lamp, taylor, hessian or random.")
-    ] = "attention",
-    scope: Annotated[str, typer.Option("--scope", help="local, global or isomorphic.")] = "local",
-    ratio: Annotated[
-        float | None, typer.Option("--ratio", help="Share of the channels to remove; 0.7 if no amount is given.")
-    ] = None,
-    threshold: Annotated[
-        float | None, typer.Option("--threshold", help="Remove channels with a lower normalised score.")
-    ] = None,
-    macs: Annotated[str | None, typer.Option("--macs", help="Most MACs that may be left, e.g. 15M.")] = None,
-    plan: Annotated[Path | None, typer.Option("--plan", help="Replay a plan.json; nothing is scored then.")] = None,
-    recovery: Annotated[str, typer.Option("--recovery", help="closed_form, bn or none.")] = "closed_form",
-    images: Annotated[int, typer.Option("--images", help="Training images for scores and recovery.")] = 1024,
-    multiple_of: Annotated[int, typer.Option("--multiple-of", help="Channel counts are multiples of this.")] = 1,
-    data: Data = None,
-    seed: Seed = 0,
-    force: Force = False,
+    folder: RunFolder, out: Out, criterion: Criterion = "attention", scope: Scope = "local", ratio: Ratio = None,
+    threshold: Threshold = None, macs: Macs = None, plan: PlanFile = None, recovery: Recovery = "closed_form",
+    images: Images = 1024, multiple_of: MultipleOf = 1, data: Data = None, seed: Seed = 0, force: Force = False, half: Half = False,
     as_json: Json = False,
-) -> None:
+) -> None:  # fmt: skip
     """Prune a trained network, repair it without labels, and write model, plan and numbers into --out."""
     amounts = {"ratio": ratio, "threshold": threshold, "macs": amount(macs) if macs else None}
     given = [key for key, value in (*amounts.items(), ("plan", plan)) if value is not None]
@@ -67,7 +66,7 @@ def prune(
     how, dense = result.plan.how, bundle.config.get("measured", {})
     title = f"{bundle.config['model']['name']} pruned ({how.get('criterion', 'plan')}, {recovery})"
     extra = {"recovery": recovery, "images": images, "parent": dense.get("name")}
-    row = finish(out, result.model, title, loaded, name, seed=seed, plan=result.plan, extra=extra)
+    row = finish(out, result.model, title, loaded, name, seed=seed, plan=result.plan, extra=extra, half=half)
     if dense.get("macs") and dense.get("params"):
         less = ", ".join(f"{1 - row[what] / dense[what]:.1%} less {what}" for what in ("macs", "params"))
         say(f"Compared with {folder}: {less}.")

@@ -9,6 +9,7 @@ import typer
 from rsprune_lib.commands.common import (
     Data,
     Force,
+    Half,
     Json,
     Out,
     Resume,
@@ -52,6 +53,7 @@ def train(
     seed: Seed = 0,
     resume: Resume = False,
     force: Force = False,
+    half: Half = False,
     as_json: Json = False,
 ) -> None:
     """Train a network and write it as a bundle (model.safetensors, config.json, history.json) into --out."""
@@ -64,7 +66,7 @@ def train(
     claim(out, force=force, resume=resume)
     loaded = load_data(data)
     network = create_model(model, loaded.num_classes, width=width, stem=stem, seed=seed)
-    _run(_Job(network, model, loaded, data, chosen, how, loss, seed, out, how.train_images), resume, as_json)
+    _run(_Job(network, model, loaded, data, chosen, how, loss, seed, out, how.train_images, half=half), resume, as_json)
 
 
 def finetune(
@@ -80,6 +82,7 @@ def finetune(
     seed: Seed = 0,
     resume: Resume = False,
     force: Force = False,
+    half: Half = False,
     as_json: Json = False,
 ) -> None:
     """Fine-tune a bundle, usually a pruned one, and write the result into --out."""
@@ -91,7 +94,7 @@ def finetune(
     bundle, loaded, name = open_run(folder, data)
     title = f"{bundle.config['measured'].get('name') or bundle.config['model']['name']}, fine-tuned ({loss})"
     limit = how.finetune_images
-    job = _Job(bundle.model, title, loaded, name, chosen, how, loss, seed, out, limit, bundle.plan)
+    job = _Job(bundle.model, title, loaded, name, chosen, how, loss, seed, out, limit, bundle.plan, half)
     _run(job, resume, as_json)
 
 
@@ -117,6 +120,7 @@ class _Job:
     out: Path
     limit: int | None
     plan: "Plan | None" = None
+    half: bool = False
 
 
 def _run(job: _Job, resume: bool, as_json: bool) -> None:
@@ -138,7 +142,7 @@ def _run(job: _Job, resume: bool, as_json: bool) -> None:
         return
     row = finish(
         job.out, result.model, job.title, job.data, job.data_name, seed=job.seed, plan=job.plan,
-        profile=job.profile.name, limit=job.profile.test_images,
+        profile=job.profile.name, limit=job.profile.test_images, half=job.half,
         extra={"recipe": job.recipe.to_dict(), "loss": job.loss, "train_images": job.limit},
     )  # fmt: skip
     write_json(job.out / "history.json", {"schema": 1, "best_epoch": result.best_epoch, "epochs": result.history})

@@ -22,6 +22,7 @@ from rsprune_lib.course.files import cell_errors, widget_errors
 from rsprune_lib.course.places import notebooks_folder, project_root, select
 from rsprune_lib.course.profiles import Profile, profile
 from rsprune_lib.course.record import SCHEMA, read_results
+from rsprune_lib.course.report import build_report
 from rsprune_lib.errors import RspruneError
 from rsprune_lib.files import read_json, sha256, write_json
 
@@ -62,18 +63,10 @@ class CourseRun:
 
 
 def run_course(
-    notebooks: list[str] | None = None,
-    *,
-    profile_name: str | None = None,
-    data: str = "auto",
-    out: str | Path | None = None,
-    about: Mapping[str, object] | None = None,
-    folder: Path | None = None,
-    force: bool = False,
-    resume: bool = False,
-    progress: bool = True,
-    tell: Callable[[str], None] = lambda line: None,
-) -> CourseRun:
+    notebooks: list[str] | None = None, *, profile_name: str | None = None, data: str = "auto",
+    out: str | Path | None = None, about: Mapping[str, object] | None = None, folder: Path | None = None,
+    force: bool = False, resume: bool = False, progress: bool = True, tell: Callable[[str], None] = lambda line: None,
+) -> CourseRun:  # fmt: skip
     """Executes notebooks into ``out``, each in a folder of its own, and writes ``results.json`` and ``report.html``.
 
     Args:
@@ -94,26 +87,16 @@ def run_course(
     Raises:
         RspruneError: No such notebook or profile, or ``out`` is already there.
     """
-    chosen, how = select(notebooks, folder or notebooks_folder()), profile(profile_name)
-    started = datetime.now()
+    chosen, how, started = select(notebooks, folder or notebooks_folder()), profile(profile_name), datetime.now()
     out = Path(out or project_root() / "runs" / started.strftime("%Y-%m-%d_%H%M%S")).resolve()
     _claim(out, force, resume)
-    done = []
+    head = {"profile": how.name, "data": data, "about": dict(about or {})}
+    done, results = [], _write(out, [], started, head)
     for path in chosen:
         tell(f"{path.stem} …")
         done.append(execute(path, out / path.stem, how, data, progress=progress))
         tell(_line(done[-1]))
-    results = _gather(out, done) | {
-        "started": started.isoformat(timespec="seconds"),
-        "seconds": round((datetime.now() - started).total_seconds(), 1),
-        "profile": how.name,
-        "data": data,
-        "about": dict(about or {}),
-    }
-    write_json(out / "results.json", results)
-    from rsprune_lib.course.report import build_report
-
-    build_report(out)
+        results = _write(out, done, started, head)  # after each, so that an interrupted run has its report too
     return CourseRun(out, tuple(done), results)
 
 
@@ -179,14 +162,21 @@ def _claim(out: Path, force: bool, resume: bool) -> None:
     out.mkdir(parents=True, exist_ok=True)
 
 
-def _gather(out: Path, runs: list[NotebookRun]) -> dict:
+def _write(out: Path, runs: list[NotebookRun], started: datetime, head: dict) -> dict:
+    """Gathers what the notebooks recorded and writes ``results.json`` and the report."""
     rows, figures = [], []
     for run in runs:
         path = out / run.name / "results.json"
         recorded = read_results(path) if path.exists() else {"rows": [], "figures": []}
         rows += [{"notebook": run.name, **row} for row in recorded["rows"]]
         figures += [{"notebook": run.name, **f, "file": f"{run.name}/{f['file']}"} for f in recorded["figures"]]
-    return {"schema": SCHEMA, "notebooks": [asdict(run) for run in runs], "rows": rows, "figures": figures}
+    seconds = round((datetime.now() - started).total_seconds(), 1)
+    times = {"started": started.isoformat(timespec="seconds"), "seconds": seconds}
+    found = {"notebooks": [asdict(run) for run in runs], "rows": rows, "figures": figures}
+    results = {"schema": SCHEMA, **times, **head, **found}
+    write_json(out / "results.json", results)
+    build_report(out)
+    return results
 
 
 def _line(run: NotebookRun) -> str:

@@ -48,14 +48,9 @@ def gate_heatmap(
 
 
 def importance_bars(
-    values: np.ndarray,
-    *,
-    kept: Sequence[int] | None = None,
-    cut: float | None = None,
-    sort: bool = True,
-    title: str = "Importance of each channel",
-    synthetic: bool = False,
-) -> Picture:
+    values: np.ndarray, *, kept: Sequence[int] | None = None, cut: float | None = None, sort: bool = True,
+    title: str = "Importance of each channel", synthetic: bool = False,
+) -> Picture:  # fmt: skip
     """Draws one bar a channel: kept in blue, removed in grey.
 
     Args:

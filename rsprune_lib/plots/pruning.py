@@ -25,14 +25,9 @@ __all__ = ["kept_channels", "score_histograms", "sensitivity"]
 
 
 def score_histograms(
-    scores: Mapping[str, np.ndarray],
-    *,
-    cuts: Mapping[str, float] | float | None = None,
-    columns: int = 4,
-    bins: int = 24,
-    title: str = "Scores of the channels, group by group",
-    synthetic: bool = False,
-) -> Picture:
+    scores: Mapping[str, np.ndarray], *, cuts: Mapping[str, float] | float | None = None, columns: int = 4,
+    bins: int = 24, title: str = "Scores of the channels, group by group", synthetic: bool = False,
+) -> Picture:  # fmt: skip
     """Draws a histogram of the scores of each group with the cut: what lies left of it is removed.
 
     Args:
@@ -69,12 +64,9 @@ def score_histograms(
 
 
 def kept_channels(
-    sizes: Mapping[str, int],
-    kept: Mapping[str, int] | Mapping[str, Mapping[str, int]],
-    *,
-    title: str = "Channels kept in each group",
-    synthetic: bool = False,
-) -> Picture:
+    sizes: Mapping[str, int], kept: Mapping[str, int] | Mapping[str, Mapping[str, int]], *,
+    title: str = "Channels kept in each group", synthetic: bool = False,
+) -> Picture:  # fmt: skip
     """Draws how many channels each group keeps beside how many it had.
 
     Args:
@@ -111,13 +103,9 @@ def kept_channels(
 
 
 def sensitivity(
-    ratios: Sequence[float],
-    curves: Mapping[str, Sequence[float]],
-    *,
-    dense: float | None = None,
-    title: str = "What is lost when one group alone is pruned",
-    synthetic: bool = False,
-) -> Picture:
+    ratios: Sequence[float], curves: Mapping[str, Sequence[float]], *, dense: float | None = None,
+    title: str = "What is lost when one group alone is pruned", synthetic: bool = False,
+) -> Picture:  # fmt: skip
     """Draws the accuracy against the pruning ratio of one group at a time, light to dark from input to output.
 
     Args:

@@ -40,14 +40,9 @@ def pareto_front(cost: Sequence[float], gain: Sequence[float]) -> list[int]:
 
 
 def pareto(
-    points: Sequence[Mapping[str, object]],
-    *,
-    cost: str = "macs",
-    gain: str = "accuracy",
-    series: str = "series",
-    title: str = "Accuracy against cost",
-    synthetic: bool = False,
-) -> Picture:
+    points: Sequence[Mapping[str, object]], *, cost: str = "macs", gain: str = "accuracy", series: str = "series",
+    title: str = "Accuracy against cost", synthetic: bool = False,
+) -> Picture:  # fmt: skip
     """Draws networks in the plane of accuracy and cost, with the front of those that nobody beats.
 
     Args:
@@ -73,23 +68,25 @@ def pareto(
         label = family if len(families) > 1 else None
         ax.scatter([x[i] for i in mine], [y[i] for i in mine], s=52, color=colour, marker=marker, label=label,
                    edgecolors="white", linewidths=1.0, zorder=3)  # fmt: skip
-    ax.set(
-        xscale="log",
-        xlabel={"macs": "MACs an image", "params": "parameters"}.get(cost, cost.replace("_", " ")),
-        ylabel=gain,
-    )
-    ax.xaxis.set_major_formatter(FuncFormatter(axis_count))
-    if max(x) < 12 * min(x):
-        ax.xaxis.set_minor_formatter(FuncFormatter(lambda v, _: axis_count(v) if f"{v:.0e}"[0] in "25" else ""))
-        ax.tick_params(which="minor", labelsize=8, labelcolor=MUTED)
-    ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
-    ax.margins(x=0.08, y=0.12)
+    _cost_axes(ax, cost, gain, max(x) / min(x))
     if len(families) > 1:
         legend(ax, outside=True)
     heading(ax, title, synthetic=synthetic)
     names = [str(p.get("name", "")) for p in points]
     _label(ax, x, y, ["" if n == str(p.get(series)) else n for n, p in zip(names, points, strict=True)], front)
     return figure
+
+
+def _cost_axes(ax: Axes, cost: str, gain: str, span: float) -> None:
+    """Makes the horizontal axis logarithmic, with minor labels where it spans little more than a factor of ten."""
+    title = {"macs": "MACs an image", "params": "parameters"}.get(cost, cost.replace("_", " "))
+    ax.set(xscale="log", xlabel=title, ylabel=gain)
+    ax.xaxis.set_major_formatter(FuncFormatter(axis_count))
+    if span < 12:
+        ax.xaxis.set_minor_formatter(FuncFormatter(lambda v, _: axis_count(v) if f"{v:.0e}"[0] in "25" else ""))
+        ax.tick_params(which="minor", labelsize=8, labelcolor=MUTED)
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+    ax.margins(x=0.08, y=0.12)
 
 
 def _label(ax: Axes, x: Sequence[float], y: Sequence[float], names: Sequence[str], first: Sequence[int]) -> None:
@@ -149,12 +146,9 @@ def ladder(
 
 
 def layer_macs(
-    dense: Mapping[str, int],
-    pruned: Mapping[str, int] | None = None,
-    *,
-    title: str = "Where the MACs are",
+    dense: Mapping[str, int], pruned: Mapping[str, int] | None = None, *, title: str = "Where the MACs are",
     unit: str = "MACs an image",
-) -> Picture:
+) -> Picture:  # fmt: skip
     """Draws the MACs (or parameters) of each layer, and what a pruned network leaves of them.
 
     Args:

@@ -164,14 +164,10 @@ def loss_shapes(
 
 
 def class_changes(
-    classes: Sequence[str],
-    before: Sequence[float],
-    after: Sequence[float],
-    *,
-    names: tuple[str, str] = ("pruned", "fine-tuned"),
-    title: str = "What changed for each class",
+    classes: Sequence[str], before: Sequence[float], after: Sequence[float], *,
+    names: tuple[str, str] = ("pruned", "fine-tuned"), title: str = "What changed for each class",
     synthetic: bool = False,
-) -> Picture:
+) -> Picture:  # fmt: skip
     """Draws the accuracy of each class before and after as two dots joined by a line, largest gain on top.
 
     Args:
@@ -197,10 +193,7 @@ def class_changes(
     ax.plot([], [], "o", color=KEPT, label=f"{names[1]}, better")
     if not gain.all():
         ax.plot([], [], "o", color=CUT, label=f"{names[1]}, worse")
-    for y, i in enumerate(order):
-        ax.text(1.015, y, signed(100 * (after[i] - before[i])), transform=ax.get_yaxis_transform(), va="center",
-                fontsize=9, color=INK)  # fmt: skip
-    ax.text(1.015, k - 0.4, "points", transform=ax.get_yaxis_transform(), fontsize=8, color=MUTED, va="bottom")
+    _write_changes(ax, 100 * (after - before)[order])
     ax.set_yticks(rows, [classes[i] for i in order])
     ax.set(xlabel="accuracy", ylim=(-0.7, k - 0.3))
     ax.margins(x=0.04)
@@ -208,3 +201,11 @@ def class_changes(
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9, labelcolor=INK)
     heading(ax, title, synthetic=synthetic)
     return figure
+
+
+def _write_changes(ax: Axes, points: np.ndarray) -> None:
+    """Writes the change of each row, in percentage points, to the right of the axes."""
+    place = {"transform": ax.get_yaxis_transform(), "va": "center", "color": INK}
+    for y, change in enumerate(points):
+        ax.text(1.015, y, signed(change) if np.isfinite(change) else "–", fontsize=9, **place)
+    ax.text(1.015, len(points) - 0.4, "points", fontsize=8, **{**place, "va": "bottom", "color": MUTED})
