@@ -44,12 +44,9 @@ def finish(
 
     device = pick_device()
     model = (to_half(model) if half else model).to(device)
-    gates = (
-        gate_statistics(model, Batches(data, "train", 256, limit=limit, device=device)) if gated_norms(model) else None
-    )
-    row = measure(
-        title, model, Batches(data, "test", 256, limit=limit, device=device), seed=seed, profile=profile
-    ).to_dict()
+    train, test = (Batches(data, part, 256, limit=limit, device=device) for part in ("train", "test"))
+    gates = gate_statistics(model, train) if gated_norms(model) else None
+    row = measure(title, model, test, seed=seed, profile=profile).to_dict()
     provenance = row.pop("provenance") | extra
     about = {"data": source_name(data_name, data), "provenance": provenance, "measured": row}
     save_bundle(

@@ -43,8 +43,8 @@ MultipleOf = Annotated[int, typer.Option("--multiple-of", help="Channel counts a
 def prune(
     folder: RunFolder, out: Out, criterion: Criterion = "attention", scope: Scope = "local", ratio: Ratio = None,
     threshold: Threshold = None, macs: Macs = None, plan: PlanFile = None, recovery: Recovery = "closed_form",
-    images: Images = 1024, multiple_of: MultipleOf = 1, data: Data = None, seed: Seed = 0, force: Force = False, half: Half = False,
-    as_json: Json = False,
+    images: Images = 1024, multiple_of: MultipleOf = 1, data: Data = None, seed: Seed = 0, force: Force = False,
+    half: Half = False, as_json: Json = False,
 ) -> None:  # fmt: skip
     """Prune a trained network, repair it without labels, and write model, plan and numbers into --out."""
     amounts = {"ratio": ratio, "threshold": threshold, "macs": amount(macs) if macs else None}

@@ -7,7 +7,7 @@ Example:
 """
 
 from rsprune_lib.pruning.attention import Gates, fold, gate_statistics
-from rsprune_lib.pruning.bundle import Bundle, load_bundle, save_bundle
+from rsprune_lib.pruning.bundle import Bundle, load_bundle, save_bundle, to_half
 from rsprune_lib.pruning.choose import SCOPES, choose
 from rsprune_lib.pruning.costs import CostModel, plan_cost
 from rsprune_lib.pruning.door import RECOVERIES, Pruned, prune
@@ -55,4 +55,5 @@ __all__ = [
     "score",
     "sensitivity_scan",
     "sequential",
+    "to_half",
 ]

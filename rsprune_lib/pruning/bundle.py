@@ -6,6 +6,7 @@ of `create_model`, the data, the provenance, the measured numbers, the command, 
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from rsprune_lib.pruning.commit import commit, committed
 from rsprune_lib.pruning.plan import Plan
 from rsprune_lib.pruning.surgery import apply
 
-__all__ = ["Bundle", "load_bundle", "save_bundle"]
+__all__ = ["Bundle", "load_bundle", "save_bundle", "to_half"]
 
 SCHEMA, VERSION = "rsprune-bundle", 1
 CONFIG, WEIGHTS, PLAN, GATES = "config.json", "model.safetensors", "plan.json", "gates.safetensors"
@@ -177,6 +178,13 @@ def _check_state(state: dict[str, Tensor], model: nn.Module, what: str) -> None:
                 f"{what} does not fit its own config and plan: {name!r} is {got} but should be {wanted}; "
                 "use the plan that the network was pruned with."
             )
+
+
+def to_half(model: nn.Module) -> nn.Module:
+    """Returns a copy of a network with the values that a bundle with ``half=True`` gives back, still as float32."""
+    copied = copy.deepcopy(model)
+    copied.load_state_dict({name: _full(_halved(tensor)) for name, tensor in model.state_dict().items()})
+    return copied
 
 
 def _full(tensor: Tensor) -> Tensor:
