@@ -1,6 +1,5 @@
 """A widget that shows the gates of any layer for any image or class, over what they are on average."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import ipywidgets as widgets
@@ -9,7 +8,7 @@ import numpy as np
 from rsprune_lib.data import Dataset
 from rsprune_lib.explain import GateValues
 from rsprune_lib.plots import Picture, gate_profile, png
-from rsprune_lib.studio import LatestWins
+from rsprune_lib.studio import LatestWins, Turn
 
 __all__ = ["GateBrowser", "GateView", "draw_gates"]
 
@@ -139,14 +138,14 @@ class GateBrowser:
     def _figure(self, view: GateView) -> Picture:
         return draw_gates(view, self.gates, self.data, self.indices)
 
-    def _draw(self, view: GateView, stale: Callable[[], bool]) -> None:
+    def _draw(self, turn: Turn[GateView]) -> None:
         try:
-            picture, words = png(self._figure(view), dpi=90), ""
+            picture, words = png(self._figure(turn.job), dpi=90), ""
         except Exception as error:
-            if not stale():
+            if not turn.stale():
                 self.words.value = f"This view could not be drawn: {type(error).__name__}."
             raise
-        if not stale():
+        if not turn.stale():
             self.picture.value, self.words.value = picture, words
 
     def _ipython_display_(self) -> None:

@@ -193,7 +193,7 @@ def then_and_now(
 
     Args:
         then: Layer -> (C,) gates of the untrained network.
-        now: The same layers' mean gates after training.
+        now: Layer -> (C,) mean gates after training; more layers may be in it.
         notes: Layer -> a line under its name.
         title: Title of the figure.
         synthetic: The data are synthetic.
