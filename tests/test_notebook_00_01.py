@@ -23,7 +23,7 @@ from rsprune_lib.course import (
 )
 from rsprune_lib.data import Batches
 from rsprune_lib.errors import RspruneError
-from rsprune_lib.measure import cost, layer_costs, layer_times, macs_beside_times
+from rsprune_lib.measure import Result, cost, layer_costs, layer_times, macs_beside_times
 
 SOLUTIONS = Path(__file__).resolve().parents[1] / "notebooks" / "solutions"
 SOLVED = runpy.run_path(SOLUTIONS / "00_start.py") | runpy.run_path(SOLUTIONS / "01_train.py")
@@ -144,7 +144,8 @@ def test_results_say_where_they_come_from():
         "01234567 with",
     )
     assert [word for word in wanted if word not in text] == []
-    assert "dense" in repr(results_table([{"name": "dense", "params": 1, "macs": 1}]))
+    line = repr(results_table([Result("00 dense", 1, 2, accuracy=0.5, ci=(0.4, 0.6), n=10)])).splitlines()[2]
+    assert line.split() == ["00", "dense", "1", "2", "50.00%", "40.00%", "–", "60.00%", "10"]
 
 
 def test_the_chooser_draws_what_is_chosen():

@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, is_dataclass
 from html import escape
 
 from rsprune_lib.course.table import cells
+from rsprune_lib.measure import Result
 
 __all__ = ["Table", "results_table"]
 
@@ -59,13 +59,13 @@ class Table:
         return Table(self.heads, [[_PLACE.sub("…/", c) for c in row] for row in self.rows], note=self.note)
 
 
-def results_table(results: Iterable[object]) -> Table:
+def results_table(results: Iterable[Result | Mapping]) -> Table:
     """Turns results into the closing table of a notebook, with the provenance that they share under it.
 
     Args:
-        results: `rsprune_lib.measure.Result` objects, or mappings with the same keys.
+        results: `Result` objects, or mappings with the same keys.
     """
-    rows = [asdict(row) if is_dataclass(row) else dict(row) for row in results]
+    rows = [row.to_dict() if isinstance(row, Result) else dict(row) for row in results]
     heads, body = cells([{key: row.get(key) for key in _CLOSING} for row in rows])
     notes = dict.fromkeys(_origin(row.get("provenance") or {}) for row in rows)
     return Table(heads, body, note="; ".join(note for note in notes if note))

@@ -38,6 +38,7 @@ def number_grids(
     cell = 0.5 if max(tall, wide) <= 6 else 0.36
     gap = 1.3  # cells between two grids
     width = cell * (sum(a.shape[1] for a in arrays.values()) + gap * (len(arrays) - 1) + 0.6)
+    width = max(width, 0.2 + 0.095 * len(title))  # the title must fit
     figure, axes = canvas(width=min(9.0, width), height=cell * (tall + 1.1) + (0.35 if title else 0), grid="")
     ax, x = axes[0, 0], 0.0
     for i, (name, array) in enumerate(arrays.items()):
