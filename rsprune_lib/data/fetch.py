@@ -98,13 +98,19 @@ def _read_sums(text: str) -> dict[str, str]:
     return {pair[1].lstrip("*"): pair[0].lower() for pair in pairs if len(pair) == 2}
 
 
-def _in_folder(card: Card, folder: Path) -> Path | None:
-    """The first source that lies in a folder, checked against the folder's sums, else against the card."""
+def _in_folder(card: Card, folder: Path, own: bool = True) -> Path | None:
+    """The first source that lies in a folder, checked against the folder's sums, else against the card.
+
+    Args:
+        card: whose sources.
+        folder: cache or mirror.
+        own: True for the cache, where a wrong file is set aside; a mirror is left as it is.
+    """
     sums = _read_sums((folder / SUMS).read_text()) if (folder / SUMS).exists() else {}
     for source in card.sources:
         path = folder / source.filename
         if path.exists():
-            _check(path, sums.get(source.filename), source)
+            _check(path, sums.get(source.filename), source, own)
             return path
     return None
 
@@ -116,7 +122,7 @@ def _in_mirror(card: Card, mirror: str | Path | None) -> Path | None:
     folder = Path(mirror).expanduser()
     if not folder.is_dir():
         raise DataError(f"The mirror {folder} is no folder; correct RSPRUNE_MIRROR (a folder or a URL) or unset it.")
-    return _in_folder(card, folder)
+    return _in_folder(card, folder, own=False)
 
 
 def _is_url(mirror: str | Path | None) -> bool:
@@ -130,8 +136,8 @@ def _known_hash(source: Source, stated: str | None = None) -> str | None:
     return f"md5:{source.md5}" if source.md5 else None
 
 
-def _check(path: Path, stated: str | None, source: Source) -> None:
-    """Compare a file with its stated hash; a wrong file is set aside where the folder can be written.
+def _check(path: Path, stated: str | None, source: Source, own: bool) -> None:
+    """Compare a file with its stated hash.
 
     Raises:
         DataError: if it is empty or its hash is wrong.
@@ -146,12 +152,10 @@ def _check(path: Path, stated: str | None, source: Source) -> None:
         got = hashlib.file_digest(file, algorithm).hexdigest()
     if got == wanted:
         return
-    aside = path.with_name(path.name + ".wrong")
-    moved = os.access(path.parent, os.W_OK)
-    if moved:
-        path.replace(aside)
-    done = f"it was set aside as {aside.name}" if moved else "the mirror's copy is damaged or was changed"
-    raise DataError(f"{path} has {algorithm} {got[:12]}…, expected {wanted[:12]}…; {done}: fetch it again.")
+    if own:
+        path.replace(path.with_name(path.name + ".wrong"))
+    done = f"it was set aside as {path.name}.wrong, fetch it again" if own else "replace the mirror's copy"
+    raise DataError(f"{path} has {algorithm} {got[:12]}…, expected {wanted[:12]}…; {done}.")
 
 
 def _download_any(card: Card, folder: Path, mirror: str | Path | None, progress: bool) -> Path:
