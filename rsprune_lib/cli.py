@@ -82,6 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: In place of ``sys.argv[1:]``.
     """
+    if not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_MININTERVAL", "20")  # a log file gets a line now and then, not thousands
     try:
         app(list(arguments) if arguments is not None else None, prog_name="rsprune")
     except SystemExit as end:
