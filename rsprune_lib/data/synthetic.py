@@ -11,7 +11,7 @@ from rsprune_lib.data.drawing.brush import SIDE, blend, noise, planes, rotated, 
 
 __all__ = ["VERSION", "draw_scene", "draw_scenes"]
 
-VERSION = 2  # of the drawings; a cache of another version is drawn again
+VERSION = 3  # of the drawings; a cache of another version is drawn again
 CLASSES = tuple(PAINT)
 
 
@@ -62,7 +62,8 @@ def _mix(scene: np.ndarray, label: int, random: Generator, difficulty: float) ->
     """Let another class take up to 45 % of the scene, behind an irregular border."""
     other = (label + random.integers(1, len(CLASSES))) % len(CLASSES)
     _, across = rotated(random.uniform(0, 2 * np.pi))
-    border = across + 5 * noise(random, "smooth") - SIDE * (0.4 - 0.36 * difficulty * random.random())
+    least = 0.24 if CLASSES[label] in ("River", "Highway") else 0.04  # a river has to stay in sight
+    border = across + 5 * noise(random, "smooth") - SIDE * (0.4 - (0.4 - least) * difficulty * random.random())
     return blend(scene, PAINT[CLASSES[other]](random), border / 2)
 
 

@@ -160,11 +160,11 @@ def path(random: Generator, bend: float, wiggle: float) -> np.ndarray:
     """(n, 2) points from one side of the canvas to another; bend: sagitta, wiggle: amplitude of meanders, in pixels."""
     angle = random.uniform(0, 2 * np.pi)
     t = np.linspace(-0.85, 0.85, 60)
-    offset = random.uniform(-24, 24) + random.uniform(-bend, bend) * (1 - t**2)
+    offset = random.uniform(-bend, bend) * (1 - t**2)
     for order in (1.3, 2.4, 4.1):
         offset = offset + wiggle / order * random.uniform(0.3, 1) * np.sin(order * 3 * t + random.uniform(0, 6.28))
     c, s = np.cos(angle), np.sin(angle)
-    x, y = t * SIDE, offset
+    x, y = t * SIDE, offset - offset.mean() + random.uniform(-16, 16)  # it always passes near the middle
     return np.stack([SIDE / 2 + x * c - y * s, SIDE / 2 + x * s + y * c], 1)
 
 
