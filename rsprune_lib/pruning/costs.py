@@ -37,7 +37,6 @@ class CostModel:
         self._sizes = np.array([group.size for group in groups], dtype=np.int64)
         self._fans = {side: np.zeros((len(costs), len(groups)), dtype=np.int64) for side in ("in", "out")}
         self._slopes = np.zeros(len(groups), dtype=np.int64)  # PReLU: one parameter a channel, in no layer's cost
-        depthwise = np.zeros(len(costs), dtype=bool)
         for number, group in enumerate(groups):
             for member in group.members:
                 if member.kind == "prelu":
@@ -48,10 +47,8 @@ class CostModel:
                     )
                 else:
                     self._fans[member.side][row[member.layer], number] += member.fan
-                    depthwise[row[member.layer]] |= member.kind == "depthwise"
         columns = [(c.in_channels, c.out_channels, c.groups, c.kernel_area, c.out_positions, c.extra) for c in costs]
         self._in, self._out, self._split, self._area, self._positions, self._extra = np.array(columns, np.int64).T
-        self._in, self._split = (np.where(depthwise, 1, x) for x in (self._in, self._split))  # reads one channel
         self._other = getattr(groups, "other_params", 0)
 
     def __call__(self, widths: Sequence[int]) -> Cost:
@@ -63,7 +60,7 @@ class CostModel:
         widths = np.asarray(widths, dtype=np.int64)
         removed = self._sizes - widths
         into, out = self._in - self._fans["in"] @ removed, self._out - self._fans["out"] @ removed
-        weights = into * out // self._split * self._area
+        weights = into * out // self._split * self._area  # depthwise: into stays equal to split, one input a channel
         params = weights.sum() + (out * self._extra).sum() + self._slopes @ widths + self._other
         return Cost(int(params), int((weights * self._positions).sum()))
 
