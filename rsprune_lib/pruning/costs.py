@@ -29,7 +29,7 @@ class CostModel:
     Example:
         >>> count = CostModel(layer_costs(model, 64), groups)
         >>> count([19, 19, 19, 38, 38, 38, 76, 76, 76, 153, 153, 153])
-        Cost(params=999552, macs=15101682)
+        Cost(params=999552, macs=15096454)
     """
 
     def __init__(self, costs: Sequence[LayerCost], groups: Sequence[Group]) -> None:
