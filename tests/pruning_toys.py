@@ -1,4 +1,4 @@
-"""Small networks with every kind of coupling, and helpers, for the tests of pruning."""
+"""Small networks with every kind of coupling, and functions that the tests of pruning share."""
 
 from functools import cache
 from types import SimpleNamespace
