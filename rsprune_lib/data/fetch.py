@@ -10,18 +10,17 @@ from pathlib import Path
 import pooch
 import requests
 from filelock import FileLock
-from tqdm.auto import tqdm
 
 from rsprune_lib.data.arrays import check_arrays
 from rsprune_lib.data.cards import Card, Source
 from rsprune_lib.data.catalogue import get_card
+from rsprune_lib.data.download import TIMEOUT, download
 from rsprune_lib.errors import DataError
 from rsprune_lib.files import sha256
 
 __all__ = ["data_root", "fetch", "find", "locked", "verify"]
 
 SUMS = "SHA256SUMS"
-TIMEOUT = (10, 60)  # seconds to connect, and between two pieces
 
 
 def data_root(root: str | Path | None = None) -> Path:
@@ -164,7 +163,7 @@ def _download_any(card: Card, folder: Path, mirror: str | Path | None, progress:
     failures = []
     for url, source, stated in _addresses(card, mirror):
         try:
-            path = _download(url, source, _known_hash(source, stated), folder, progress)
+            path = download(url, source, _known_hash(source, stated), folder, progress)
         except (requests.RequestException, OSError, ValueError) as error:
             failures.append(f"{url}: {error}")
             continue
@@ -198,60 +197,3 @@ def _addresses(card: Card, mirror: str) -> Iterator[tuple[str, Source, str | Non
     for source in card.sources:
         if source.url:
             yield source.url, source, None
-
-
-def _download(url: str, source: Source, known_hash: str | None, folder: Path, progress: bool) -> Path:
-    """Download through pooch, which checks the hash before the file gets its name."""
-    pooch.get_logger().setLevel("WARNING")
-    part = folder / f"{source.filename}.part"
-
-    def resume(url: str, output: str | Path, _: object) -> None:
-        _fetch_rest(url, part, source, progress)
-        shutil.move(part, output)
-
-    return Path(pooch.retrieve(url, known_hash, source.filename, folder, downloader=resume))
-
-
-def _fetch_rest(url: str, part: Path, source: Source, progress: bool, attempts: int = 3) -> None:
-    """Fetch what is missing of a partial file; goes on after a broken connection as long as something arrived.
-
-    Raises:
-        requests.RequestException: if the server cannot be reached or breaks off; the part stays for the next call.
-    """
-    for attempt in range(attempts):
-        before = part.stat().st_size if part.exists() else 0
-        try:
-            _append(url, part, before, source, progress)
-            return
-        except requests.RequestException:
-            arrived = part.exists() and part.stat().st_size > before
-            if attempt == attempts - 1 or not arrived:
-                raise
-
-
-def _append(url: str, part: Path, have: int, source: Source, progress: bool) -> None:
-    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
-    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
-        if answer.status_code == 416:  # the part is no shorter than the file: begin again
-            part.unlink()
-            return _append(url, part, 0, source, progress)
-        answer.raise_for_status()
-        have = have if answer.status_code == 206 else 0
-        length = answer.headers.get("Content-Length")
-        total = have + int(length) if length else source.size
-        bar = tqdm(
-            total=total,
-            initial=have,
-            desc=source.filename,
-            unit="B",
-            unit_scale=True,
-            disable=not progress,
-            leave=False,
-        )
-        with bar, part.open("ab" if have else "wb") as file:
-            for piece in answer.iter_content(1 << 16):
-                file.write(piece)
-                bar.update(len(piece))
-    if length and part.stat().st_size != total:
-        raise requests.ConnectionError(f"broke off after {part.stat().st_size:,} of {total:,} bytes")
-    return None
