@@ -1,10 +1,14 @@
-"""``.ci/env`` with a stand-in for Python that only writes down what it is asked for: no network, no packages."""
+"""The environment: what the lock promises, and ``.ci/env`` with a stand-in for Python that only writes a log."""
 
 import os
+import re
 import shutil
 import subprocess
+import tomllib
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from rsprune_lib.course.places import project_root
 
@@ -98,3 +102,22 @@ def test_a_python_without_venv_gets_the_package_to_install(make):
 @pytest.mark.skipif(os.path.exists("/dev/nvidiactl"), reason="this machine has a GPU")
 def test_gigabytes_are_announced(make):
     assert "GB of GPU libraries" in make(FAKE_TORCH="2.13.0, 2.12.0")[2]
+
+
+def test_the_lock_pins_every_dependency_exactly_and_within_its_bounds():
+    lines = (project_root() / "requirements.lock").read_text().splitlines()
+    pins = dict(line.split("==") for line in lines if not line.startswith("#"))
+    assert all(re.fullmatch(r"[0-9][0-9a-z.]*", version) for version in pins.values())  # no build tags, no paths
+    pinned = {canonicalize_name(name): version for name, version in pins.items()}
+    project = tomllib.loads((project_root() / "pyproject.toml").read_text())["project"]
+    for text in [*project["dependencies"], *project["optional-dependencies"]["test"]]:
+        wanted = Requirement(text)
+        assert pinned[canonicalize_name(wanted.name)] in wanted.specifier, text
+
+
+def test_ci_and_conda_take_the_same_road():
+    assert (project_root() / ".ci" / "run").read_text().strip().endswith("exec make test")
+    assert "-r requirements.lock" in (project_root() / "environment.yml").read_text()
+    shown = subprocess.run(["make", "help"], cwd=project_root(), capture_output=True, text=True, check=True).stdout
+    for target in ("env", "data", "course", "test", "lab", "bench", "clean"):
+        assert f"make {target} " in shown
