@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from rsprune_lib.errors import ModelError
 from rsprune_lib.files import atomic
-from rsprune_lib.models import plain_name
-from rsprune_lib.pruning.calibration import evaluating, feed
+from rsprune_lib.models import evaluating, plain_name
+from rsprune_lib.pruning.calibration import feed
 
 __all__ = ["Gates", "fold", "gate_statistics", "gated_norms", "without_gates"]
 

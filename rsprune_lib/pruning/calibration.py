@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from rsprune_lib.errors import DataError, RspruneError
+from rsprune_lib.models import placement
 
-__all__ = ["RecoveryError", "Stopped", "device_of", "evaluating", "feed"]
+__all__ = ["RecoveryError", "Stopped", "device_of", "feed"]
 
 
 class RecoveryError(RspruneError):
@@ -23,25 +24,8 @@ class Stopped(RspruneError):
 
 
 def device_of(model: nn.Module) -> torch.device:
-    """Returns the device of the network's first parameter."""
-    return next(model.parameters()).device
-
-
-class evaluating:
-    """Context manager: eval mode inside, and every module's own mode restored afterwards."""
-
-    def __init__(self, *models: nn.Module) -> None:
-        self._modes = [(module, module.training) for model in models for module in model.modules()]
-        for model in models:
-            model.eval()
-
-    def __enter__(self) -> None:
-        """Nothing left to do: the constructor has switched already."""
-
-    def __exit__(self, *_: object) -> None:
-        """Give every module its mode back."""
-        for module, mode in self._modes:
-            module.training = mode
+    """Returns the device of the network's weights."""
+    return placement(model)[0]
 
 
 def feed(

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from rsprune_lib.errors import ModelError
 from rsprune_lib.pruning.calibration import RecoveryError
 
-__all__ = ["Fit", "Gram", "Moments", "accumulate", "install", "patches", "solve"]
+__all__ = ["Fit", "Gram", "Moments", "accumulate", "factorise", "install", "patches", "solve"]
 
 _FLOOR = 1e-4  # a variance below this share of the mean square is lost in float32 rounding
 _CHUNK = 64 * 2**20  # bytes of patches that are held at once
@@ -155,7 +155,7 @@ def accumulate(gram: Gram | None, layer: nn.Module, x: Tensor, target: Tensor) -
     return gram
 
 
-def solve(moments: Moments, layer: nn.Module, ridge: float = 1e-4) -> Fit:
+def solve(moments: Moments, layer: nn.Module, ridge: float = 1e-4, factor: Tensor | None = None) -> Fit:
     """Solves a layer's normal equations by Cholesky factorisation.
 
     The bias is left out of the ridge by centring: W solves (cov + ridge * mean(diag cov) I) W = cross, b = mean(t) -
@@ -165,11 +165,12 @@ def solve(moments: Moments, layer: nn.Module, ridge: float = 1e-4) -> Fit:
         moments: of the layer's inputs and targets.
         layer: gives the shape of the weights.
         ridge: relative to the mean variance of an input.
+        factor: `factorise` of the moments, if it is there already.
 
     Raises:
         RecoveryError: there is no finite solution.
     """
-    factor = _factor(moments, ridge)
+    factor = factorise(moments, ridge) if factor is None else factor
     weight = torch.cholesky_solve(moments.cross, factor)  # (G, D, O / G)
     if not weight.isfinite().all():
         raise RecoveryError("A layer's least-squares solution is not finite; check images and dense network for NaN.")
@@ -180,8 +181,12 @@ def solve(moments: Moments, layer: nn.Module, ridge: float = 1e-4) -> Fit:
     return Fit(shaped, (moments.mean_t - mean).flatten(), mean.flatten(), var.flatten())
 
 
-def _factor(moments: Moments, ridge: float) -> Tensor:
-    """Cholesky factor of the damped covariance, (G, D, D)."""
+def factorise(moments: Moments, ridge: float) -> Tensor:
+    """Returns the Cholesky factor of the damped covariance, (G, D, D).
+
+    Raises:
+        RecoveryError: there is none, whatever the damping.
+    """
     power = _FLOOR * moments.power.mean(1)
     scale = moments.covariance.diagonal(dim1=1, dim2=2).mean(1).maximum(power).clamp_min(1e-12)  # (G,)
     while ridge <= 1:

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from rsprune_lib.models import Unit
+from rsprune_lib.models import Unit, evaluating
 from rsprune_lib.pruning.attention import without_gates
-from rsprune_lib.pruning.calibration import Stopped, evaluating, feed
+from rsprune_lib.pruning.calibration import Stopped, feed
 from rsprune_lib.pruning.closed_form import Gram, Moments, accumulate, install, solve
 from rsprune_lib.pruning.groups import Group, find_groups
 from rsprune_lib.pruning.plan import Plan

@@ -8,21 +8,24 @@ sends on at that place, given the inputs that the already repaired layers before
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from rsprune_lib.errors import ModelError
-from rsprune_lib.models import Unit
+from rsprune_lib.models import Unit, evaluating
 from rsprune_lib.pruning.attention import without_gates
-from rsprune_lib.pruning.calibration import Stopped, evaluating, feed
-from rsprune_lib.pruning.closed_form import Gram, accumulate, install, solve
+from rsprune_lib.pruning.calibration import Stopped, feed
+from rsprune_lib.pruning.closed_form import Gram, accumulate, factorise, install, solve
+from rsprune_lib.pruning.flow import Flow, trace_flow
 from rsprune_lib.pruning.groups import Group, find_groups
 from rsprune_lib.pruning.layers import channels, kind_of
 from rsprune_lib.pruning.plan import Plan
+from rsprune_lib.pruning.rectify import Sample, rectified
 from rsprune_lib.pruning.surgery import kept_positions
 from rsprune_lib.pruning.walk import Walk, activation_bytes
 
@@ -72,6 +75,7 @@ def sequential(
     *,
     groups: Sequence[Group] | None = None,
     ridge: float = 1e-4,
+    rectify: int = 3,
     memory: int = MEMORY,
     progress: bool = True,
     should_stop: Callable[[], bool] | None = None,
@@ -89,6 +93,7 @@ def sequential(
         batches: training images (labels are not used); a few hundred are enough.
         groups: groups of the plain network, found anew if None.
         ridge: relative to the mean variance of a layer's inputs.
+        rectify: steps that let a layer in front of a ReLU be wrong where the ReLU cuts, see `rectified`.
         memory: bytes of paused activations that may be held; above, each layer runs the networks anew.
         progress: show a bar, one step a layer.
         should_stop: asked before each batch of each layer; True ends the work.
@@ -107,32 +112,62 @@ def sequential(
         groups = find_groups(without_gates(dense), images[0].shape[-1]) if plan is not None else ()
     repaired, kept = copy.deepcopy(small), kept_channels(dense, plan, groups)
     units = _targets(dense, repaired)
+
+    def pick(layer: str, value: Tensor) -> Tensor:
+        return value[:, kept(layer, "out")]  # a copy
+
     with evaluating(dense, repaired):
-        paused = 4 * activation_bytes(dense, units, images[0][:1]) * sum(map(len, images)) <= memory
+        flows = trace_flow(repaired, units, images[0][:1])
+        partners = [flow.partner for flow in flows.values() if flow.partner]
+        paused = 6 * activation_bytes(dense, units, images[0][:1]) * sum(map(len, images)) <= memory
         with Walk(repaired, images, paused=paused) as inputs, Walk(dense, images, paused=paused) as targets:
+            inputs.note([replace(unit, gate=None) for unit in units], partners, lambda _, value: value.clone())
             inputs.watch_inputs(units)
-            targets.watch_outputs(units, lambda layer, value: value[:, kept(layer, "out")])
+            targets.note(units, partners, pick)
+            targets.watch_outputs(units, pick)
             for unit in tqdm(units, "closed form", leave=False, disable=not progress):
-                pairs = zip(inputs.at(unit.layer, "in"), targets.at(unit.layer, "out"), strict=True)
-                refit(repaired, unit, pairs, ridge, should_stop)
+                flow = flows[unit.layer]
+                samples = partial(_samples, inputs, targets, unit.layer, flow, pick, should_stop)
+                if paused:
+                    samples = partial(list, list(samples()))
+                _refit(repaired, unit, samples, ridge, rectify if flow.rectified else 0)
     return repaired
 
 
-def refit(
-    model: nn.Module,
-    unit: Unit,
-    pairs: Iterable[tuple[Tensor, Tensor]],
-    ridge: float,
-    should_stop: Callable[[], bool] | None = None,
-) -> None:
-    """Solves one layer of ``model`` in place; ``pairs`` are (input, target) batches of it."""
-    layer = model.get_submodule(unit.layer)
-    gram: Gram | None = None
-    for x, target in pairs:
+def _samples(
+    inputs: Walk,
+    targets: Walk,
+    layer: str,
+    flow: Flow,
+    pick: Callable[[str, Tensor], Tensor],
+    should_stop: Callable[[], bool] | None,
+) -> Iterator[Sample]:
+    """Yields the batches of one layer: its input, its target, and the shortcut that the repaired network adds.
+
+    Where a shortcut is added, the target is what makes the *sum* right: it takes back the error of the shortcut.
+    """
+    for x, target in zip(inputs.at(layer, "in"), targets.at(layer, "out"), strict=True):
         if should_stop is not None and should_stop():
             raise Stopped("The closed-form recovery was stopped; start it again to get a repaired network.")
+        if flow.partner is None:
+            yield x, target, None
+            continue
+        have, wanted = inputs.recall(flow.partner), targets.recall(flow.partner)
+        if flow.partner[1] == "in":
+            wanted = pick(layer, wanted)
+        yield x, target + (wanted - have), have
+
+
+def _refit(model: nn.Module, unit: Unit, samples: Callable[[], Iterable[Sample]], ridge: float, steps: int) -> None:
+    """Solves one layer of ``model`` in place."""
+    layer = model.get_submodule(unit.layer)
+    gram: Gram | None = None
+    for x, target, _ in samples():
         gram = accumulate(gram, layer, x, target)
-    install(solve(gram.moments(), layer, ridge), layer, model.get_submodule(unit.norm) if unit.norm else None)
+    moments = gram.moments()
+    factor = factorise(moments, ridge)
+    fit = rectified(solve(moments, layer, ridge, factor), moments, factor, layer, samples, steps)
+    install(fit, layer, model.get_submodule(unit.norm) if unit.norm else None)
 
 
 def kept_channels(dense: nn.Module, plan: Plan | None, groups: Sequence[Group]) -> Callable[[str, str], Tensor]:

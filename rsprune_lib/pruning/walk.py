@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from rsprune_lib.errors import ModelError
 from rsprune_lib.models import Unit
+from rsprune_lib.pruning.flow import Spot
 
 try:
     from greenlet import getcurrent, greenlet
@@ -25,8 +26,6 @@ except ImportError:  # the slower road works without it
     greenlet = None
 
 __all__ = ["Walk", "activation_bytes"]
-
-Spot = tuple[str, str]  # (layer, "in" or "out")
 
 
 class _Reached(BaseException):
@@ -52,6 +51,8 @@ class Walk:
         self._paused = paused and greenlet is not None
         self._passes = [greenlet(partial(model, images)) for images in batches] if self._paused else []
         self._wanted: Spot | None = None
+        self._number = 0  # of the pass that is running
+        self._noted: dict[tuple[int, Spot], Tensor] = {}
         self._hooks: list[Any] = []
 
     def __enter__(self) -> Walk:
@@ -69,8 +70,7 @@ class Walk:
     def watch_inputs(self, units: Sequence[Unit]) -> None:
         """Watch the spot (layer, "in"): the input of every unit's layer."""
         for unit in units:
-            spot, layer = (unit.layer, "in"), self._model.get_submodule(unit.layer)
-            self._hooks.append(layer.register_forward_pre_hook(lambda _m, x, spot=spot: self._emit(spot, x[0])))
+            self._hook_input(unit, self._emit)
 
     def watch_outputs(self, units: Sequence[Unit], pick: Callable[[str, Tensor], Tensor]) -> None:
         """Watch the spot (layer, "out"): ``gate * norm(layer(x))``, before any nonlinearity, as far as they exist.
@@ -81,19 +81,37 @@ class Walk:
                 network may go on in place.
         """
         for unit in units:
-            self._watch_output(unit, pick)
+            self._hook_output(unit, pick, self._emit)
 
-    def _watch_output(self, unit: Unit, pick: Callable[[str, Tensor], Tensor]) -> None:
+    def note(self, units: Sequence[Unit], spots: Sequence[Spot], pick: Callable[[str, Tensor], Tensor]) -> None:
+        """Keep the values at these spots for `recall`; an input whole, an output as far as ``pick`` takes it."""
+        for unit in units:
+            if (unit.layer, "in") in spots:
+                self._hook_input(unit, self._keep)
+            if (unit.layer, "out") in spots:
+                self._hook_output(unit, pick, self._keep)
+
+    def recall(self, spot: Spot) -> Tensor:
+        """What the pass that `at` yielded last had at a noted spot; to be asked once."""
+        return self._noted.pop((self._number, spot))
+
+    def _hook_input(self, unit: Unit, then: Callable[[Spot, Tensor], None]) -> None:
+        spot, layer = (unit.layer, "in"), self._model.get_submodule(unit.layer)
+        self._hooks.append(layer.register_forward_pre_hook(lambda _m, x: then(spot, x[0])))
+
+    def _hook_output(
+        self, unit: Unit, pick: Callable[[str, Tensor], Tensor], then: Callable[[Spot, Tensor], None]
+    ) -> None:
         spot, waiting = (unit.layer, "out"), []
 
         def behind_norm(_module: nn.Module, _x: object, y: Tensor) -> None:
             waiting.append(pick(unit.layer, y))
             if unit.gate is None:
-                self._emit(spot, waiting.pop())
+                then(spot, waiting.pop())
 
         def behind_gate(_module: nn.Module, _x: object, gate: Tensor) -> None:
             gate = pick(unit.layer, gate)  # (B, C)
-            self._emit(spot, waiting.pop() * gate[:, :, None, None])
+            then(spot, waiting.pop() * gate[:, :, None, None])
 
         norm = self._model.get_submodule(unit.norm or unit.layer)
         self._hooks.append(norm.register_forward_hook(behind_norm))
@@ -108,7 +126,8 @@ class Walk:
             ModelError: a pass comes to another spot first: the network's units are not in execution order.
         """
         for number, images in enumerate(self._batches):
-            spot, value = self._go_on(number) if self._paused else self._start_anew(images, (layer, side))
+            self._number = number
+            spot, value = self._go_on() if self._paused else self._start_anew(images, (layer, side))
             if spot != (layer, side):
                 raise ModelError(
                     f"The network came to {spot[0]!r} ({spot[1]}) where its units name {layer!r} ({side}) next; "
@@ -122,12 +141,17 @@ class Walk:
         elif spot == self._wanted:
             raise _Reached(spot, value)
 
-    def _go_on(self, number: int) -> tuple[Spot, Tensor | None]:
-        reached = self._passes[number].switch()
-        return (("its end", "out"), None) if self._passes[number].dead else reached
+    def _keep(self, spot: Spot, value: Tensor) -> None:
+        self._noted[self._number, spot] = value
+
+    def _go_on(self) -> tuple[Spot, Tensor | None]:
+        current = self._passes[self._number]
+        reached = current.switch()
+        return (("its end", "out"), None) if current.dead else reached
 
     def _start_anew(self, images: Tensor, spot: Spot) -> tuple[Spot, Tensor | None]:
         self._wanted = spot
+        self._noted.clear()
         try:
             self._model(images)
         except _Reached as reached:
