@@ -131,7 +131,9 @@ def sensitivity_map(
     Returns:
         The figure; the accuracy stands in each cell, a darker orange lost more (blue: gained).
     """
-    figure, axes = canvas(width=2.6 + 0.95 * len(ratios), height=1.1 + 0.33 * len(accuracy), grid="")
+    figure, axes = canvas(
+        width=min(9.0, max(6.4, 2.6 + 0.95 * len(ratios))), height=1.1 + 0.33 * len(accuracy), grid=""
+    )
     ax = axes[0, 0]
     worst = max(dense - min(min(row) for row in accuracy.values()), 0.05)
     for y, row in enumerate(accuracy.values()):

@@ -27,6 +27,7 @@ def fit_against_target(
         The figure; on the diagonal both agree, and each panel says how much of the variance is explained.
     """
     target = np.asarray(target, dtype=float)
+    fits = {name: np.asarray(values, dtype=float) for name, values in fits.items()}
     figure, axes = canvas(
         1, len(fits), width=min(9.0, 3.4 * len(fits)), height=3.3, grid="both", sharex=True, sharey=True
     )
@@ -35,7 +36,6 @@ def fit_against_target(
         max(target.max(), *(np.max(f) for f in fits.values())),
     ]
     for ax, (name, values) in zip(axes[0], fits.items(), strict=True):
-        values = np.asarray(values, dtype=float)
         explained = 1 - np.mean((values - target) ** 2) / np.var(target)
         ax.plot(ends, ends, color=MUTED, linewidth=1, linestyle=":")
         ax.plot(
@@ -115,8 +115,11 @@ def speedups(
         rows = sorted(rows)
         x, y, _ = zip(*rows, strict=True)
         ax.plot(x, y, color=colour, marker=marker, linewidth=1.8, markersize=6.5, markeredgecolor="white", label=name)
-        for px, py, text in rows:
-            beside(ax, text, (px, py), dx=0, dy=-15, ha="center", color=MUTED)
+    highest = {}
+    for x, y, text in (row for rows in points.values() for row in rows):
+        highest[round(x, 6)] = max(highest.get(round(x, 6), (0.0, "")), (y, text))
+    for x, (y, text) in highest.items():
+        beside(ax, text, (x, y), dx=0, dy=7, ha="center", color=MUTED)
     ax.set(xscale="log", yscale="log", xlabel="MACs: dense over pruned", ylabel="time: dense over pruned")
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_locator(FixedLocator([0.5, 1, 2, 3, 5, 10, 20, 30, 50, 100]))
