@@ -115,10 +115,11 @@ def speedups(
         rows = sorted(rows)
         x, y, _ = zip(*rows, strict=True)
         ax.plot(x, y, color=colour, marker=marker, linewidth=1.8, markersize=6.5, markeredgecolor="white", label=name)
-    highest = {}
+    tops: dict[float, tuple[float, str]] = {}  # one label above all points at the same place
     for x, y, text in (row for rows in points.values() for row in rows):
-        highest[round(x, 6)] = max(highest.get(round(x, 6), (0.0, "")), (y, text))
-    for x, (y, text) in highest.items():
+        top, label = tops.get(x, (0.0, ""))
+        tops[x] = max(y, top), label or text
+    for x, (y, text) in tops.items():
         beside(ax, text, (x, y), dx=0, dy=7, ha="center", color=MUTED)
     ax.set(xscale="log", yscale="log", xlabel="MACs: dense over pruned", ylabel="time: dense over pruned")
     for axis in (ax.xaxis, ax.yaxis):
