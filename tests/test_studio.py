@@ -206,6 +206,10 @@ def test_bad_input_is_one_sentence(studio, tiny_data):
         Studio(create_model("resnet18", 7, width=0.125, seed=0), tiny_data)
 
 
+def test_the_dense_network_is_counted_as_everywhere(studio, model):
+    assert studio.dense.cost == cost(model, studio.data.image_size)
+
+
 def test_nothing_pruned_is_the_folded_network(studio):
     snapshot = studio.apply(Setting("l2", ratio=0.0))
     assert snapshot.plan.keep == full_plan(studio.groups).keep
@@ -336,6 +340,9 @@ def test_own_ratios_follow_the_common_one_until_moved(panel):
     panel.controls.ratio.value = 0.3
     assert (own["conv1"].value, own["layer4.0.conv1"].value) == (0.3, 0.9)
     assert panel.snapshot.plan.widths["layer4.0.conv1"] == 6
+    panel.controls.ratio.value = 0.6199999999999999  # what 62 steps of a hundredth add up to
+    assert panel.setting.ratio == 0.62
+    panel.controls.ratio.value = 0.3
     panel.controls.scope.value = "global"
     assert own["conv1"].disabled
     lost = {name: 1 - kept / panel.snapshot.plan.sizes[name] for name, kept in panel.snapshot.plan.widths.items()}
@@ -458,6 +465,10 @@ def test_controls_can_be_hidden_and_measuring_left_out(studio):
     assert panel.controls.recovery.layout.display == "none"
     assert list(panel.tabs.titles) == ["Kept channels", "Scores and cut"]
     assert "Accuracy" not in panel.gauges.value
+
+
+def test_the_panel_names_its_data(panel, tiny_data):
+    assert tiny_data.title in panel.children[0].value
 
 
 def test_html_is_escaped_and_complete(studio):

@@ -16,7 +16,7 @@ __all__ = ["describe", "histograms", "trail"]
 
 _BINS = 36
 _WIDTH, _HEIGHT = 216, 62
-_LEFT, _RIGHT = 44, 628
+_LEFT, _RIGHT = 44, 612
 
 
 def histograms(values: Mapping[str, np.ndarray], snapshot: Snapshot, cuts: Mapping[str, float]) -> str:

@@ -60,7 +60,8 @@ class Controls(widgets.VBox):
         )  # fmt: skip
         self.same.on_click(lambda _: self._moved("own", {}))
         note = widgets.HTML("A group's own share counts in local scope; otherwise the sliders show what it lost.")
-        self.groups = widgets.VBox([note, *self.own.values(), self.same])
+        wall = widgets.Box(list(self.own.values()), layout=widgets.Layout(flex_flow="row wrap"))
+        self.groups = widgets.VBox([note, wall, self.same])
         self._observe()
         rows = [[self.criterion, self.recovery], [self.scope, self.amount], [self.ratio, self.threshold, self.macs]]
         for name in hide:
@@ -77,10 +78,10 @@ class Controls(widgets.VBox):
             tooltip="What is done after the cut, without labels and without training",
         )  # fmt: skip
         self.scope = widgets.ToggleButtons(
-            options=SCOPES, description="scope", style={**_STYLE, "button_width": "86px"}, tooltips=_SCOPE_TIPS
+            options=SCOPES, description="scope", style={**_STYLE, "button_width": "96px"}, tooltips=_SCOPE_TIPS
         )
         self.amount = widgets.ToggleButtons(
-            options=list(_AMOUNTS.items()), description="decided by", style={**_STYLE, "button_width": "130px"},
+            options=list(_AMOUNTS.items()), description="decided by", style={**_STYLE, "button_width": "144px"},
             tooltips=("How many channels go", "Which score is too low", "How much may be left"),
         )  # fmt: skip
 
@@ -94,7 +95,7 @@ class Controls(widgets.VBox):
 
     def _moved(self, field: str, value: object) -> None:
         if not self._quiet:
-            self._ask(replace(self._setting, **{field: value}))
+            self._ask(replace(self._setting, **{field: _plain(value)}))
 
     def show(self, setting: Setting) -> None:
         """Moves all controls to a setting, without asking for anything."""
@@ -144,6 +145,13 @@ def _slider(
         min=low, max=high, step=0.01, value=low, description=description, tooltip=tooltip, readout_format=form,
         continuous_update=False, style={"description_width": width}, layout=widgets.Layout(width="560px"),
     )  # fmt: skip
+
+
+def _plain(value: object) -> object:
+    """A slider's value without the rounding errors of its steps: 0.62, not 0.6199999999999999."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return float(f"{value:.9g}") if isinstance(value, float) else value
 
 
 def _set_range(slider: widgets.FloatSlider, low: float, high: float) -> None:

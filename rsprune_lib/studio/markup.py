@@ -20,7 +20,7 @@ def _gauge(title: str, value: str, note: str, share: float | None) -> str:
         f'<div style="color:{INK};font-size:22px;font-weight:600;line-height:1.35">{escape(value)}</div>'
         f'<div style="height:5px;border-radius:3px;background:{GRID}">'
         f'<div style="height:5px;border-radius:3px;width:{width:.1f}%;background:{KEPT}"></div></div>'
-        f'<div style="color:{MUTED};font-size:12px;margin-top:3px">{escape(note)}</div></div>'
+        f'<div style="color:{MUTED};font-size:12px;margin-top:4px;line-height:1.35">{escape(note)}</div></div>'
     )
 
 

@@ -21,8 +21,8 @@ from rsprune_lib.studio.worker import LatestWins, Turn
 
 __all__ = ["PruningPanel"]
 
-TABS = ("Kept channels", "Scores and cut", "Classes", "Trail", "Ratio of each group")
-_WIDE = widgets.Layout(width="100%")
+TABS = ("Kept channels", "Scores and cut", "Classes", "Trail", "Group ratios")
+_WIDE = widgets.Layout(width="auto")
 
 
 class PruningPanel(widgets.VBox):
@@ -79,7 +79,7 @@ class PruningPanel(widgets.VBox):
     def _make_views(self) -> None:
         self.gauges, self.words, self.status, self.hint = (widgets.HTML(layout=_WIDE) for _ in range(4))
         self.bars, self.scores, self.classes, self.trail = (widgets.HTML(layout=_WIDE) for _ in range(4))
-        self.code = widgets.HTML(layout=widgets.Layout(width="100%", display="none"))
+        self.code = widgets.HTML(layout=widgets.Layout(width="auto", display="none"))
         self.undo = widgets.Button(description="Undo", icon="undo", tooltip="Back to the setting before")
         self.reset = widgets.Button(description="Reset", icon="refresh", tooltip="Back to where the controls started")
         self.copy = widgets.ToggleButton(
@@ -97,7 +97,10 @@ class PruningPanel(widgets.VBox):
         pairs = [(title, view) for title, view, wanted in zip(TABS, views, shown, strict=True) if wanted]
         self.tabs = widgets.Tab([view for _, view in pairs], titles=[title for title, _ in pairs])
         buttons = widgets.HBox([self.undo, self.reset, self.copy])
-        return [self.controls, self.hint, buttons, self.code, self.gauges, self.words, self.status, self.tabs]
+        about = widgets.HTML(
+            markup.note(f"{self.studio.model.config['name']} on {self.studio.data.title}"), layout=_WIDE
+        )
+        return [about, self.controls, self.hint, buttons, self.code, self.gauges, self.words, self.status, self.tabs]
 
     @property
     def setting(self) -> Setting:

@@ -11,7 +11,7 @@ from torch import nn
 
 from rsprune_lib.data import Batches, Dataset
 from rsprune_lib.errors import RspruneError
-from rsprune_lib.measure import cost, layer_costs
+from rsprune_lib.measure import Cost, layer_costs
 from rsprune_lib.pruning import choose, find_groups, normalised, plan_cost
 from rsprune_lib.pruning.attention import Gates, fold, gate_statistics, gated_norms
 from rsprune_lib.pruning.calibration import Stopped, device_of
@@ -70,7 +70,8 @@ class Planner:
         self.plain = fold(model, gates) if has_gates else model
         self.groups = find_groups(self.plain, data.image_size)
         self.costs = layer_costs(self.plain, data.image_size)
-        self.dense = Dense(cost(model, data.image_size))
+        macs = sum(layer.macs for layer in layer_costs(model, data.image_size))  # `cost` would load half of PyTorch
+        self.dense = Dense(Cost(sum(p.numel() for p in model.parameters()), macs))
         self._scores: dict[str, Scores] = {}
         self._values: dict[str, dict[str, np.ndarray]] = {}
 
