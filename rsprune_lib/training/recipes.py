@@ -69,7 +69,7 @@ RECIPES: dict[str, Recipe] = {
     "paper": _PAPER,
     "paper_finetune": dataclasses.replace(_PAPER, name="paper_finetune", epochs=40),
     "strong": _STRONG,
-    "strong_finetune": dataclasses.replace(_STRONG, name="strong_finetune", epochs=20),
+    "strong_finetune": dataclasses.replace(_STRONG, name="strong_finetune", epochs=20, lr=0.03, weight_decay=5e-4),
 }
 
 
