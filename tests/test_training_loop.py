@@ -180,13 +180,13 @@ def test_objective_replaces_the_loss(small, tiny_data):
 
 
 def test_schedules():
-    from rsprune_lib.training.loop import _optimizer, _schedule
+    from rsprune_lib.training.optimise import make_optimizer, make_schedule
 
     model = nn.Linear(2, 2)
 
     def rates(run, steps=10):
-        optimizer = _optimizer(model, run)
-        schedule, seen = _schedule(optimizer, run, steps), []
+        optimizer = make_optimizer(model, run)
+        schedule, seen = make_schedule(optimizer, run, steps), []
         for _ in range(run.epochs * steps):
             seen.append(optimizer.param_groups[0]["lr"])
             optimizer.step()
@@ -200,10 +200,10 @@ def test_schedules():
 
 
 def test_weight_decay_spares_norms_and_biases():
-    from rsprune_lib.training.loop import _optimizer
+    from rsprune_lib.training.optimise import make_optimizer
 
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
-    decayed, spared = _optimizer(model, recipe("strong")).param_groups
+    decayed, spared = make_optimizer(model, recipe("strong")).param_groups
     assert [p.ndim for p in decayed["params"]] == [4] and decayed["weight_decay"] == recipe("strong").weight_decay
     assert all(p.ndim == 1 for p in spared["params"]) and spared["weight_decay"] == 0
 

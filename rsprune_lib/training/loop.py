@@ -20,6 +20,7 @@ from rsprune_lib.errors import TrainingError
 from rsprune_lib.measure import predict, quality
 from rsprune_lib.training.checkpoint import load_checkpoint, save_checkpoint
 from rsprune_lib.training.losses import make_loss
+from rsprune_lib.training.optimise import make_optimizer, make_schedule, warm_average
 from rsprune_lib.training.recipes import Recipe
 
 __all__ = ["Callback", "Fit", "StopTraining", "fit"]
@@ -155,10 +156,10 @@ class _Run:
         self.val = Batches(data, "val", 256, limit=val_limit, device=device)
         self.best = copy.deepcopy(model).cpu().eval()
         plain = copy.deepcopy(model).to(device, memory_format=torch.channels_last).train()
-        self.average = AveragedModel(plain, multi_avg_fn=_warm_average(recipe.ema), use_buffers=True)
-        self.model, self.optimizer = self.accelerator.prepare(plain, _optimizer(plain, recipe))
+        self.average = AveragedModel(plain, multi_avg_fn=warm_average(recipe.ema), use_buffers=True)
+        self.model, self.optimizer = self.accelerator.prepare(plain, make_optimizer(plain, recipe))
         self.plain = self.accelerator.unwrap_model(self.model)
-        self.schedule = _schedule(self.optimizer.optimizer, recipe, len(self.train))
+        self.schedule = make_schedule(self.optimizer.optimizer, recipe, len(self.train))
         self.epoch, self.good_epoch, self.best_epoch, self.best_score = 0, 0, 0, (-1.0, 0.0)
         self.history: list[dict] = []
         self.identity = {
@@ -256,43 +257,3 @@ class _Run:
         self.epoch = self.good_epoch = state["epoch"]
         self.best_epoch = state["best_epoch"]
         self.best_score, self.history = tuple(state["best_score"]), state["history"]
-
-
-def _warm_average(decay: float) -> Callable:
-    """An exponential moving average whose decay rises from 0.1, so that the random start is soon forgotten."""
-
-    @torch.no_grad()
-    def update(averaged: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
-        weight = 1 - min(decay, (1 + int(count)) / (10 + int(count)))
-        if averaged[0].is_floating_point():
-            torch._foreach_lerp_(averaged, current, weight)
-        else:
-            torch._foreach_copy_(averaged, current)  # counters of batch norms
-
-    return update
-
-
-def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    weights = [p for p in model.parameters() if p.ndim > 1 or recipe.decay_all]
-    others = [p for p in model.parameters() if p.ndim <= 1 and not recipe.decay_all]
-    groups = [{"params": weights, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.SGD(
-        [g for g in groups if g["params"]], lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.momentum > 0
-    )
-
-
-def _schedule(optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int) -> torch.optim.lr_scheduler.LambdaLR:
-    """Builds a schedule that is stepped after every batch; ``steps`` is batches an epoch."""
-    total = recipe.epochs * steps
-    warm = max(1, round(recipe.warmup * total))
-    drops = [round(share * recipe.epochs) * steps for share in recipe.milestones]
-
-    def one_cycle(step: int) -> float:
-        if step < warm:
-            return 0.04 + 0.96 * step / warm
-        return 0.5 * (1 + math.cos(math.pi * min(1, (step - warm) / max(1, total - warm))))
-
-    def falling(step: int) -> float:
-        return 0.1 ** sum(step >= drop for drop in drops)
-
-    return torch.optim.lr_scheduler.LambdaLR(optimizer, falling if recipe.schedule == "step" else one_cycle)
