@@ -11,10 +11,11 @@ from rsprune_lib.pruning import walk
 from rsprune_lib.pruning.attention import fold, gate_statistics
 from rsprune_lib.pruning.calibration import RecoveryError, Stopped
 from rsprune_lib.pruning.choose import choose
-from rsprune_lib.pruning.closed_form import accumulate, install, patches, solve
+from rsprune_lib.pruning.closed_form import accumulate, factorise, install, patches, solve
 from rsprune_lib.pruning.groups import find_groups
 from rsprune_lib.pruning.plan import Plan
 from rsprune_lib.pruning.recover import reestimate_bn, sequential
+from rsprune_lib.pruning.rectify import rectified
 from rsprune_lib.pruning.scores import score
 from rsprune_lib.pruning.surgery import apply
 
@@ -54,6 +55,22 @@ def _error(model, dense, batches):
     with torch.no_grad():
         wanted = torch.cat([dense(x) for x, _ in batches])
         return float((torch.cat([model(x) for x, _ in batches]) - wanted).square().mean() / wanted.var())
+
+
+def _whole(model, **keep):
+    """Arguments of a plan that keeps everything but what ``keep`` says."""
+    sizes = {group.name: group.size for group in find_groups(model, 32)}
+    return {"keep": {name: keep.get(name, tuple(range(size))) for name, size in sizes.items()}, "sizes": sizes}
+
+
+def _stem(model, x):
+    return model.maxpool(model.relu(model.bn1(model.conv1(x))))
+
+
+def _branch(model, x):
+    """What the second convolution of the first block gets."""
+    block = model.layer1[0]
+    return block.relu(block.bn1(block.conv1(_stem(model, x))))
 
 
 def _half(model, groups, criterion="l2", ratio=0.5):
@@ -104,6 +121,39 @@ def test_fewer_rows_than_columns_and_dead_channels_still_have_a_solution():
     x.zero_()
     fit = solve(accumulate(None, layer, x, torch.ones(2, 4, 3, 3)).moments(), layer)
     assert fit.weight.abs().max() == 0 and torch.equal(fit.bias, torch.ones(4, dtype=torch.float64))
+
+
+def _cut_off(y, target):
+    """The loss that `rectified` lowers."""
+    return torch.where(target > 0, (target - y).square(), y.clamp_min(0).square()).sum()
+
+
+@pytest.mark.parametrize("options", [CONVS[1], CONVS[6]], ids=str)
+def test_a_relu_behind_the_layer_makes_the_fit_better_where_it_counts(options):
+    conv, x = nn.Conv2d(6, 4, bias=False, **options), _noise(16, 6, 9, 9)
+    target = 2 * nn.Conv2d(6, 4, **options)(x).detach() ** 3 - 0.5  # not linear in x
+    moments = accumulate(None, conv, x, target).moments()
+    factor = factorise(moments, 1e-8)
+    losses = []
+    for steps in (0, 1, 2, 10):
+        fit = rectified(solve(moments, conv, 1e-8), moments, factor, conv, lambda: [(x, target, None)], steps)
+        out = nn.functional.conv2d(
+            x, fit.weight.float(), fit.bias.float(), conv.stride, conv.padding, groups=conv.groups
+        )
+        losses.append(float(_cut_off(out, target)))
+        torch.testing.assert_close(fit.mean + fit.bias, out.mean((0, 2, 3)).double(), rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(fit.var, out.var((0, 2, 3), correction=0).double(), rtol=1e-3, atol=1e-4)
+    assert losses == sorted(losses, reverse=True) and losses[-1] < 0.95 * losses[0]
+
+
+def test_a_shortcut_counts_before_the_relu():
+    layer, x, shortcut = nn.Linear(5, 3), _noise(60, 5), 2 * _noise(60, 3, seed=2)
+    target = _noise(60, 3, seed=1)
+    moments = accumulate(None, layer, x, target).moments()
+    factor, before = factorise(moments, 1e-8), solve(moments, layer, 1e-8)
+    after = rectified(before, moments, factor, layer, lambda: [(x, target, shortcut)], 20)
+    losses = [_cut_off(x @ fit.weight.T.float() + fit.bias + shortcut, target + shortcut) for fit in (before, after)]
+    assert losses[1] < 0.95 * losses[0]
 
 
 def test_rebuilt_norm_passes_the_fit_through_and_trains():
@@ -170,6 +220,29 @@ def test_both_roads_give_the_same_network_and_touch_nothing(tiny_se):
         assert not hooks
     assert small.training and fast.training and not tiny_se.training
     assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_an_error_of_the_shortcut_is_taken_back():
+    dense, batches = _randomise(create_model("resnet18", 4, width=0.125, seed=0)), _images(4)
+    plan = Plan({}, **_whole(dense, conv1=tuple(range(7))))  # cuts the stream of the stem and the first stage
+    repaired = sequential(dense, apply(dense, plan), plan, batches, rectify=0, ridge=1e-8, progress=False)
+    sums = []
+    for model in (dense, repaired):
+        seen = []
+        hook = model.layer1[0].relu.register_forward_pre_hook(lambda _m, x, seen=seen: seen.append(x[0].clone()))
+        with torch.no_grad():
+            for x, _ in batches:
+                model(x)
+        hook.remove()
+        sums.append(torch.cat(seen[1::2])[:, :7])  # the block uses its ReLU twice
+    x = torch.cat([x for x, _ in batches])
+    with torch.no_grad():
+        inner, outer = _branch(repaired, x), sums[0] - _stem(repaired, x)
+    rows = torch.nn.functional.unfold(inner, 3, padding=1).transpose(1, 2).flatten(0, 1).double()
+    rows = torch.cat([rows, torch.ones(len(rows), 1)], 1)
+    goal = outer.permute(0, 2, 3, 1).flatten(0, 2).double()
+    best = (goal - rows @ torch.linalg.lstsq(rows, goal).solution).square().mean()
+    torch.testing.assert_close((sums[1] - sums[0]).double().square().mean(), best, rtol=1e-3, atol=1e-7)
 
 
 def test_without_greenlet_the_slower_road_is_taken(monkeypatch):
@@ -284,3 +357,14 @@ def test_stopped_reestimation_leaves_the_statistics(tiny_se):
     with pytest.raises(Stopped):
         reestimate_bn(tiny_se, _images(3), progress=False, should_stop=lambda: next(calls))
     assert torch.equal(tiny_se.bn1.running_mean, before)
+
+
+def test_batch_norm_does_not_mind_data_sorted_by_class():
+    """Two classes far apart, each in batches of its own: the variance must be that of all images together."""
+    generator = torch.Generator().manual_seed(0)
+    classes = [torch.randn(32, 3, 8, 8, generator=generator) + offset for offset in (-4.0, 4.0)]
+    model = nn.Sequential(nn.Conv2d(3, 4, 1, bias=False), nn.BatchNorm2d(4)).eval()
+    sorted_batches = [(x, torch.zeros(16)) for images in classes for x in images.split(16)]
+    reestimate_bn(model, sorted_batches, progress=False)
+    out = model[0](torch.cat(classes)).detach()
+    assert torch.allclose(model[1].running_var, out.var(dim=(0, 2, 3)), rtol=0.1)
