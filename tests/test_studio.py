@@ -60,6 +60,7 @@ SETTINGS = {
     "own": Setting("random", ratio=0.3, own={"conv1": 0.0, "layer3.0.conv1": 0.9}),
     "threshold": Setting("lamp", amount="threshold", ratio=0.5),
     "macs": Setting("fpgm", "global", amount="macs", macs=0.3),
+    "scaled": Setting("attention", "global", ratio=0.5, normalise="mean"),
 }
 
 
@@ -164,7 +165,7 @@ def test_the_network_as_trained_is_left_alone(studio, model):
 
 
 def test_what_is_shown_is_what_the_code_computes(studio, model, tiny_data):
-    for name, recovery in (("local", "none"), ("own", "bn"), ("threshold", "live"), ("macs", "sequential")):
+    for name, recovery in (("scaled", "none"), ("own", "bn"), ("threshold", "live"), ("macs", "sequential")):
         setting = replace(SETTINGS[name], recovery=recovery)
         space = {"model": model, "data": tiny_data, "gates": studio.gates}
         exec(studio.code(setting), space)
@@ -191,9 +192,22 @@ def test_a_plain_network_works_without_attention(tiny_data):
     assert studio.final(Setting(studio.criteria[0], recovery="none")).complete
 
 
+def test_normalising_changes_who_competes_but_not_the_order_within(studio):
+    raw = studio.apply(replace(SETTINGS["scaled"], normalise="none"))
+    scaled = studio.apply(SETTINGS["scaled"])
+    assert raw.plan.widths != scaled.plan.widths
+    assert sum(raw.plan.widths.values()) == sum(scaled.plan.widths.values())
+    same = (
+        studio.values("attention", "mean")["conv1"].argsort() == studio.values("attention", "none")["conv1"].argsort()
+    )
+    assert same.all()
+
+
 def test_bad_input_is_one_sentence(studio, tiny_data):
     with pytest.raises(RspruneError, match="did you mean 'attention'"):
         Setting("atention")
+    with pytest.raises(RspruneError, match="Unknown normalisation 'average'"):
+        Setting(normalise="average")
     with pytest.raises(RspruneError, match="Unknown recovery"):
         Setting(recovery="magic")
     with pytest.raises(PlanError, match="below 1"):
@@ -365,6 +379,8 @@ def test_another_amount_begins_where_the_last_one_stood(panel):
     assert panel.controls.ratio.layout.display == "none"
     assert panel.controls.threshold.value == pytest.approx(cut.setting.threshold)
     panel.controls.criterion.value = "bn_scale"  # another scale: the share is kept, not the number
+    assert abs(sum(panel.snapshot.plan.widths.values()) - kept) <= 24
+    panel.controls.normalise.value = "max"
     assert abs(sum(panel.snapshot.plan.widths.values()) - kept) <= 24
     panel.controls.threshold.value = panel.controls.threshold.max
     assert all(width >= 1 for width in panel.snapshot.plan.widths.values())

@@ -35,8 +35,8 @@ def histograms(values: Mapping[str, np.ndarray], snapshot: Snapshot, cuts: Mappi
         for name, own in values.items()
     ]
     about = (
-        f"Scores by {snapshot.setting.criterion}, from {edges[0]:.3g} to {edges[-1]:.3g} in every box; the last bar "
-        "holds what is larger. Blue stays, grey goes, the orange line is the cut."
+        f"Scores by {snapshot.setting.criterion}, normalised, from {edges[0]:.3g} to {edges[-1]:.3g} in every box; the "
+        "last bar holds what is larger. Blue stays, grey goes, the orange line is the cut."
     )
     grid = "display:grid;grid-template-columns:repeat(auto-fill,minmax(216px,1fr));gap:8px 14px"
     return f'<div style="{grid}">{"".join(panels)}</div>{note(about)}'
@@ -114,6 +114,7 @@ def describe(snapshot: Snapshot) -> str:
         "threshold": f"scores below {setting.threshold or 0:.3g} removed",
         "macs": f"at most {setting.macs:.0%} of the MACs, {setting.scope}",
     }[setting.amount]
+    amount += "" if setting.normalise is None else f", scores normalised by {setting.normalise}"
     own = f", {len(setting.own)} own ratios" if setting.own and setting.amount == "ratio" else ""
     numbers = f"{short(snapshot.cost.macs)} MACs, {snapshot.quality.accuracy:.1%}"
     return f"{setting.criterion}, {amount}{own}, {RECOVERIES[setting.recovery]}: {numbers}"

@@ -35,7 +35,7 @@ def as_code(
         Code that ends with ``small`` (the network) and ``plan``.
     """
     amount = {key: choosing[key] for key in ("ratio", "threshold", "macs") if choosing.get(key) is not None}
-    extra = {key: choosing[key] for key in ("per_group", "clip") if choosing.get(key)}
+    extra = {key: choosing[key] for key in ("per_group", "normalise", "clip") if choosing.get(key)}
     arguments = {"criterion": setting.criterion, "scope": choosing.get("scope", "local"), **amount}
     arguments |= {"choosing": extra} if extra else {}
     arguments |= {"recovery": _DOOR[setting.recovery], "images": images, "batch_size": batch_size}

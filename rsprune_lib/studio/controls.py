@@ -13,8 +13,15 @@ from rsprune_lib.studio.setting import RECOVERIES, Setting, Snapshot
 
 __all__ = ["CONTROLS", "Controls"]
 
-CONTROLS = ("criterion", "scope", "amount", "recovery", "own")
+CONTROLS = ("criterion", "scope", "normalise", "amount", "recovery", "own")
 _AMOUNTS = {"share of channels": "ratio", "score cut": "threshold", "MACs budget": "macs"}
+_SCALES = {
+    "as the criterion prefers": None,
+    "raw scores": "none",
+    "by layer mean": "mean",
+    "by layer maximum": "max",
+    "standardised": "standard",
+}
 _SCOPE_TIPS = (
     "The same share in every group",
     "All channels of the network compete",
@@ -33,7 +40,7 @@ class Controls(widgets.VBox):
         hide: names of `CONTROLS` to leave out.
 
     Attributes:
-        criterion, scope, recovery, amount, ratio, threshold, macs: one widget for each field of a setting.
+        criterion, scope, normalise, recovery, amount, ratio, threshold, macs: one widget for each field of a setting.
         own: group name -> slider.
         groups: the view that holds them.
     """
@@ -63,7 +70,11 @@ class Controls(widgets.VBox):
         wall = widgets.Box(list(self.own.values()), layout=widgets.Layout(flex_flow="row wrap"))
         self.groups = widgets.VBox([note, wall, self.same])
         self._observe()
-        rows = [[self.criterion, self.recovery], [self.scope, self.amount], [self.ratio, self.threshold, self.macs]]
+        rows = [
+            [self.criterion, self.recovery, self.normalise],
+            [self.scope, self.amount],
+            [self.ratio, self.threshold, self.macs],
+        ]
         for name in hide:
             if name != "own":
                 getattr(self, name).layout.display = "none"
@@ -77,6 +88,10 @@ class Controls(widgets.VBox):
             options=[(title, name) for name, title in RECOVERIES.items()], description="recovery", style=_STYLE,
             tooltip="What is done after the cut, without labels and without training",
         )  # fmt: skip
+        self.normalise = widgets.Dropdown(
+            options=list(_SCALES.items()), description="compared", style=_STYLE,
+            tooltip="How scores of different groups are put on one scale before they compete",
+        )  # fmt: skip
         self.scope = widgets.ToggleButtons(
             options=SCOPES, description="scope", style={**_STYLE, "button_width": "96px"}, tooltips=_SCOPE_TIPS
         )
@@ -86,7 +101,7 @@ class Controls(widgets.VBox):
         )  # fmt: skip
 
     def _observe(self) -> None:
-        for name in ("criterion", "scope", "recovery", "amount", "ratio", "threshold", "macs"):
+        for name in ("criterion", "scope", "normalise", "recovery", "amount", "ratio", "threshold", "macs"):
             getattr(self, name).observe(lambda change, name=name: self._moved(name, change.new), "value")
         for name, slider in self.own.items():
             slider.observe(
@@ -101,13 +116,14 @@ class Controls(widgets.VBox):
         """Moves all controls to a setting, without asking for anything."""
         self._setting, self._quiet = setting, True
         try:
-            for name in ("criterion", "scope", "recovery", "amount", "ratio", "macs"):
+            for name in ("criterion", "scope", "normalise", "recovery", "amount", "ratio", "macs"):
                 getattr(self, name).value = getattr(setting, name)
             if setting.threshold is not None:
                 self.threshold.value = setting.threshold
             for name in ("ratio", "threshold", "macs"):
                 getattr(self, name).layout.display = "" if name == setting.amount else "none"
             self.scope.disabled = setting.amount == "threshold"
+            self.normalise.disabled = setting.amount != "threshold" and setting.scope == "local"
             free = setting.amount == "ratio" and setting.scope == "local"
             self.same.disabled = not (free and setting.own)
             for name, slider in self.own.items():

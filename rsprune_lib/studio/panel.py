@@ -138,7 +138,7 @@ class PruningPanel(widgets.VBox):
             share = round(1 - sum(on_screen.plan.widths.values()) / sum(on_screen.plan.sizes.values()), 2)
             macs = min(1.0, max(0.02, on_screen.cost.macs / on_screen.dense.cost.macs))
             setting = replace(setting, ratio=share, macs=macs, threshold=None)
-        elif setting.criterion != before.criterion and setting.amount == "threshold" and on_screen is not None:
+        elif setting.amount == "threshold" and on_screen is not None and _scale(setting) != _scale(before):
             share = 1 - sum(on_screen.plan.widths.values()) / sum(on_screen.plan.sizes.values())
             setting = replace(setting, ratio=share, threshold=None)  # a score means nothing on another scale
         self._go(setting)
@@ -194,7 +194,7 @@ class PruningPanel(widgets.VBox):
         self.gauges.value = markup.gauges(snapshot, measured=self.measured)
         self.words.value = markup.message(snapshot.sentence())
         if before is None or before.setting != snapshot.setting:
-            values = self.studio.values(snapshot.setting.criterion)
+            values = self.studio.values(snapshot.setting.criterion, snapshot.setting.normalise)
             self.controls.follow(snapshot, values)
             self.bars.value = markup.bars(snapshot, before)
             self.scores.value = charts.histograms(values, snapshot, self.studio.cuts(snapshot))
@@ -208,3 +208,8 @@ class PruningPanel(widgets.VBox):
         self.code.layout.display = "" if self.copy.value else "none"
         if self.copy.value and self.snapshot is not None:
             self.code.value = markup.code(self.studio.code(self.snapshot.setting))
+
+
+def _scale(setting: Setting) -> tuple[str, str | None]:
+    """What a threshold's number depends on."""
+    return setting.criterion, setting.normalise

@@ -73,7 +73,7 @@ class Planner:
         macs = sum(layer.macs for layer in layer_costs(model, data.image_size))  # `cost` would load half of PyTorch
         self.dense = Dense(Cost(sum(p.numel() for p in model.parameters()), macs))
         self._scores: dict[str, Scores] = {}
-        self._values: dict[str, dict[str, np.ndarray]] = {}
+        self._values: dict[tuple[str, str | None], dict[str, np.ndarray]] = {}
 
     def batches(self, part: str, limit: int | None) -> Batches:
         """Batches of a part of the data, on the network's device."""
@@ -88,7 +88,7 @@ class Planner:
 
     def knows(self, setting: Setting) -> bool:
         """Whether `apply` answers at once: the criterion's scores have been computed."""
-        return setting.criterion in self._values
+        return setting.criterion in self._scores
 
     def scores(self, criterion: str, should_stop: Stop | None = None, tell: Tell | None = None) -> Scores:
         """Scores of all groups by a criterion, computed once.
@@ -102,23 +102,24 @@ class Planner:
             RspruneError: the criterion is unknown or not for this network.
             Stopped: ``should_stop`` returned True.
         """
-        if criterion not in self._values:
+        if criterion not in self._scores:
             images = self.batches("train", self.images)
             ask = asking(should_stop, tell, f"Scoring all channels by {criterion}, once", len(images))
             data = Watched(images, ask)
-            scores = score(self.model, self.groups, criterion, data=data, gates=self.gates, progress=False)
-            self._scores[criterion] = scores
-            self._values[criterion] = normalised(scores, self.groups)
+            how = {"data": data, "gates": self.gates, "progress": False}
+            self._scores[criterion] = score(self.model, self.groups, criterion, **how)
         return self._scores[criterion]
 
-    def values(self, criterion: str) -> Mapping[str, np.ndarray]:
+    def values(self, criterion: str, normalise: str | None = None) -> Mapping[str, np.ndarray]:
         """Normalised scores, the scale on which groups compete and a threshold counts: group name -> (size,)."""
-        self.scores(criterion)
-        return self._values[criterion]
+        key = criterion, normalise
+        if key not in self._values:
+            self._values[key] = normalised(self.scores(criterion), self.groups, normalise)
+        return self._values[key]
 
-    def threshold(self, criterion: str, ratio: float) -> float:
+    def threshold(self, criterion: str, ratio: float, normalise: str | None = None) -> float:
         """The threshold that removes a share of all channels."""
-        ordered = np.sort(np.concatenate(list(self.values(criterion).values())))
+        ordered = np.sort(np.concatenate(list(self.values(criterion, normalise).values())))
         return float(ordered[min(int(ratio * len(ordered)), len(ordered) - 1)])
 
     def apply(self, setting: Setting) -> Snapshot:
@@ -129,22 +130,24 @@ class Planner:
         """
         scores = self.scores(setting.criterion)
         if setting.amount == "threshold" and setting.threshold is None:
-            setting = replace(setting, threshold=self.threshold(setting.criterion, setting.ratio))
+            setting = replace(setting, threshold=self.threshold(setting.criterion, setting.ratio, setting.normalise))
         plan = choose(scores, self.groups, **self.choosing(setting))
         return Snapshot(setting, plan, plan_cost(self.costs, self.groups, plan.keep), self.dense)
 
     def choosing(self, setting: Setting) -> dict[str, Any]:
         """The arguments of `rsprune_lib.pruning.choose` that a setting stands for."""
+        common = {} if setting.normalise is None else {"normalise": setting.normalise}
         if setting.amount == "threshold":
-            return {"threshold": setting.threshold, "clip": True}
+            return common | {"threshold": setting.threshold, "clip": True}
+        common |= {"scope": setting.scope}
         if setting.amount == "macs":
-            return {"macs": round(setting.macs * self.dense.cost.macs), "scope": setting.scope, "costs": self.costs}
+            return common | {"macs": round(setting.macs * self.dense.cost.macs), "costs": self.costs}
         own = dict(setting.own) if setting.scope == "local" else None
-        return {"ratio": setting.ratio, "scope": setting.scope, "per_group": own or None}
+        return common | {"ratio": setting.ratio, "per_group": own or None}
 
     def cuts(self, snapshot: Snapshot) -> dict[str, float]:
         """Where a plan cuts each group: the lowest normalised score that stays."""
-        values = self.values(snapshot.setting.criterion)
+        values = self.values(snapshot.setting.criterion, snapshot.setting.normalise)
         return {name: float(values[name][list(kept)].min()) for name, kept in snapshot.plan.keep.items()}
 
     def code(self, setting: Setting) -> str:

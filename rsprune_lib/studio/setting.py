@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from rsprune_lib.errors import unknown
 from rsprune_lib.measure import Cost, Latency, Quality
-from rsprune_lib.pruning import SCOPES, Plan
+from rsprune_lib.pruning import NORMALISE, SCOPES, Plan
 from rsprune_lib.pruning.scores import CRITERIA
 
 __all__ = ["AMOUNTS", "RECOVERIES", "Dense", "Setting", "Snapshot"]
@@ -34,6 +34,8 @@ class Setting:
         threshold: channels with a lower normalised score go, but each group keeps its best one; None asks for the
             threshold that removes ``ratio`` of all channels.
         macs: the most MACs that may be left, as a share of those of the trained network.
+        normalise: how scores of different groups are put on one scale where they compete or meet a threshold, see
+            `rsprune_lib.pruning.normalised`; None takes the criterion's own way.
         own: group name -> its own ratio in place of the common one (amount ratio, local scope only).
         recovery: key of `RECOVERIES`: ``"none"``, ``"bn"`` (batch-norm re-estimation), ``"live"`` (closed form from
             the dense network's Gram matrices) or ``"sequential"`` (closed form, layer by layer).
@@ -48,6 +50,7 @@ class Setting:
     ratio: float = 0.5
     threshold: float | None = None
     macs: float = 0.25
+    normalise: str | None = None
     own: Mapping[str, float] = field(default_factory=dict)
     recovery: str = "live"
 
@@ -57,9 +60,10 @@ class Setting:
             ("scope", self.scope, SCOPES),
             ("amount", self.amount, AMOUNTS),
             ("recovery", self.recovery, RECOVERIES),
+            ("normalisation", self.normalise, (None, *NORMALISE)),
         ):
             if value not in known:
-                raise unknown(kind, value, known)
+                raise unknown(kind, str(value), filter(None, known))
         object.__setattr__(self, "own", dict(self.own))
 
 
