@@ -75,14 +75,14 @@ def cells(arguments: argparse.Namespace) -> Iterator[dict]:
     for scope in arguments.scopes:
         for criterion in arguments.criteria:
             yield {"criterion": criterion, "scope": scope, "loss": "ce"}
-    for loss in arguments.losses:
+    for loss in arguments.losses if arguments.epochs else ():
         if loss != "ce":
             yield {"criterion": "attention", "scope": "local", "loss": loss}
 
 
 def pruned_rows(table: Table, bundle: object, data: Dataset, seed: int, arguments: argparse.Namespace) -> None:
     """Raw cut, closed form and fine-tuned network of every cell."""
-    run = recipe(arguments.recipe, epochs=arguments.epochs, lr=arguments.lr)
+    run = recipe(arguments.recipe, epochs=arguments.epochs or None, lr=arguments.lr)
     for cell in cells(arguments):
         choice = {"criterion": cell["criterion"], "scope": cell["scope"], "macs": arguments.macs}
         raw, closed = ({"seed": seed, **choice, "stage": stage} for stage in ("raw", "closed form"))
