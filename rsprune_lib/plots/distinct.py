@@ -37,6 +37,7 @@ def score_shift(
     for x, colour, word in zip(shown, ("#8A96A3", KEPT), labels, strict=True):
         left.hist(x, edges, color=colour, alpha=0.62, label=f"{word}: deviation {x.std():.1%} of the mean")
     left.set(xlabel="score, as a multiple of its mean", ylabel="channels")
+    left.locator_params(axis="x", nbins=6)
     left.set_ylim(top=1.32 * left.get_ylim()[1])
     legend(left, loc="upper left")
     _ranks(right, scores, ratio, labels)

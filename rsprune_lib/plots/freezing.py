@@ -76,10 +76,12 @@ def freezing_costs(
     counts = sorted(live)
     right.plot(range(len(counts)), [live[c] for c in counts], "o-", color=KEPT, linewidth=1.9)
     for x, count in enumerate(counts):
-        beside(right, f"{live[count]:.1%}", (x, live[count]), dx=0, dy=7, ha="center")
+        rises = x + 1 < len(counts) and live[counts[x + 1]] > live[count]  # the line leaves upwards: write below it
+        dy, va = (-7, "top") if rises else (7, "bottom")
+        beside(right, f"{live[count]:.1%}", (x, live[count]), dx=0, dy=dy, ha="center", va=va)
     right.set_xticks(range(len(counts)), counts)
     right.set(xlabel="gates kept live, the costliest first", ylabel="accuracy", xlim=(-0.4, len(counts) - 0.6))
-    right.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    right.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
     right.margins(y=0.15)
     heading(right, "all others frozen")
     heading(figure, title, synthetic=synthetic)
@@ -108,7 +110,7 @@ def over_depth(
     """
     series = list(dict.fromkeys(name for lines in panels.values() for name in lines))
     colour = dict(zip(series, (CUT, COLOURS[4], KEPT, COLOURS[2], *COLOURS[3:]), strict=False))
-    figure, axes = canvas(1, len(panels), height=3.9, width=4.6 * len(panels))
+    figure, axes = canvas(1, len(panels), height=4.3, width=max(9.0, 3.2 * len(panels)))
     for ax, (quantity, lines) in zip(axes[0], panels.items(), strict=True):
         dress(ax)
         if references and quantity in references:
@@ -119,6 +121,8 @@ def over_depth(
         if not references or quantity not in references:
             ax.set_ylim(bottom=0)
         heading(ax, quantity)
-    legend(axes[0, -1], outside=True)
+    lines, words = axes[0, 0].get_legend_handles_labels()
+    style = {"frameon": False, "fontsize": 9, "labelcolor": INK, "ncols": len(words)}
+    figure.legend(lines, words, loc="outside lower center", **style)
     heading(figure, title, synthetic=synthetic)
     return figure

@@ -212,7 +212,7 @@ def then_and_now(
         ax.set(xlim=limits, ylim=limits, xlabel="gate before training", aspect="equal")
         heading(ax, name)
         if notes:
-            ax.text(0.03, 0.97, notes[name], transform=ax.transAxes, va="top", fontsize=8.5, color=INK)
+            ax.text(0.97, 0.04, notes[name], transform=ax.transAxes, ha="right", fontsize=8.5, color=INK)
     axes[0, 0].set_ylabel("mean gate after training")
     heading(figure, title, synthetic=synthetic)
     return figure
