@@ -119,8 +119,10 @@ def reliability(
     left.bar(centre[full], accuracy[full], width, color=COLOURS[5], label="accuracy")
     gaps = ((confidence > accuracy, CUT, "too sure"), (accuracy > confidence, COLOURS[2], "too modest"))
     for side, colour, word in gaps:
-        low = np.minimum(accuracy, confidence)[full & side]
-        left.bar(centre[full & side], np.abs(confidence - accuracy)[full & side], width, low, color=colour, label=word)
+        mine = full & side
+        if mine.any():
+            low = np.minimum(accuracy, confidence)[mine]
+            left.bar(centre[mine], np.abs(confidence - accuracy)[mine], width, low, color=colour, label=word)
     left.plot([0, 1], [0, 1], color=INK, linewidth=1.2, linestyle=(0, (4, 2)), label="as sure as right")
     left.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="confidence", ylabel="share of right answers")
     legend(left, loc="upper left")
