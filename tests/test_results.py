@@ -1,0 +1,64 @@
+"""Committed results and bundles: they load, they carry their provenance, and the README says what they say."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rsprune_lib.measure import cost
+from rsprune_lib.pruning import load_bundle
+
+ROOT = Path(__file__).resolve().parents[1]
+BUNDLES = sorted(path.parent for path in (ROOT / "bundles").glob("*/config.json"))
+
+
+def test_all_four_bundles_are_there_and_small():
+    names = [f"{data}_resnet18_se{end}" for data in ("eurosat", "synthetic") for end in ("", "_r70")]
+    assert [path.name for path in BUNDLES] == names
+    assert sum(file.stat().st_size for file in (ROOT / "bundles").rglob("*")) < 40e6
+
+
+@pytest.mark.parametrize("folder", BUNDLES, ids=lambda path: path.name)
+def test_bundle_loads_and_is_what_it_says(folder):
+    bundle = load_bundle(folder)
+    measured, origin = bundle.config["measured"], bundle.config["provenance"]
+    found = cost(bundle.model, bundle.config["data"]["image_size"])
+    assert (found.params, found.macs) == (measured["params"], measured["macs"])
+    assert measured["part"] == "test" and measured["ci"][0] < measured["accuracy"] < measured["ci"][1]
+    assert origin["git"]["commit"] and origin["data"]["split_hash"] and bundle.config["command"].startswith("rsprune ")
+    assert bundle.config["data"]["synthetic"] == folder.name.startswith("synthetic")
+    assert (bundle.plan is not None) == folder.name.endswith("_r70")
+    if folder.name == "eurosat_resnet18_se_r70":
+        assert found.params == 999_552 and set(bundle.plan.widths.values()) == {19, 38, 76, 153}
+
+
+def test_dense_bundles_keep_the_statistics_of_their_gates():
+    for folder in BUNDLES:
+        bundle = load_bundle(folder)
+        assert (bundle.gates is not None) == any(unit.gate for unit in bundle.model.units())
+
+
+def test_bundle_still_has_its_accuracy(mirror, tmp_path):
+    """The pruned EuroSAT bundle on 500 validation images of the real set, against the measured test accuracy."""
+    from rsprune_lib.data import Batches, load_data
+    from rsprune_lib.measure import evaluate
+
+    bundle = load_bundle(ROOT / "bundles" / "eurosat_resnet18_se_r70")
+    data = load_data("eurosat", mirror=str(mirror), root=tmp_path, progress=False)
+    assert bundle.config["data"]["content_hash"] == data.content_hash
+    found = evaluate(bundle.model, Batches(data, "val", 100, limit=500), progress=False)
+    assert found.ci[0] < bundle.config["measured"]["accuracy"] < found.ci[1] + 0.01
+
+
+def test_readme_says_what_was_measured():
+    command = [sys.executable, "benchmarks/readme_numbers.py", "--check"]
+    assert subprocess.run(command, cwd=ROOT).returncode == 0, "run benchmarks/readme_numbers.py"
+
+
+def test_every_row_of_a_table_says_where_it_comes_from():
+    rows = json.loads((ROOT / "results" / "fair_table.json").read_text())["rows"]
+    assert rows
+    for row in rows:
+        assert row["part"] == "test" and row["provenance"]["git"]["commit"] and row["provenance"]["device"]
