@@ -17,6 +17,7 @@ def recovery_curves(
     *,
     dense: float | None = None,
     floor: float | None = None,
+    xlabel: str = "epochs of fine-tuning (0: before)",
     title: str = "Fine-tuning the pruned network",
     synthetic: bool = False,
 ) -> Picture:
@@ -26,6 +27,7 @@ def recovery_curves(
         panels: Title of a panel -> name of a run -> (epochs, accuracies in [0, 1]); epoch 0 is before training.
         dense: Accuracy of the dense network, a dotted line.
         floor: Lower end of the axis; below it a line leaves the picture.
+        xlabel: What the horizontal axis counts.
         title: Title of the figure.
         synthetic: The data are synthetic.
 
@@ -40,7 +42,7 @@ def recovery_curves(
             ax.axhline(dense, color=MUTED, linewidth=1.2, linestyle=":")
         for name, (epochs, values) in runs.items():
             ax.plot(epochs, values, color=colour[name], linewidth=1.9, marker="o", markersize=4, label=name)
-        ax.set_xlabel("epochs of fine-tuning (0: before)")
+        ax.set_xlabel(xlabel)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.set_title(start, loc="left", fontsize=9.5, color=MUTED, pad=6)
     first = axes[0, 0]
