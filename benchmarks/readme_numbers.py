@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from rsprune_lib.files import atomic, read_json
-from rsprune_lib.plots import ladder, png
+from rsprune_lib.plots import ladder, png, short
 
 ROOT = Path(__file__).resolve().parents[1]
 START, END = "<!-- measured: start -->", "<!-- measured: end -->"
@@ -81,9 +81,10 @@ def main() -> int:
     fresh = f"{before}{START}\n{table()}\n{END}{rest.split(END)[1]}"
     if check:
         return int(fresh != text)
+    way = steps()
     picture = ladder(
-        [(name, row["accuracy"], tuple(row["ci"])) for name, row in steps()],
-        title="EuroSAT test accuracy on the way from 11.4 M to 1.0 M parameters",
+        [(name, row["accuracy"], tuple(row["ci"])) for name, row in way],
+        title=f"EuroSAT, test part: from {short(way[0][1]['params'])} to {short(way[-1][1]['params'])} parameters",
     )
     with atomic(ROOT / "results" / "overview.png") as temporary:
         temporary.write_bytes(png(picture))
