@@ -207,6 +207,8 @@ def test_the_plain_loop_reads_what_the_batches_hold(tiny_data, tmp_path):
     stream = torch.utils.data.DataLoader(plain, 4)
     assert images_per_second(before, stream, layout=torch.channels_last, half=True) > 0
     assert not torch.equal(before[0].weight, weight)
+    with pytest.raises(RspruneError, match="no batch"):
+        images_per_second(before, [])
 
 
 def test_figures_draw_and_say_synthetic():

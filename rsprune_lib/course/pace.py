@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rsprune_lib.data import Dataset
+from rsprune_lib.errors import RspruneError
 
 __all__ = ["PlainFolder", "images_per_second"]
 
@@ -60,6 +61,9 @@ def images_per_second(
 
     Returns:
         Images a second.
+
+    Raises:
+        RspruneError: The stream holds no batch.
     """
     network = network.to(memory_format=layout).train()
     optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9)
@@ -72,4 +76,6 @@ def images_per_second(
         optimizer.zero_grad(set_to_none=True)
         count, end = len(labels), time.perf_counter()
         shortest, start = min(shortest, end - start), end
+    if not count:
+        raise RspruneError("Got no batch to time; give a stream of at least one.")
     return count / shortest

@@ -77,11 +77,10 @@ def channel_histograms(
             ax.axvline(centre, color=colour, linewidth=1, linestyle=(0, (4, 2)))
     left.set(xlim=(0, 1), xlabel="value of a pixel, 0 to 1", ylabel="density")
     right.set(xlim=(-3.5, 4.5), xlabel="after (value − mean) / deviation")
-    for ax in (left, right):
+    for ax, what in ((left, "as stored"), (right, "as the network gets it")):
         ax.set_ylim(bottom=0)
         ax.yaxis.set_major_formatter(FuncFormatter(axis_count))
-    left.set_title("as stored", loc="left", fontsize=9.5, color=MUTED, pad=6)
-    right.set_title("as the network gets it", loc="left", fontsize=9.5, color=MUTED, pad=6)
+        ax.set_title(what, loc="left", fontsize=9.5, color=MUTED, pad=6)
     legend(left, labelcolor=INK)
     heading(figure, title, synthetic=synthetic)
     return figure

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
 from rsprune_lib.measure import wilson
@@ -10,6 +11,8 @@ from rsprune_lib.plots.images import contact_sheet
 from rsprune_lib.plots.style import COLOURS, CUT, INK, KEPT, MUTED, REMOVED, Picture, beside, canvas, heading, legend
 
 __all__ = ["class_intervals", "mistaken", "reliability"]
+
+GREEN = COLOURS[2]
 
 
 def class_intervals(
@@ -57,7 +60,7 @@ def mistaken(
     columns: int = 8,
     synthetic: bool = False,
 ) -> Picture:
-    """Draws why two classes are confused: the first one recognised, the first one mistaken, the second one recognised.
+    """Draws why two classes are confused: the first recognised, the first mistaken, the second recognised.
 
     Args:
         images: (N, H, W, 3) uint8.
@@ -81,13 +84,8 @@ def mistaken(
     tiles = np.full((len(found), columns, *images.shape[1:]), 255, dtype=np.uint8)
     for row, members in zip(tiles, found.values(), strict=True):
         row[: len(members)] = images[members]
-    return contact_sheet(
-        tiles.reshape(-1, *images.shape[1:]),
-        columns=columns,
-        row_labels=list(found),
-        title=f"{classes[a]} taken for {classes[b]}",
-        synthetic=synthetic,
-    )
+    tiles, title = tiles.reshape(-1, *images.shape[1:]), f"{classes[a]} taken for {classes[b]}"
+    return contact_sheet(tiles, columns=columns, row_labels=list(found), title=title, synthetic=synthetic)
 
 
 def reliability(
@@ -112,27 +110,31 @@ def reliability(
         where it is too modest.
     """
     confidence, accuracy, counts = (np.asarray(v, dtype=float) for v in (confidence, accuracy, counts))
-    bins = len(counts)
     figure, axes = canvas(1, 2, height=3.6, width_ratios=[1.15, 1])
     left, right = axes[0]
-    centre, width, full = (np.arange(bins) + 0.5) / bins, 0.9 / bins, counts > 0
-    left.bar(centre[full], accuracy[full], width, color=COLOURS[5], label="accuracy")
-    gaps = ((confidence > accuracy, CUT, "too sure"), (accuracy > confidence, COLOURS[2], "too modest"))
-    for side, colour, word in gaps:
-        mine = full & side
-        if mine.any():
-            low = np.minimum(accuracy, confidence)[mine]
-            left.bar(centre[mine], np.abs(confidence - accuracy)[mine], width, low, color=colour, label=word)
-    left.plot([0, 1], [0, 1], color=INK, linewidth=1.2, linestyle=(0, (4, 2)), label="as sure as right")
-    left.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="confidence", ylabel="share of right answers")
-    legend(left, loc="upper left")
-    right.bar(centre, counts / counts.sum(), width, color=REMOVED)
+    centre = (np.arange(len(counts)) + 0.5) / len(counts)
+    _gaps(left, centre, confidence, accuracy)
+    right.bar(centre, counts / counts.sum(), 0.9 / len(counts), color=REMOVED)
     for x, n in zip(centre, counts, strict=True):
         if n:
             beside(right, f"{int(n)}", (x, n / counts.sum()), dx=0, dy=3, ha="center", fontsize=7.5)
-    right.set(xlim=(0, 1), xlabel="confidence", ylabel="share of the images")
+    right.set(xlabel="confidence", ylabel="share of the images")
     for ax in (left, right):
+        ax.set_xlim(0, 1)
         ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     heading(figure, title, synthetic=synthetic)
     return figure
+
+
+def _gaps(ax: Axes, centre: np.ndarray, confidence: np.ndarray, accuracy: np.ndarray) -> None:
+    """Draws the accuracy of each bin and, in the colour of its sign, the gap to the confidence."""
+    width = 0.9 / len(centre)
+    ax.bar(centre, np.nan_to_num(accuracy), width, color=COLOURS[5], label="accuracy")
+    for side, colour, word in ((confidence > accuracy, CUT, "too sure"), (accuracy > confidence, GREEN, "too modest")):
+        if side.any():
+            low, gap = np.minimum(accuracy, confidence)[side], np.abs(confidence - accuracy)[side]
+            ax.bar(centre[side], gap, width, low, color=colour, label=word)
+    ax.plot([0, 1], [0, 1], color=INK, linewidth=1.2, linestyle=(0, (4, 2)), label="as sure as right")
+    ax.set(ylim=(0, 1.02), xlabel="confidence", ylabel="share of right answers")
+    legend(ax, loc="upper left")
