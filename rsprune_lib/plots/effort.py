@@ -88,7 +88,8 @@ def share_left(
         share = after[name] / before[name]
         ax.barh(y, 1, 0.6, color="#EEF1F4", edgecolor="#C3CBD3", linewidth=0.8)
         ax.barh(y, share, 0.6, color=KEPT)
-        beside(ax, f"{share:.1%}", (share, y), dx=6, fontsize=9.5, fontweight="bold")
+        inside = {"ha": "right", "color": "white"} if share > 0.85 else {}  # beyond it the bar's own text begins
+        beside(ax, f"{share:.1%}", (share, y), dx=-6 if inside else 6, fontsize=9.5, fontweight="bold", **inside)
         if texts and name in texts:
             ax.text(1.02, y, texts[name], transform=ax.get_yaxis_transform(), va="center", fontsize=9, color=MUTED)
     ax.set_yticks(range(len(names)), names)
