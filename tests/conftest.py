@@ -27,7 +27,7 @@ def mirror():
 
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory):
-    """A folder of four classes with 24 images each, 32x32: each class its own colour and stripe direction, plus noise."""
+    """A folder of four classes with 24 images each, 32x32: each class its own colour and stripes, plus noise."""
     root = tmp_path_factory.mktemp("tiny")
     random = np.random.default_rng(0)
     stripes = np.sin(np.arange(32) / 2)[:, None] * np.ones(32)
@@ -51,7 +51,7 @@ def tiny_data(tiny_folder, tmp_path_factory):
 
 @pytest.fixture
 def tiny_se():
-    """A `resnet18_se` of an eighth of the width for four classes, with BN statistics and scales that are not trivial."""
+    """A `resnet18_se` of an eighth of the width for four classes, with BN statistics that are not trivial."""
     from rsprune_lib.models import create_model
 
     model = create_model("resnet18_se", 4, width=0.125, seed=0)

@@ -1,4 +1,4 @@
-"""The ground that stands beside the rooms: atomic files, errors, device, the torchvision cure, and the order of rooms."""
+"""The ground beside the rooms: atomic files, errors, device, the torchvision cure, and the order of rooms."""
 
 import ast
 import json

@@ -89,7 +89,9 @@ def _sums(got: Tensor, right: Tensor) -> Tensor:
         )
     a, b = got.transpose(0, 1).flatten(1), right.transpose(0, 1).flatten(1)  # (C, N)
     count = torch.full_like(a[:, 0], a.shape[1])
-    return torch.stack([count, a.sum(1), b.sum(1), a.square().sum(1), b.square().sum(1), (a - b).square().sum(1)]).double()
+    return torch.stack(
+        [count, a.sum(1), b.sum(1), a.square().sum(1), b.square().sum(1), (a - b).square().sum(1)]
+    ).double()
 
 
 def _drift(sums: Tensor) -> Drift:
