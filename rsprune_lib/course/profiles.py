@@ -57,7 +57,7 @@ PROFILES: dict[str, Profile] = {
     ),
     "quick": Profile(
         "quick", train_images=1600, train_epochs=4, finetune_images=3200, finetune_epochs=3, val_images=500,
-        test_images=2000, gate_images=2000, calibration_images=1024, score_images=256, sensitivity_images=250,
+        test_images=2000, gate_images=2000, calibration_images=1024, score_images=256, sensitivity_images=128,
         sensitivity_ratios=(0.0, 0.3, 0.5, 0.7, 0.9), latency_repeats=30, seeds=(0,), width=0.5, cell_timeout=900,
     ),
     "full": Profile(
