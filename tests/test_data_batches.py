@@ -114,3 +114,12 @@ def test_wrong_arguments(tiny_data):
             Augment(**values)
     with pytest.raises(RspruneError, match="'tset'.*'test'"):
         Batches(tiny_data, "tset")
+
+
+def test_shrunken_images_are_the_means_of_their_pixels(tiny_data):
+    batches = Batches(tiny_data, "train", 8, augment=ALL, seed=1)
+    whole, labels = next(batches.epoch(2))
+    half, same = next(batches.epoch(2, shrink=2))
+    assert half.shape[-1] == whole.shape[-1] // 2 and torch.equal(labels, same)
+    assert half.is_contiguous(memory_format=torch.channels_last)
+    assert torch.allclose(half[:, :, 0, 0], whole[:, :, :2, :2].mean((2, 3)), atol=1e-5)

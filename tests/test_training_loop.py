@@ -208,6 +208,53 @@ def test_weight_decay_spares_norms_and_biases():
     assert all(p.ndim == 1 for p in spared["params"]) and spared["weight_decay"] == 0
 
 
+def test_weight_decay_spares_the_gates():
+    from rsprune_lib.training.optimise import make_optimizer
+
+    model = create_model("resnet18_se", 10, width=0.25)
+    groups = make_optimizer(model, recipe("strong")).param_groups
+    decayed, spared = ({id(p) for p in group["params"]} for group in groups)
+    gates = {id(p) for name, p in model.named_parameters() if ".fc1." in name or ".fc2." in name}
+    assert len(gates) == 4 * 17 and gates <= spared and id(model.fc.weight) in decayed
+    assert not decayed & spared and len(decayed | spared) == len(list(model.parameters()))
+    (everything,) = make_optimizer(model, recipe("paper", decay_all=True)).param_groups
+    assert len(everything["params"]) == len(list(model.parameters()))
+
+
+def test_early_epochs_see_half_the_side():
+    from rsprune_lib.data import load_data
+
+    data = load_data("synthetic")
+    sides, rows = [], []
+
+    def objective(model, images, labels):
+        sides.append(images.shape[-1])
+        return nn.functional.cross_entropy(model(images), labels)
+
+    class Watch(Callback):
+        def on_epoch(self, history, model):
+            rows.append((sides[-1], history[-1]["val_accuracy"]))
+
+    model = create_model("resnet18", data.num_classes, width=0.25)
+    run = recipe("strong", epochs=4, half_size=0.5, batch_size=16)
+    fit(model, data, run, objective=objective, callbacks=[Watch()], limit=32, val_limit=8, progress=False)
+    assert [side for side, _ in rows] == [32, 32, 64, 64] and set(sides) == {32, 64}
+    assert all(accuracy is not None for _, accuracy in rows)
+
+
+def test_small_images_are_never_halved(tiny_data):
+    sides = set()
+
+    def objective(model, images, labels):
+        sides.add(images.shape[-1])
+        return nn.functional.cross_entropy(model(images), labels)
+
+    model = create_model("resnet18", tiny_data.num_classes, width=0.25)
+    run = recipe("strong", epochs=1, half_size=0.9)
+    fit(model, tiny_data, run, objective=objective, limit=16, val_limit=8, progress=False)
+    assert tiny_data.image_size == 32 and sides == {32}
+
+
 def test_recipes_refuse_nonsense():
     assert recipe("strong", epochs=None).epochs == recipe("strong").epochs
     with pytest.raises(RspruneError, match="did you mean 'strong'"):

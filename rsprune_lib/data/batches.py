@@ -6,6 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 import torch
+from torch.nn.functional import avg_pool2d
 
 from rsprune_lib.data.dataset import Dataset
 from rsprune_lib.errors import DataError
@@ -99,8 +100,13 @@ class Batches:
         """Epoch number 0."""
         return self.epoch(0)
 
-    def epoch(self, number: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Yield the batches of one epoch."""
+    def epoch(self, number: int, shrink: int = 1) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Yield the batches of one epoch.
+
+        Args:
+            number: of the epoch, from 0; order and augmentation follow from it.
+            shrink: images come with 1 / shrink of the side, every pixel the mean of shrink x shrink pixels.
+        """
         order = self.indices
         if self.shuffle:
             order = np.random.default_rng([self.seed, number]).permutation(order)
@@ -108,7 +114,8 @@ class Batches:
             batch = order[step * self.batch_size : (step + 1) * self.batch_size]
             draws = _draw(self.augment, len(batch), np.random.default_rng([self.seed, number, step + 1]))
             mine = slice(self.rank, None, self.world)
-            yield self._make(batch[mine], {name: values[mine] for name, values in draws.items()})
+            images, labels = self._make(batch[mine], {name: values[mine] for name, values in draws.items()})
+            yield (images if shrink == 1 else avg_pool2d(images, shrink)), labels
 
     def _make(self, batch: np.ndarray, draws: dict[str, np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
         """Cut, augment and normalise; batch: (b,) indices."""

@@ -189,7 +189,7 @@ class _Run:
         self.model.train()
         title = f"epoch {self.epoch + 1}/{self.recipe.epochs}"
         with tqdm(total=steps, desc=title, leave=False, disable=not progress) as bar:
-            for step, (images, labels) in enumerate(self.train.epoch(self.epoch), 1):
+            for step, (images, labels) in enumerate(self.train.epoch(self.epoch, self._shrink()), 1):
                 total += self._step(images, labels)
                 if step % _CHECK_EVERY == 0 or step == steps:
                     mean = self._finite(total.item() / step, step)
@@ -203,6 +203,11 @@ class _Run:
             "epoch": self.epoch, "lr": self.schedule.get_last_lr()[0], "train_loss": mean, "val_accuracy": None,
             "val_loss": None, "seconds": seconds, "images_per_second": self.train.size / seconds,
         })  # fmt: skip
+
+    def _shrink(self) -> int:
+        """By how much the images of the coming epoch are made smaller."""
+        early = self.epoch < round(self.recipe.half_size * self.recipe.epochs)
+        return 2 if early and self.train.data.image_size >= 64 else 1
 
     def _step(self, images: Tensor, labels: Tensor) -> Tensor:
         loss = self._objective(images, labels)

@@ -19,14 +19,17 @@ class Recipe:
         batch_size: Images a step, over all processes together.
         lr: Peak learning rate.
         momentum: SGD momentum; 0 turns it off, otherwise Nesterov.
-        weight_decay: L2 decay of the weights of convolutions and linear layers.
-        decay_all: Whether norms and biases decay too (as plain SGD does).
+        weight_decay: L2 decay of the weights of convolutions and of linear layers outside the SE blocks.
+        decay_all: Whether norms, biases and SE blocks decay too (as plain SGD does).
         schedule: ``"onecycle"`` (warm-up, then cosine to 0) or ``"step"`` (×0.1 at each of ``milestones``).
         warmup: Share of all steps that the one-cycle schedule spends rising.
         milestones: Where the step schedule drops, as shares of all epochs.
         label_smoothing: In [0, 1); given to the loss.
         ema: Decay a step of the averaged weights that are validated and kept; 0 keeps the last weights instead.
         augment: What is done to a training batch.
+        half_size: Share of the epochs, from the first on, that train at half the image side and so at about a third of
+            the time (progressive resizing); ignored where half the side is under 32 pixels. Validation always sees
+            whole images.
     """
 
     name: str
@@ -42,9 +45,12 @@ class Recipe:
     label_smoothing: float = 0.05
     ema: float = 0.998
     augment: Augment = dataclasses.field(default_factory=Augment)
+    half_size: float = 0.0
 
     def __post_init__(self) -> None:
-        for field, low, high in (("epochs", 1, 10_000), ("batch_size", 1, 1_000_000), ("label_smoothing", 0, 0.999)):
+        for field, low, high in (
+            ("epochs", 1, 10_000), ("batch_size", 1, 1_000_000), ("label_smoothing", 0, 0.999), ("half_size", 0, 0.999),
+        ):  # fmt: skip
             if not low <= getattr(self, field) <= high:
                 raise TrainingError(f"Got {field}={getattr(self, field)}; expected a value from {low} to {high}.")
         if not 0 < self.lr < float("inf"):
@@ -62,14 +68,17 @@ _PAPER = Recipe(  # RemoteTrimmer's training script: plain SGD, no augmentation,
     label_smoothing=0, ema=0,
 )  # fmt: skip
 _STRONG = Recipe(
-    "strong", epochs=30, lr=0.08, weight_decay=1e-3, ema=0.995, augment=Augment(dihedral=True, shift=4, brightness=0.1)
-)
+    "strong", epochs=50, lr=0.08, weight_decay=1e-3, ema=0.995, half_size=0.6,
+    augment=Augment(dihedral=True, shift=4, brightness=0.1),
+)  # fmt: skip
 
 RECIPES: dict[str, Recipe] = {
     "paper": _PAPER,
     "paper_finetune": dataclasses.replace(_PAPER, name="paper_finetune", epochs=40),
     "strong": _STRONG,
-    "strong_finetune": dataclasses.replace(_STRONG, name="strong_finetune", epochs=20, lr=0.03, weight_decay=5e-4),
+    "strong_finetune": dataclasses.replace(
+        _STRONG, name="strong_finetune", epochs=20, lr=0.03, weight_decay=5e-4, half_size=0.0
+    ),
 }
 
 
