@@ -10,7 +10,7 @@ import numpy as np
 from rsprune_lib.plots import short
 from rsprune_lib.plots.style import CUT, GRID, INK, KEPT, MUTED, REMOVED
 from rsprune_lib.studio.markup import note
-from rsprune_lib.studio.setting import RECOVERIES, Snapshot
+from rsprune_lib.studio.setting import KNOWN_RECOVERIES, Snapshot
 
 __all__ = ["describe", "histograms", "trail"]
 
@@ -113,8 +113,9 @@ def describe(snapshot: Snapshot) -> str:
         "ratio": f"{setting.ratio:.0%} of the channels removed, {setting.scope}",
         "threshold": f"scores below {setting.threshold or 0:.3g} removed",
         "macs": f"at most {setting.macs:.0%} of the MACs, {setting.scope}",
+        "plan": "a given plan",
     }[setting.amount]
     amount += "" if setting.normalise is None else f", scores normalised by {setting.normalise}"
     own = f", {len(setting.own)} own ratios" if setting.own and setting.amount == "ratio" else ""
     numbers = f"{short(snapshot.cost.macs)} MACs, {snapshot.quality.accuracy:.1%}"
-    return f"{setting.criterion}, {amount}{own}, {RECOVERIES[setting.recovery]}: {numbers}"
+    return f"{setting.criterion}, {amount}{own}, {KNOWN_RECOVERIES[setting.recovery]}: {numbers}"

@@ -20,6 +20,7 @@ def as_code(
     batch_size: int,
     gates: bool,
     own_gates: bool,
+    tuned: Mapping[str, Any] | None = None,
 ) -> str:
     """Writes a setting as Python code that needs ``model`` and ``data`` (and ``gates`` of a network with SE blocks).
 
@@ -30,29 +31,50 @@ def as_code(
         batch_size: images a batch.
         gates: the network has SE blocks.
         own_gates: their statistics were collected on these images.
+        tuned: how the network was fine-tuned afterwards: ``loss``, ``epochs``, ``lr``, ``images``, ``seed`` and the
+            ``recovery`` it began with.
 
     Returns:
         Code that ends with ``small`` (the network) and ``plan``.
     """
-    amount = {key: choosing[key] for key in ("ratio", "threshold", "macs") if choosing.get(key) is not None}
-    extra = {key: choosing[key] for key in ("per_group", "normalise", "clip") if choosing.get(key)}
-    arguments = {"criterion": setting.criterion, "scope": choosing.get("scope", "local"), **amount}
-    arguments |= {"choosing": extra} if extra else {}
-    arguments |= {"recovery": _DOOR[setting.recovery], "images": images, "batch_size": batch_size}
-    live = setting.recovery == "live"
-    names = ["Live"] if live else []
-    names += ["gate_statistics"] if gates and own_gates else []
-    lines = ["from rsprune_lib.data import Batches"] if live or (gates and own_gates) else []
-    lines += [f"from rsprune_lib.pruning import {', '.join([*names, 'prune'])}", ""]
-    if live or (gates and own_gates):
+    recovery = tuned["recovery"] if tuned else setting.recovery
+    arguments = _amount(setting, choosing) | {"recovery": _DOOR[recovery], "images": images, "batch_size": batch_size}
+    live, collect = recovery == "live", gates and own_gates
+    names = (["Live"] if live else []) + (["Plan"] if setting.amount == "plan" else [])
+    names += ["gate_statistics"] if collect else []
+    lines = ["from rsprune_lib.data import Batches"] if live or collect else []
+    lines += [f"from rsprune_lib.pruning import {', '.join([*names, 'prune'])}"]
+    lines += ["from rsprune_lib.training import fit, recipe", ""] if tuned else [""]
+    if live or collect:
         lines.append(f'batches = Batches(data, "train", {batch_size}, limit={images})')
-    if gates and own_gates:
+    if collect:
         lines.append("gates = gate_statistics(model, batches)")
     lines += ["pruned = prune(", f"    model, data,{' gates=gates,' if gates else ''}"]
+    lines += ['    plan=Plan.load("plan.json"),'] if setting.amount == "plan" else []
     lines += [f"    {key}={_literal(value)}," for key, value in arguments.items()]
     lines += [")", "plan = pruned.plan"]
-    small = "Live(model, pruned.groups, batches).solve(plan, batches=batches)" if live else "pruned.model"
-    return "\n".join([*lines, f"small = {small}", ""])
+    lines.append(
+        f"small = {'Live(model, pruned.groups, batches).solve(plan, batches=batches)' if live else 'pruned.model'}"
+    )
+    return "\n".join([*lines, *_training(tuned), ""])
+
+
+def _amount(setting: Setting, choosing: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of `prune` that decide what stays."""
+    if setting.amount == "plan":
+        return {}
+    amount = {key: choosing[key] for key in ("ratio", "threshold", "macs") if choosing.get(key) is not None}
+    extra = {key: choosing[key] for key in ("per_group", "locked", "normalise", "clip") if choosing.get(key)}
+    arguments = {"criterion": setting.criterion, "scope": choosing.get("scope", "local"), **amount}
+    return arguments | ({"choosing": extra} if extra else {})
+
+
+def _training(tuned: Mapping[str, Any] | None) -> list[str]:
+    if not tuned:
+        return []
+    how = f'recipe("strong_finetune", epochs={tuned["epochs"]}, lr={tuned["lr"]})'
+    extra = f'loss="{tuned["loss"]}", seed={tuned["seed"]}, limit={tuned["images"]}'
+    return [f"run = {how}", f"small = fit(small, data, run, {extra}).model"]
 
 
 def _literal(value: object) -> str:

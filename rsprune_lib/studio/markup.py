@@ -7,7 +7,7 @@ import numpy as np
 
 from rsprune_lib.plots import short
 from rsprune_lib.plots.style import CUT, GRID, INK, KEPT, MUTED
-from rsprune_lib.studio.setting import RECOVERIES, Snapshot
+from rsprune_lib.studio.setting import KNOWN_RECOVERIES, Snapshot
 
 __all__ = ["bars", "classes", "code", "gauges", "message", "note", "working"]
 
@@ -62,7 +62,7 @@ def _accuracy(snapshot: Snapshot) -> str:
         return _gauge("Accuracy", "…", against.removeprefix("; "), None)
     kind = f"{now.n} validation images"
     if snapshot.recovered != snapshot.setting.recovery:
-        kind += f", {RECOVERIES[snapshot.recovered]} so far"
+        kind += f", {KNOWN_RECOVERIES[snapshot.recovered]} so far"
     elif not snapshot.final:
         kind += ", first estimate"
     low, high = now.ci

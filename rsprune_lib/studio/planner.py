@@ -128,15 +128,20 @@ class Planner:
         Raises:
             PlanError: an amount is out of range or cannot be met.
         """
-        scores = self.scores(setting.criterion)
+        if setting.given is not None:
+            setting.given.check(self.groups)
         if setting.amount == "threshold" and setting.threshold is None:
             setting = replace(setting, threshold=self.threshold(setting.criterion, setting.ratio, setting.normalise))
-        plan = choose(scores, self.groups, **self.choosing(setting))
+        if setting.amount == "plan":
+            plan = setting.given
+        else:
+            plan = choose(self.scores(setting.criterion), self.groups, **self.choosing(setting))
         return Snapshot(setting, plan, plan_cost(self.costs, self.groups, plan.keep), self.dense)
 
     def choosing(self, setting: Setting) -> dict[str, Any]:
         """The arguments of `rsprune_lib.pruning.choose` that a setting stands for."""
         common = {} if setting.normalise is None else {"normalise": setting.normalise}
+        common |= {"locked": setting.locked} if setting.locked else {}
         if setting.amount == "threshold":
             return common | {"threshold": setting.threshold, "clip": True}
         common |= {"scope": setting.scope}
@@ -150,15 +155,16 @@ class Planner:
         values = self.values(snapshot.setting.criterion, snapshot.setting.normalise)
         return {name: float(values[name][list(kept)].min()) for name, kept in snapshot.plan.keep.items()}
 
-    def code(self, setting: Setting) -> str:
-        """Python code that does what a setting stands for, with the library alone."""
+    def code(self, setting: Setting, tuned: Mapping[str, Any] | None = None) -> str:
+        """Python code that does what a setting stands for, with the library alone; ``tuned`` as `as_code` takes it."""
         return as_code(
             setting,
-            self.choosing(self.apply(setting).setting),
+            {} if setting.amount == "plan" else self.choosing(self.apply(setting).setting),
             images=self.images,
             batch_size=self.batch_size,
             gates=self.gates is not None,
             own_gates=self._own_gates,
+            tuned=tuned,
         )
 
 

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any
 
-from rsprune_lib.errors import unknown
+from rsprune_lib.errors import RspruneError, unknown
 from rsprune_lib.measure import Cost, Latency, Quality
 from rsprune_lib.pruning import NORMALISE, SCOPES, Plan
 from rsprune_lib.pruning.scores import CRITERIA
 
-__all__ = ["AMOUNTS", "RECOVERIES", "Dense", "Setting", "Snapshot"]
+__all__ = ["AMOUNTS", "KNOWN_RECOVERIES", "RECOVERIES", "Dense", "Setting", "Snapshot"]
 
-AMOUNTS = ("ratio", "threshold", "macs")
+AMOUNTS = ("ratio", "threshold", "macs", "plan")
 RECOVERIES = {
     "none": "raw cut",
     "bn": "BN re-estimation",
     "live": "closed form, live",
     "sequential": "closed form, layer by layer",
 }
+KNOWN_RECOVERIES = RECOVERIES | {"tuned": "fine-tuned"}  # the last one has to be trained first
 
 
 @dataclass(frozen=True)
@@ -29,19 +33,22 @@ class Setting:
         criterion: key of `rsprune_lib.pruning.scores.CRITERIA`.
         scope: ``"local"`` (every group loses the same share), ``"global"`` (all channels compete) or ``"isomorphic"``
             (groups of the same shape compete). A threshold has no scope.
-        amount: which of the next three decides: ``"ratio"``, ``"threshold"`` or ``"macs"``.
+        amount: which of the next four decides: ``"ratio"``, ``"threshold"``, ``"macs"`` or ``"plan"``.
         ratio: share of the channels to remove, in [0, 1).
         threshold: channels with a lower normalised score go, but each group keeps its best one; None asks for the
             threshold that removes ``ratio`` of all channels.
         macs: the most MACs that may be left, as a share of those of the trained network.
+        given: a plan that came from elsewhere, such as a file; criterion and scope then decide nothing.
         normalise: how scores of different groups are put on one scale where they compete or meet a threshold, see
             `rsprune_lib.pruning.normalised`; None takes the criterion's own way.
         own: group name -> its own ratio in place of the common one (amount ratio, local scope only).
-        recovery: key of `RECOVERIES`: ``"none"``, ``"bn"`` (batch-norm re-estimation), ``"live"`` (closed form from
-            the dense network's Gram matrices) or ``"sequential"`` (closed form, layer by layer).
+        locked: names of groups that stay whole, in alphabetical order; they do not count for a ratio.
+        recovery: key of `KNOWN_RECOVERIES`: ``"none"``, ``"bn"`` (batch-norm re-estimation), ``"live"`` (closed form
+            from the dense network's Gram matrices), ``"sequential"`` (closed form, layer by layer) or ``"tuned"`` (a
+            fine-tuned network that was kept for this very plan).
 
     Raises:
-        RspruneError: a name is unknown.
+        RspruneError: a name is unknown, a number is no number, or the amount is a plan and there is none.
     """
 
     criterion: str = "attention"
@@ -52,6 +59,8 @@ class Setting:
     macs: float = 0.25
     normalise: str | None = None
     own: Mapping[str, float] = field(default_factory=dict)
+    locked: tuple[str, ...] = ()
+    given: Plan | None = None
     recovery: str = "live"
 
     def __post_init__(self) -> None:
@@ -59,12 +68,57 @@ class Setting:
             ("criterion", self.criterion, CRITERIA),
             ("scope", self.scope, SCOPES),
             ("amount", self.amount, AMOUNTS),
-            ("recovery", self.recovery, RECOVERIES),
+            ("recovery", self.recovery, KNOWN_RECOVERIES),
             ("normalisation", self.normalise, (None, *NORMALISE)),
         ):
-            if value not in known:
+            if not isinstance(value, str | None) or value not in known:
                 raise unknown(kind, str(value), filter(None, known))
-        object.__setattr__(self, "own", dict(self.own))
+        if self.amount == "plan" and self.given is None:
+            raise RspruneError("Got the amount 'plan' without a plan; give one, or choose a ratio.")
+        object.__setattr__(self, "own", {str(name): _number(name, value) for name, value in self.own.items()})
+        object.__setattr__(self, "locked", tuple(sorted({str(name) for name in self.locked})))
+        for name in ("ratio", "macs"):
+            object.__setattr__(self, name, _number(name, getattr(self, name)))
+        if self.threshold is not None:
+            object.__setattr__(self, "threshold", _number("threshold", self.threshold))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The setting as plain JSON values; fields at their defaults are left out."""
+        values = {name: getattr(self, name) for name in _FIELDS}
+        values |= {"locked": list(self.locked), "given": self.given and json.loads(self.given.to_json())}
+        return {name: value for name, value in values.items() if value != _plain(_FIELDS[name])}
+
+    @classmethod
+    def from_dict(cls, values: object) -> Setting:
+        """Reads what `to_dict` wrote.
+
+        Raises:
+            RspruneError: it is no setting, or a value is impossible.
+        """
+        if not isinstance(values, Mapping) or not values.keys() <= _FIELDS.keys():
+            raise RspruneError(f"Expected a setting with fields of {', '.join(_FIELDS)}, got {str(values)[:80]!r}.")
+        values = dict(values)
+        for name, kind in (("own", dict), ("locked", list)):
+            if not isinstance(values.get(name, kind()), kind):
+                raise RspruneError(
+                    f"Got {str(values[name])[:80]!r} for {name}; take a file that was written by the app."
+                )
+        if values.get("given") is not None:
+            values["given"] = Plan.from_json(json.dumps(values["given"]))
+        return cls(**values)
+
+
+_FIELDS = {f.name: f.default_factory() if f.default is MISSING else f.default for f in fields(Setting)}
+
+
+def _plain(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _number(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise RspruneError(f"Got {value!r} for {name}; expected a number.")
+    return float(value)
 
 
 @dataclass(frozen=True)
@@ -128,5 +182,5 @@ class Snapshot:
                 points = 100 * (self.quality.accuracy - self.dense.quality.accuracy)
                 text += f" ({points:+.1f} points)".replace("-", "−")
             if self.recovered != self.setting.recovery:
-                text += f" with {RECOVERIES[self.recovered]} so far"
+                text += f" with {KNOWN_RECOVERIES[self.recovered]} so far"
         return text + "."

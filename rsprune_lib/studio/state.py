@@ -5,22 +5,40 @@ Everything a slider does is one call here, so tests, notebooks and the app share
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
 
 from rsprune_lib.data import Batches, Dataset
+from rsprune_lib.errors import RspruneError
 from rsprune_lib.measure import Latency, Quality, evaluate, latency
 from rsprune_lib.pruning import Plan, apply
 from rsprune_lib.pruning.calibration import Stopped
 from rsprune_lib.pruning.live import Live
 from rsprune_lib.pruning.recover import reestimate_bn, sequential
+from rsprune_lib.pruning.scan import Scan
 from rsprune_lib.studio.planner import Planner, Stop, Tell, Watched, asking
 from rsprune_lib.studio.setting import Dense, Setting, Snapshot
 
-__all__ = ["Studio"]
+__all__ = ["Studio", "Tuned"]
+
+_KEPT_NETWORKS = 3
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A fine-tuned network that is kept for a plan.
+
+    Attributes:
+        model: the network, in eval mode.
+        note: how it was trained.
+    """
+
+    model: nn.Module
+    note: dict[str, Any]
 
 
 class Studio(Planner):
@@ -38,6 +56,7 @@ class Studio(Planner):
 
     Attributes:
         dense: the trained network's numbers; `measure_dense` fills in what takes time.
+        scans: criterion -> sensitivity scan, as far as they have been made.
 
     Example:
         >>> studio = Studio(bundle.model, data, gates=bundle.gates)
@@ -61,6 +80,9 @@ class Studio(Planner):
         self._live: Live | None = None
         self._latencies: dict[tuple[int, ...], Latency] = {}
         self._qualities: dict[tuple[str, str], Quality] = {}
+        self._networks: OrderedDict[tuple[str, str], nn.Module] = OrderedDict()  # the last few that were judged
+        self._tuned: dict[str, Tuned] = {}
+        self.scans: dict[str, Scan] = {}
 
     @property
     def validation(self) -> Batches:
@@ -122,14 +144,17 @@ class Studio(Planner):
 
         Args:
             plan: what to keep.
-            recovery: key of `RECOVERIES`.
+            recovery: key of `KNOWN_RECOVERIES`.
             images: training images to recover with; by default all that the studio uses.
             should_stop: asked before each batch; True ends the work.
             tell: told what is being done.
 
         Raises:
             Stopped: ``should_stop`` returned True.
+            RspruneError: no fine-tuned network is kept for this plan.
         """
+        if recovery == "tuned":
+            return self.tuned(plan).model
         batches = self.batches("train", images or self.images)
         if recovery == "live":
             small = self.live(should_stop, tell).solve(plan)
@@ -141,6 +166,55 @@ class Studio(Planner):
         if recovery in ("bn", "live"):
             reestimate_bn(small, batches, progress=False, should_stop=should_stop)
         return small
+
+    def recovered(self, snapshot: Snapshot, should_stop: Stop | None = None, tell: Tell | None = None) -> nn.Module:
+        """The really pruned network behind a snapshot's accuracy; shared and kept for a while, so leave it as it is."""
+        key = snapshot.plan.hash, snapshot.setting.recovery
+        network = self._networks.get(key)
+        if network is None:
+            network = self.network(snapshot.plan, snapshot.setting.recovery, should_stop=should_stop, tell=tell)
+            self._remember(key, network)
+        return network
+
+    def _remember(self, key: tuple[str, str], network: nn.Module) -> None:
+        self._networks[key] = network
+        while len(self._networks) > _KEPT_NETWORKS:
+            self._networks.popitem(last=False)
+
+    def keep_tuned(self, snapshot: Snapshot, model: nn.Module, note: Mapping[str, Any]) -> Setting:
+        """Keeps a fine-tuned network for the plan of a snapshot; the one that was kept for it before is replaced.
+
+        Args:
+            snapshot: what the network came from.
+            model: the network, of exactly that plan's widths.
+            note: how it was trained, plain JSON values.
+
+        Returns:
+            The setting that shows it.
+        """
+        self.forget_tuned(snapshot.plan)
+        self._tuned[snapshot.plan.hash] = Tuned(model.eval(), dict(note))
+        return replace(snapshot.setting, recovery="tuned")
+
+    def forget_tuned(self, plan: Plan) -> None:
+        """Lets the fine-tuned network of a plan go, and what was measured of it; nothing happens if there is none."""
+        self._tuned.pop(plan.hash, None)
+        self._qualities.pop((plan.hash, "tuned"), None)
+        self._networks.pop((plan.hash, "tuned"), None)
+
+    def tuned(self, plan: Plan) -> Tuned:
+        """The fine-tuned network that is kept for a plan.
+
+        Raises:
+            RspruneError: there is none.
+        """
+        if plan.hash not in self._tuned:
+            raise RspruneError("No fine-tuned network is kept for this plan; fine-tune it, or choose another recovery.")
+        return self._tuned[plan.hash]
+
+    def has_tuned(self, plan: Plan) -> bool:
+        """Whether a fine-tuned network is kept for a plan."""
+        return plan.hash in self._tuned
 
     def time(self, network: nn.Module) -> Latency:
         """Latency of a network at batch 1, quick enough for a slider: fewer passes of a network that takes long."""
@@ -187,13 +261,15 @@ class Studio(Planner):
     ) -> Iterator[Snapshot]:
         """Adds the accuracy: a first estimate by what is at hand, then the setting's own recovery on all images."""
         plan, recovery = snapshot.plan, snapshot.setting.recovery
-        quick = recovery if recovery in ("none", "bn") else "bn" if self._live is None else "live"
+        quick = "bn" if self._live is None else "live"
+        quick = recovery if recovery in ("none", "bn", "tuned") else quick
         small = self.network(plan, quick, images=self._first, should_stop=stale)
         yield replace(snapshot, quality=self._quality(small, stale, final=False), recovered=quick)
         if recovery == "live":
             self.live(lambda: newest().recovery != "live", tell)
         if recovery != "none":
             small = self.network(plan, recovery, should_stop=stale, tell=tell)
+        self._remember((plan.hash, recovery), small)
         self._qualities[plan.hash, recovery] = self._quality(small, stale, final=True)
         yield self.apply(snapshot.setting)
 
