@@ -1,5 +1,6 @@
 """The live pruning tool: a state without widgets, a worker that only works for the latest move, and the panel."""
 
+import copy
 import threading
 import time
 from dataclasses import replace
@@ -12,6 +13,7 @@ from rsprune_lib.errors import PlanError, RspruneError
 from rsprune_lib.measure import cost, predict
 from rsprune_lib.models import create_model
 from rsprune_lib.pruning import full_plan, masked
+from rsprune_lib.pruning.calibration import Stopped
 from rsprune_lib.studio import (
     RECOVERIES,
     LatestWins,
@@ -24,6 +26,7 @@ from rsprune_lib.studio import (
     compare_speeds,
     markup,
 )
+from rsprune_lib.studio.presets import fits_latency, fits_macs
 
 
 @pytest.fixture(scope="module")
@@ -323,10 +326,10 @@ def test_undo_and_reset_return_the_same_numbers(panel):
     moved = panel.settle()
     panel.controls.criterion.value = "fpgm"
     panel.settle()
-    panel.step_back()
+    panel.undo.click()
     assert panel.snapshot == moved
     assert panel.controls.criterion.value == "l2"
-    panel.step_back()
+    panel.undo.click()
     assert panel.snapshot == start
     assert panel.settle() == start
     panel.controls.ratio.value = 0.9
@@ -337,12 +340,116 @@ def test_undo_and_reset_return_the_same_numbers(panel):
 def test_undo_stops_at_the_beginning(studio):
     panel = PruningPanel(studio, Setting("l2", recovery="none"))
     assert panel.undo.disabled
-    panel.step_back()
+    panel.undo.click()
     assert panel.settle().setting == panel.start
     panel.controls.ratio.value = 0.2
     assert not panel.undo.disabled
-    panel.step_back()
+    panel.undo.click()
     assert panel.undo.disabled
+    assert not panel.redo.disabled
+    panel.redo.click()
+    assert panel.settle().setting.ratio == 0.2
+    assert panel.redo.disabled
+
+
+def test_locked_groups_stay_whole_under_every_amount(studio):
+    panel = PruningPanel(studio, Setting("l2", ratio=0.5, recovery="none"), hide=())
+    panel.controls.locks["conv1"].value = True
+    assert panel.setting.locked == ("conv1",)
+    assert panel.controls.own["conv1"].disabled
+    assert "conv1 🔒" in panel.bars.value
+    for amount in ("ratio", "threshold", "macs"):
+        panel.controls.amount.value = amount
+        widths = panel.snapshot.plan.widths
+        assert widths["conv1"] == panel.snapshot.plan.sizes["conv1"]
+        assert sum(widths.values()) < sum(panel.snapshot.plan.sizes.values())
+    assert "locked" in studio.code(panel.setting)
+    panel.controls.amount.value = "ratio"
+    panel.controls.same.click()
+    assert panel.setting.locked == () and not panel.controls.locks["conv1"].value
+    assert panel.settle().plan.widths["conv1"] < panel.snapshot.plan.sizes["conv1"]
+
+
+def test_presets_keep_the_macs_and_budgets_are_met(studio):
+    panel = PruningPanel(studio, Setting("l2", ratio=0.5, recovery="none"), hide=())
+    before = panel.settle()
+    for name in ("uniform", "global", "attention"):
+        panel.presets.buttons[name].click()
+        assert panel.settle().cost.macs <= before.cost.macs
+        assert panel.snapshot.cost.macs > 0.8 * before.cost.macs
+    assert panel.setting.criterion == "attention"
+    panel.presets.buttons["sensitivity"].click()
+    with pytest.raises(RspruneError, match="no sensitivity scan for attention"):
+        panel.settle()
+    assert "no sensitivity scan" in panel.status.value
+    panel.presets.budget.value = before.dense.cost.macs / 1e6 / 4
+    panel.presets.fit.click()
+    assert panel.settle().cost.macs <= before.dense.cost.macs / 4
+
+
+def test_a_latency_budget_is_met_by_measurement(studio, monkeypatch):
+    from rsprune_lib.measure import Latency
+
+    def pretend(network):
+        milliseconds = sum(p.numel() for p in network.parameters()) / 1e4
+        return Latency(milliseconds, 0.0, 1, 1, "pretended", 1)
+
+    monkeypatch.setattr(studio, "time", pretend)
+    monkeypatch.setattr(studio, "_latencies", {})
+    start = Setting("l2", recovery="none")
+    whole = pretend(studio.network(studio.apply(replace(start, ratio=0.0)).plan)).median_ms
+    found = fits_latency(studio, start, whole / 3)
+    took = pretend(studio.network(studio.apply(found).plan)).median_ms
+    assert whole / 6 < took <= whole / 3
+    assert fits_latency(studio, start, 2 * whole).macs == 1.0
+    with pytest.raises(RspruneError, match="more than the 1e-09 ms"):
+        fits_latency(studio, start, 1e-9)
+    with pytest.raises(Stopped):
+        fits_latency(studio, start, whole / 3, should_stop=lambda: True)
+    for bad in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(RspruneError, match="expected a number above 0"):
+            fits_latency(studio, start, bad)
+        with pytest.raises(RspruneError, match="expected a number above 0"):
+            fits_macs(studio, start, bad)
+
+
+def test_a_given_plan_is_followed_until_a_control_is_moved(studio):
+    panel = PruningPanel(studio, Setting("l2", ratio=0.5, recovery="none"))
+    assert len(panel.controls.amount.options) == 3
+    plan = studio.apply(Setting("fpgm", "global", ratio=0.7)).plan
+    panel.go(replace(panel.setting, amount="plan", given=plan))
+    assert panel.settle().plan.hash == plan.hash
+    assert panel.controls.amount.value == "plan"
+    assert 'plan=Plan.load("plan.json")' in studio.code(panel.setting)
+    panel.controls.amount.value = "ratio"
+    assert panel.settle().plan.hash != plan.hash
+    panel.controls.amount.value = "plan"
+    assert panel.settle().plan.hash == plan.hash
+
+
+def test_a_fine_tuned_network_is_kept_for_its_plan_alone(studio):
+    panel = PruningPanel(studio, Setting("l2", ratio=0.5, recovery="none"))
+    snapshot = panel.settle()
+    tuned = copy.deepcopy(studio.recovered(snapshot))
+    with torch.no_grad():
+        tuned.fc.bias += torch.tensor([50.0, 0.0, 0.0, 0.0])
+    note = {"loss": "ce", "epochs": 1, "lr": 0.001, "images": 8, "seed": 0, "recovery": "none"}
+    panel.go(studio.keep_tuned(snapshot, tuned, note))
+    shown = panel.settle()
+    assert shown.recovered == "tuned" and shown.final
+    assert shown.quality.confusion[:, 0].sum() == shown.quality.n  # it is that network which is judged
+    assert "fine-tuned" in [title for title, _ in panel.controls.recovery.options]
+    assert "fit(small, data" in studio.code(panel.setting, note)
+    panel.controls.ratio.value = 0.6  # no network is kept for this plan
+    assert panel.settle().setting.recovery == "none"
+    panel.undo.click()
+    assert panel.settle().quality == shown.quality
+    studio.forget_tuned(snapshot.plan)
+    panel.go(panel.start)
+    panel.settle()
+    panel.go(replace(panel.start, recovery="tuned"))
+    with pytest.raises(RspruneError, match="No fine-tuned network is kept"):
+        panel.settle()
 
 
 def test_own_ratios_follow_the_common_one_until_moved(panel):
@@ -397,7 +504,7 @@ def test_an_error_is_a_sentence_and_undo_leads_back(panel):
     assert panel.snapshot == good
     with pytest.raises(PlanError):
         panel.settle()
-    panel.step_back()
+    panel.undo.click()
     assert panel.settle() == good
     assert panel.status.value == ""
 
@@ -433,14 +540,14 @@ def test_stale_answers_are_never_shown(studio, monkeypatch):
     """Every number on the screen belongs to the setting on the screen, whatever the order of events."""
     panel = PruningPanel(studio, Setting("l2", recovery="none"))
     panel.settle()
-    drawn, draw = [], panel._draw
+    drawn, draw = [], panel.draw
 
-    def watched(snapshot):
+    def watched(snapshot, before):
         assert snapshot.setting == panel.setting
         drawn.append(snapshot)
-        draw(snapshot)
+        draw(snapshot, before)
 
-    monkeypatch.setattr(panel, "_draw", watched)
+    monkeypatch.setattr(panel, "draw", watched)
     for step in range(25):
         panel.controls.ratio.value = round(0.02 * step + 0.11, 2)
         time.sleep(0.004 * (step % 4))
@@ -467,9 +574,14 @@ def test_trail_keeps_what_was_tried(studio):
     panel.settle()
     panel.controls.ratio.value = 0.7
     panel.settle()
-    assert [snapshot.setting.ratio for snapshot in panel.past] == [0.5, 0.7]
-    assert panel.trail.value.count("<circle") == 2
-    assert "70% of the channels removed, local" in panel.trail.value
+    assert [point.setting.ratio for point in panel.past] == [0.5, 0.7]
+    assert panel.trail.chart.value.count("<circle") == 2
+    assert "70% of the channels removed, local" in panel.trail.chart.value
+    assert len(panel.trail.chosen.options) == 2
+    panel.trail.chosen.value = 0
+    panel.trail.back.click()
+    assert panel.settle().setting.ratio == 0.5
+    assert len(panel.past) == 2  # the same plan, recovered alike, is the same point
 
 
 def test_controls_can_be_hidden_and_measuring_left_out(studio):
@@ -495,4 +607,4 @@ def test_html_is_escaped_and_complete(studio):
     assert "follow" in markup.classes(bare, ())
     svg = charts.histograms(studio.values("l2"), snapshot, studio.cuts(snapshot))
     assert svg.count("<svg") == len(studio.groups)
-    assert charts.trail([]).count("<circle") == 0
+    assert charts.trail([], [], None).count("<circle") == 0

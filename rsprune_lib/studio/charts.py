@@ -9,6 +9,7 @@ import numpy as np
 
 from rsprune_lib.plots import short
 from rsprune_lib.plots.style import CUT, GRID, INK, KEPT, MUTED, REMOVED
+from rsprune_lib.studio.history import Point
 from rsprune_lib.studio.markup import note
 from rsprune_lib.studio.setting import KNOWN_RECOVERIES, Snapshot
 
@@ -17,6 +18,7 @@ __all__ = ["describe", "histograms", "trail"]
 _BINS = 36
 _WIDTH, _HEIGHT = 216, 62
 _LEFT, _RIGHT = 44, 612
+_DOTS = 200  # newest points on the map; a drawing of thousands would make every move slow
 
 
 def histograms(values: Mapping[str, np.ndarray], snapshot: Snapshot, cuts: Mapping[str, float]) -> str:
@@ -69,27 +71,47 @@ def _rect(x: float, y: float, width: float, height: float, colour: str) -> str:
     return f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" fill="{colour}"/>'
 
 
-def trail(snapshots: Sequence[Snapshot]) -> str:
-    """Accuracy against MACs of every setting tried; the last one is filled, the dense network is the dotted line.
+def trail(points: Sequence[Point], front: Sequence[int], now: int | None) -> str:
+    """Accuracy against MACs of every setting tried: the Pareto front as a staircase, the dense network dotted.
 
     Args:
-        snapshots: complete snapshots, oldest first.
+        points: what has been measured, oldest first.
+        front: places of the points on the Pareto front, from few MACs to many.
+        now: place of the point on the screen.
     """
-    if not snapshots:
+    if not points:
         return note("Every setting that has been measured leaves a dot here.")
-    parts = [f'<svg viewBox="0 0 640 244" style="width:100%;max-width:720px" font-size="11" fill="{MUTED}">']
+    parts = [f'<svg viewBox="0 0 640 244" style="width:100%;max-width:760px" font-size="11" fill="{MUTED}">']
     for level in (0.0, 0.25, 0.5, 0.75, 1.0):
         parts.append(_line(level, GRID))
         parts.append(f'<text x="{_LEFT - 6}" y="{_y(level) + 4:.1f}" text-anchor="end">{level:.0%}</text>')
         parts.append(f'<text x="{_x(level):.1f}" y="225" text-anchor="middle">{level:.0%}</text>')
-    parts.append(_line(snapshots[-1].dense.quality.accuracy, MUTED, "2 3"))
-    for snapshot in snapshots:
-        now = snapshot is snapshots[-1]
-        look = f'r="6" fill="{KEPT}"' if now else f'r="4.5" fill="white" fill-opacity="0.6" stroke="{KEPT}"'
-        x, y = _x(snapshot.cost.macs / snapshot.dense.cost.macs), _y(snapshot.quality.accuracy)
-        parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" {look}><title>{escape(describe(snapshot))}</title></circle>')
-    axis = "MACs left, as a share of the dense network’s; upwards: accuracy. Point at a dot to see its setting."
+    parts.append(_line(points[-1].dense_accuracy, MUTED, "2 3"))
+    parts.append(_staircase([points[i] for i in front]))
+    shown = sorted({*front, *range(max(0, len(points) - _DOTS), len(points)), *([] if now is None else [now])})
+    for number in sorted(shown, key=lambda i: i == now):  # the one on the screen on top
+        parts.append(_dot(number, points[number], number in front, number == now))
+    axis = (
+        "MACs left, as a share of the dense network’s; upwards: accuracy. Filled: on the screen; orange: the Pareto "
+        "front. Point at a dot to see its setting."
+    )
     return "".join([*parts, f'<text x="{_LEFT}" y="241">{axis}</text></svg>'])
+
+
+def _staircase(front: Sequence[Point]) -> str:
+    """The Pareto front: no setting tried so far lies above it."""
+    steps = [f"M{_x(front[0].share):.1f} {_y(0):.1f}"]
+    for point in front:
+        steps += [f"H{_x(point.share):.1f}", f"V{_y(point.accuracy):.1f}"]
+    return f'<path d="{" ".join([*steps, f"H{_RIGHT}"])}" fill="none" stroke="{CUT}" stroke-width="1.5"/>'
+
+
+def _dot(number: int, point: Point, best: bool, now: bool) -> str:
+    look = f'r="6.5" fill="{KEPT}"' if now else 'r="4.5" fill="white" fill-opacity="0.6"'
+    x, y = _x(point.share), _y(point.accuracy)
+    ring = f'stroke="{CUT if best else KEPT}" stroke-width="{2 if best else 1}"'
+    title = escape(describe(number, point, best))
+    return f'<circle cx="{x:.1f}" cy="{y:.1f}" {look} {ring}><title>{title}</title></circle>'
 
 
 def _x(share: float) -> float:
@@ -106,9 +128,15 @@ def _line(accuracy: float, colour: str, dashes: str = "") -> str:
     return f'<line x1="{_LEFT}" x2="{_RIGHT}" y1="{y}" y2="{y}" stroke="{colour}"{dashes}/>'
 
 
-def describe(snapshot: Snapshot) -> str:
-    """A snapshot in a few words, e.g. for a tooltip."""
-    setting = snapshot.setting
+def describe(number: int, point: Point, best: bool) -> str:
+    """A point in a few words, e.g. for a tooltip.
+
+    Args:
+        number: its place, from 0; people count from 1.
+        point: what was measured.
+        best: it is on the Pareto front.
+    """
+    setting = point.setting
     amount = {
         "ratio": f"{setting.ratio:.0%} of the channels removed, {setting.scope}",
         "threshold": f"scores below {setting.threshold or 0:.3g} removed",
@@ -116,6 +144,8 @@ def describe(snapshot: Snapshot) -> str:
         "plan": "a given plan",
     }[setting.amount]
     amount += "" if setting.normalise is None else f", scores normalised by {setting.normalise}"
-    own = f", {len(setting.own)} own ratios" if setting.own and setting.amount == "ratio" else ""
-    numbers = f"{short(snapshot.cost.macs)} MACs, {snapshot.quality.accuracy:.1%}"
-    return f"{setting.criterion}, {amount}{own}, {KNOWN_RECOVERIES[setting.recovery]}: {numbers}"
+    amount += f", {len(setting.own)} own ratios" if setting.own and setting.amount == "ratio" else ""
+    amount += f", {len(setting.locked)} locked" if setting.locked else ""
+    numbers = f"{short(point.macs)} MACs, {point.latency_ms:.2f} ms, {point.accuracy:.1%}"
+    star = "★ " if best else ""
+    return f"{star}{number + 1}: {numbers} — {setting.criterion}, {amount}, {KNOWN_RECOVERIES[setting.recovery]}"

@@ -9,12 +9,13 @@ import ipywidgets as widgets
 import numpy as np
 
 from rsprune_lib.pruning import SCOPES
-from rsprune_lib.studio.setting import RECOVERIES, Setting, Snapshot
+from rsprune_lib.studio.setting import KNOWN_RECOVERIES, RECOVERIES, Setting, Snapshot
 
 __all__ = ["CONTROLS", "Controls"]
 
 CONTROLS = ("criterion", "scope", "normalise", "amount", "recovery", "own")
-_AMOUNTS = {"share of channels": "ratio", "score cut": "threshold", "MACs budget": "macs"}
+_AMOUNTS = {"share of channels": "ratio", "score cut": "threshold", "MACs budget": "macs", "given plan": "plan"}
+_TIPS = ("How many channels go", "Which score is too low", "How much may be left", "What the loaded plan says")
 _SCALES = {
     "as the criterion prefers": None,
     "raw scores": "none",
@@ -42,7 +43,8 @@ class Controls(widgets.VBox):
     Attributes:
         criterion, scope, normalise, recovery, amount, ratio, threshold, macs: one widget for each field of a setting.
         own: group name -> slider.
-        groups: the view that holds them.
+        locks: group name -> button that keeps the group whole.
+        groups: the view that holds both.
     """
 
     def __init__(
@@ -60,15 +62,7 @@ class Controls(widgets.VBox):
         self.macs = _slider(
             "keep", "The most MACs that may be left, as a share of the dense network's", 0.02, 1.0, ".0%"
         )
-        self.own = {name: _slider(name, "This group's own share", 0.0, 0.95, ".0%", width="150px") for name in groups}
-        self.same = widgets.Button(
-            description="Same share for all", icon="align-justify", tooltip="Forget the groups' own ratios",
-            layout=widgets.Layout(width="170px"),
-        )  # fmt: skip
-        self.same.on_click(lambda _: self._moved("own", {}))
-        note = widgets.HTML("A group's own share counts in local scope; otherwise the sliders show what it lost.")
-        wall = widgets.Box(list(self.own.values()), layout=widgets.Layout(flex_flow="row wrap"))
-        self.groups = widgets.VBox([note, wall, self.same])
+        self._make_groups(groups)
         self._observe()
         rows = [
             [self.criterion, self.recovery, self.normalise],
@@ -79,6 +73,29 @@ class Controls(widgets.VBox):
             if name != "own":
                 getattr(self, name).layout.display = "none"
         super().__init__([widgets.HBox(row, layout=widgets.Layout(flex_flow="row wrap")) for row in rows])
+
+    def _make_groups(self, groups: Sequence[str]) -> None:
+        self.own = {name: _slider(name, "This group's own share", 0.0, 0.95, ".0%", width="150px") for name in groups}
+        for slider in self.own.values():
+            slider.layout.width = "430px"
+        self.locks = {
+            name: widgets.ToggleButton(
+                icon="unlock", tooltip=f"Keep {name} whole, whatever is asked for", layout=widgets.Layout(width="40px")
+            )
+            for name in groups
+        }
+        self.same = widgets.Button(
+            description="Same share for all", icon="align-justify",
+            tooltip="Forget the groups' own ratios and unlock all groups", layout=widgets.Layout(width="170px"),
+        )  # fmt: skip
+        self.same.on_click(lambda _: self._ask(replace(self._setting, own={}, locked=())))
+        note = widgets.HTML(
+            "A group's own share counts in local scope; otherwise the sliders show what it lost. A locked group stays "
+            "whole under every amount."
+        )
+        pairs = [widgets.HBox([slider, self.locks[name]]) for name, slider in self.own.items()]
+        wall = widgets.Box(pairs, layout=widgets.Layout(flex_flow="row wrap"))
+        self.groups = widgets.VBox([note, wall, self.same])
 
     def _make_choices(self, criteria: Sequence[str]) -> None:
         self.criterion = widgets.Dropdown(
@@ -96,8 +113,8 @@ class Controls(widgets.VBox):
             options=SCOPES, description="scope", style={**_STYLE, "button_width": "96px"}, tooltips=_SCOPE_TIPS
         )
         self.amount = widgets.ToggleButtons(
-            options=list(_AMOUNTS.items()), description="decided by", style={**_STYLE, "button_width": "144px"},
-            tooltips=("How many channels go", "Which score is too low", "How much may be left"),
+            options=list(_AMOUNTS.items())[:3], description="decided by", style={**_STYLE, "button_width": "144px"},
+            tooltips=_TIPS,
         )  # fmt: skip
 
     def _observe(self) -> None:
@@ -107,45 +124,71 @@ class Controls(widgets.VBox):
             slider.observe(
                 lambda change, name=name: self._moved("own", {**self._setting.own, name: change.new}), "value"
             )
+        for name, lock in self.locks.items():
+            lock.observe(lambda change, name=name: self._lock(name, change.new), "value")
+
+    def _lock(self, name: str, locked: bool) -> None:
+        self._moved("locked", tuple({*self._setting.locked, name} if locked else {*self._setting.locked} - {name}))
 
     def _moved(self, field: str, value: object) -> None:
         if not self._quiet:
             self._ask(replace(self._setting, **{field: _plain(value)}))
 
-    def show(self, setting: Setting) -> None:
-        """Moves all controls to a setting, without asking for anything."""
+    def show(self, setting: Setting, *, tuned: bool = False) -> None:
+        """Moves all controls to a setting, without asking for anything.
+
+        Args:
+            setting: where to.
+            tuned: a fine-tuned network is kept for its plan, so that it can be chosen.
+        """
         self._setting, self._quiet = setting, True
         try:
+            self._offer(setting, tuned)
             for name in ("criterion", "scope", "normalise", "recovery", "amount", "ratio", "macs"):
                 getattr(self, name).value = getattr(setting, name)
             if setting.threshold is not None:
                 self.threshold.value = setting.threshold
             for name in ("ratio", "threshold", "macs"):
                 getattr(self, name).layout.display = "" if name == setting.amount else "none"
-            self.scope.disabled = setting.amount == "threshold"
+            self.scope.disabled = setting.amount in ("threshold", "plan")
             self.normalise.disabled = setting.amount != "threshold" and setting.scope == "local"
-            free = setting.amount == "ratio" and setting.scope == "local"
-            self.same.disabled = not (free and setting.own)
-            for name, slider in self.own.items():
-                slider.disabled = not free
-                if free:
-                    slider.value = setting.own.get(name, setting.ratio)
+            self._show_groups(setting)
         finally:
             self._quiet = False
 
-    def follow(self, snapshot: Snapshot, values: Mapping[str, np.ndarray]) -> None:
+    def _show_groups(self, setting: Setting) -> None:
+        free = setting.amount == "ratio" and setting.scope == "local"
+        self.same.disabled = not ((free and setting.own) or setting.locked)
+        for name, slider in self.own.items():
+            lock, locked = self.locks[name], name in setting.locked
+            lock.value, lock.icon, lock.disabled = locked, "lock" if locked else "unlock", setting.amount == "plan"
+            slider.disabled = locked or not free
+            if free:
+                slider.value = 0.0 if locked else setting.own.get(name, setting.ratio)
+
+    def _offer(self, setting: Setting, tuned: bool) -> None:
+        """Offers the amount "given plan" and the recovery "fine-tuned" only where there is such a thing."""
+        amounts = list(_AMOUNTS.items())[: 3 if setting.given is None else 4]
+        names = KNOWN_RECOVERIES if tuned or setting.recovery == "tuned" else RECOVERIES
+        recoveries = [(title, name) for name, title in names.items()]
+        for widget, options in ((self.amount, amounts), (self.recovery, recoveries)):
+            if list(widget.options) != options:
+                widget.options = options
+
+    def follow(self, snapshot: Snapshot, values: Mapping[str, np.ndarray], *, tuned: bool = False) -> None:
         """Fits the range of the cut to the scores; shows in each group's slider what it lost, where it is not set.
 
         Args:
             snapshot: what is on the screen.
             values: group name -> normalised scores.
+            tuned: a fine-tuned network is kept for its plan.
         """
         scores = np.concatenate(list(values.values()))
         low, high = float(min(scores.min(), 0.0)), float(np.quantile(scores, 0.98))
         self._quiet = True
         try:
             _set_range(self.threshold, low, max(high, low + 1e-9, snapshot.setting.threshold or low))
-            self.show(snapshot.setting)
+            self.show(snapshot.setting, tuned=tuned)
             self._quiet = True
             for name, slider in self.own.items():
                 if slider.disabled:

@@ -7,6 +7,7 @@ import numpy as np
 
 from rsprune_lib.plots import short
 from rsprune_lib.plots.style import CUT, GRID, INK, KEPT, MUTED
+from rsprune_lib.pruning import Plan, diff
 from rsprune_lib.studio.setting import KNOWN_RECOVERIES, Snapshot
 
 __all__ = ["bars", "classes", "code", "gauges", "message", "note", "working"]
@@ -94,15 +95,30 @@ def bars(snapshot: Snapshot, before: Snapshot | None = None) -> str:
     sizes, widths = snapshot.plan.sizes, snapshot.plan.widths
     old = {} if before is None else before.plan.widths
     largest = max(sizes.values())
-    return _rows(
+    rows = _rows(
         (
-            name,
+            name + (" 🔒" if name in snapshot.setting.locked else ""),
             size / largest,
             widths[name] / size,
             old[name] / size if old.get(name, widths[name]) != widths[name] else None,
             f"{widths[name]} of {size} ({widths[name] / size:.0%})",
         )
         for name, size in sizes.items()
+    )
+    return rows + note(_changes(snapshot.plan, before and before.plan))
+
+
+def _changes(plan: Plan, before: Plan | None) -> str:
+    """What moved since the last setting, in words."""
+    if before is None or before.fingerprint != plan.fingerprint:
+        return "Blue: the channels that stay, of all channels in grey. Coupled layers are one group."
+    changes = diff(before, plan)
+    back, gone = (sum(len(getattr(c, which)) for c in changes.values()) for which in ("added", "removed"))
+    if not changes:
+        return "The same channels stay as with the last setting."
+    return (
+        f"Since the last setting (orange): {gone:,} channels went and {back:,} came back, in {len(changes)} of "
+        f"{len(plan.sizes)} groups."
     )
 
 

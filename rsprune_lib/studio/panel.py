@@ -1,13 +1,10 @@
-"""The widgets of the live pruning tool; they only wire `rsprune_lib.studio.state` to the screen."""
+"""The widgets of the live pruning tool; they only wire `rsprune_lib.studio.explorer` to the screen."""
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from functools import partial
-from typing import Any
+from typing import Protocol
 
 import ipywidgets as widgets
 
@@ -15,14 +12,31 @@ from rsprune_lib.errors import RspruneError
 from rsprune_lib.pruning.scores import CRITERIA
 from rsprune_lib.studio import charts, markup
 from rsprune_lib.studio.controls import Controls
+from rsprune_lib.studio.explorer import Explorer
+from rsprune_lib.studio.history import Point
+from rsprune_lib.studio.preset_bar import PresetBar
 from rsprune_lib.studio.setting import Setting, Snapshot
 from rsprune_lib.studio.state import Studio
-from rsprune_lib.studio.worker import LatestWins, Turn
+from rsprune_lib.studio.trail import Trail
 
-__all__ = ["PruningPanel"]
+__all__ = ["HIDDEN", "Part", "PruningPanel"]
 
 TABS = ("Kept channels", "Scores and cut", "Classes", "Trail", "Group ratios")
+HIDDEN = ("criterion", "scope", "normalise", "amount", "recovery", "own", "presets")  # what a lesson may leave out
 _WIDE = widgets.Layout(width="auto")
+
+
+class Part(Protocol):
+    """A view in a tab of its own that follows the panel; a widget.
+
+    Attributes:
+        active: it is in front; behind, it should do no work.
+    """
+
+    active: bool
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Hears of every change on the screen, on any thread; must return at once."""
 
 
 class PruningPanel(widgets.VBox):
@@ -37,14 +51,13 @@ class PruningPanel(widgets.VBox):
         setting: where the controls start; None starts with attention (L2 without SE gates), half of the channels,
             local scope and the live closed form.
         criteria: criteria to offer; by default all that fit the network.
-        hide: controls to leave out for a lesson: any of ``criterion``, ``scope``, ``amount``, ``recovery``, ``own``.
+        hide: controls to leave out for a lesson: any of `HIDDEN`.
         measured: measure latency and accuracy; False shows what follows from the plan alone.
+        parts: title -> further view in a tab of its own.
 
     Attributes:
-        snapshot: what is on the screen.
+        explorer: setting, snapshot and history.
         controls: the widgets that are moved.
-        past: complete snapshots so far, oldest first.
-        error: what went wrong with the last move, None if nothing did.
 
     Example:
         >>> panel = PruningPanel(Studio(model, data))
@@ -58,82 +71,83 @@ class PruningPanel(widgets.VBox):
         setting: Setting | None = None,
         *,
         criteria: Iterable[str] | None = None,
-        hide: Iterable[str] = (),
+        hide: Iterable[str] = ("presets",),
         measured: bool = True,
+        parts: Mapping[str, Part] | None = None,
     ) -> None:
-        self.studio, self.measured = studio, measured
-        self.start = setting or Setting(criterion=studio.criteria[0])
-        self.snapshot: Snapshot | None = None
-        self.past: list[Snapshot] = []
-        self.error: Exception | None = None
-        self._wanted, self._undo, self._told = self.start, [], 0.0
-        self._screen = threading.RLock()  # a worker looks whether it is stale and draws in one step
-        self._worker: LatestWins[Setting] = LatestWins(self._work)
+        self.studio, self.measured, hidden = studio, measured, set(hide)
+        self.parts = dict(parts or {})
+        start = setting or Setting(criterion=studio.criteria[0])
+        self.explorer = Explorer(studio, start, self, measured=measured)
         names = [group.name for group in studio.groups]
-        self.controls = Controls(list(criteria or studio.criteria), names, self._moved, hide=set(hide))
+        self.controls = Controls(list(criteria or studio.criteria), names, self._moved, hide=hidden - {"presets"})
+        self.presets = PresetBar(self._preset)
+        self.trail = Trail(lambda point: self.explorer.go(point.setting))
         self._make_views()
-        super().__init__(self._rows(set(hide)))
-        self.trail.value = charts.trail(self.past)
-        self._go(self.start, remember=False)
+        super().__init__(self._rows(hidden))
+        self.tabs.observe(lambda change: self._front(), "selected_index")
+        self._front()
+        self.explorer.begin()
 
     def _make_views(self) -> None:
         self.gauges, self.words, self.status, self.hint = (widgets.HTML(layout=_WIDE) for _ in range(4))
-        self.bars, self.scores, self.classes, self.trail = (widgets.HTML(layout=_WIDE) for _ in range(4))
+        self.bars, self.scores, self.classes = (widgets.HTML(layout=_WIDE) for _ in range(3))
         self.code = widgets.HTML(layout=widgets.Layout(width="auto", display="none"))
-        self.undo = widgets.Button(description="Undo", icon="undo", tooltip="Back to the setting before")
-        self.reset = widgets.Button(description="Reset", icon="refresh", tooltip="Back to where the controls started")
+        explorer = self.explorer
+        self.undo = _button("Undo", "undo", "Back to the setting before", explorer.undo)
+        self.redo = _button("Redo", "repeat", "Forth to the setting that was undone", explorer.redo)
+        self.reset = _button("Reset", "refresh", "Back to where the controls started", explorer.reset)
         self.copy = widgets.ToggleButton(
             description="Copy as code",
             icon="code",
             tooltip="Show the library call that does the same; click it to select",
         )
-        self.undo.on_click(lambda _: self.step_back())
-        self.reset.on_click(lambda _: self.go(self.start))
         self.copy.observe(lambda change: self._draw_code(), "value")
 
     def _rows(self, hide: set[str]) -> list[widgets.Widget]:
         views = [self.bars, self.scores, self.classes, self.trail, self.controls.groups]
         shown = [True, True, self.measured, self.measured, "own" not in hide]
         pairs = [(title, view) for title, view, wanted in zip(TABS, views, shown, strict=True) if wanted]
+        pairs += self.parts.items()
         self.tabs = widgets.Tab([view for _, view in pairs], titles=[title for title, _ in pairs])
-        buttons = widgets.HBox([self.undo, self.reset, self.copy])
+        buttons = widgets.HBox([self.undo, self.redo, self.reset, self.copy])
         about = widgets.HTML(
             markup.note(f"{self.studio.model.config['name']} on {self.studio.data.title}"), layout=_WIDE
         )
-        return [about, self.controls, self.hint, buttons, self.code, self.gauges, self.words, self.status, self.tabs]
+        rows = [about, self.controls, self.hint, *([] if "presets" in hide else [self.presets]), buttons, self.code]
+        return [*rows, self.gauges, self.words, self.status, self.tabs]
 
     @property
     def setting(self) -> Setting:
         """Where the controls stand."""
-        return self._wanted
+        return self.explorer.setting
+
+    @property
+    def start(self) -> Setting:
+        """Where the controls started."""
+        return self.explorer.history.start
+
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """What is on the screen."""
+        return self.explorer.snapshot
+
+    @property
+    def past(self) -> list[Point]:
+        """What has been measured so far, oldest first."""
+        return self.explorer.history.points
 
     def go(self, setting: Setting) -> None:
         """Moves all controls to a setting at once."""
-        self._go(setting)
-
-    def step_back(self) -> None:
-        """Goes back to the setting before the last move; at the beginning it stays."""
-        if self._undo:
-            self._go(self._undo.pop(), remember=False)
+        self.explorer.go(setting)
 
     def settle(self, timeout: float = 120.0) -> Snapshot:
-        """Waits for everything that follows from the last move.
-
-        Returns:
-            What is on the screen then.
-
-        Raises:
-            Exception: what went wrong since the last move (it is on the screen as a sentence, too).
-            TimeoutError: the worker is still busy.
-        """
-        self._worker.settle(timeout)
-        if self.error is not None:
-            raise self.error
-        return self.snapshot
+        """Waits for everything that follows from the last move, see `Explorer.settle`."""
+        return self.explorer.settle(timeout)
 
     def _moved(self, setting: Setting) -> None:
         """Called when a person moves a control; another way to say how much begins where the last one stood."""
-        before, on_screen = self._wanted, self.snapshot
+        before, on_screen = self.setting, self.snapshot
         if on_screen is not None and setting.amount != before.amount:
             share = round(1 - sum(on_screen.plan.widths.values()) / sum(on_screen.plan.sizes.values()), 2)
             macs = min(1.0, max(0.02, on_screen.cost.macs / on_screen.dense.cost.macs))
@@ -141,73 +155,69 @@ class PruningPanel(widgets.VBox):
         elif setting.amount == "threshold" and on_screen is not None and _scale(setting) != _scale(before):
             share = 1 - sum(on_screen.plan.widths.values()) / sum(on_screen.plan.sizes.values())
             setting = replace(setting, ratio=share, threshold=None)  # a score means nothing on another scale
-        self._go(setting)
+        if before.recovery == setting.recovery == "tuned" and on_screen is not None:
+            setting = replace(setting, recovery=self.studio.tuned_from(on_screen.plan))  # it fits one plan only
+        self.explorer.go(setting)
 
-    def _go(self, setting: Setting, *, remember: bool = True) -> None:
-        """Answers a move: structure and costs now if the scores are known, everything else on the worker."""
-        with self._screen:
-            if remember and setting != self._wanted:
-                self._undo.append(self._wanted)
-            self._wanted, self.error = setting, None
-            self.undo.disabled = not self._undo
-            self.controls.show(setting)
-            self.hint.value = markup.note(f"{setting.criterion}: {CRITERIA[setting.criterion].summary}")
-            self.status.value = ""
-            self._worker.submit(replace(setting))  # an object of its own
-            if self.studio.knows(setting):
-                try:
-                    self._draw(self.studio.apply(setting))
-                except RspruneError as error:
-                    self._fail(error)
+    def _preset(self, search: object) -> None:
+        """Looks for the setting of a preset, beginning with what is on the screen."""
+        if self.snapshot is not None:
+            snapshot = self.snapshot
+            self.explorer.find(lambda stop, tell: search(self.studio, snapshot, stop, tell))
 
-    def _work(self, turn: Turn[Setting]) -> None:
-        """Runs on the worker: draws each answer as it comes, nothing once a newer move waits."""
-        try:
-            for snapshot in self.studio.answers(turn.job, lambda: turn.newest, partial(self._tell, turn)):
-                self._unless_stale(turn, self._draw, snapshot)
-                if not self.measured:
-                    break
-            self._unless_stale(turn, self._say, "")
-        except Exception as error:
-            self._unless_stale(turn, self._fail, error)
+    def _front(self) -> None:
+        """Tells each further view whether it is in front."""
+        front = self.tabs.children[self.tabs.selected_index or 0]
+        for part in self.parts.values():
+            part.active = part is front
 
-    def _tell(self, turn: Turn[Setting], text: str, share: float | None = None) -> None:
-        if time.monotonic() - self._told > 0.1:
-            self._told = time.monotonic()
-            self._unless_stale(turn, self._say, markup.working(text, share))
+    # what the explorer tells
 
-    def _unless_stale(self, turn: Turn[Setting], show: Callable[[Any], None], what: object) -> None:
-        with self._screen:
-            if not turn.stale():
-                show(what)
+    def moved(self, setting: Setting) -> None:
+        """Moves the controls."""
+        self._show(setting, None)
+        self.hint.value = markup.note(f"{setting.criterion}: {CRITERIA[setting.criterion].summary}")
+        self.status.value = ""
 
-    def _say(self, html: str) -> None:
-        self.status.value = html
+    def say(self, text: str, share: float | None) -> None:
+        """Says what takes long."""
+        self.status.value = markup.working(text, share) if text else ""
 
-    def _fail(self, error: Exception) -> None:
-        self.error = error
+    def fail(self, error: Exception) -> None:
+        """Says what went wrong."""
         text = str(error) if isinstance(error, RspruneError) else f"{type(error).__name__}: {error}"
         self.status.value = markup.message(text, error=True)
 
-    def _draw(self, snapshot: Snapshot) -> None:
-        before, self.snapshot, self._wanted = self.snapshot, snapshot, snapshot.setting
+    def draw(self, snapshot: Snapshot, before: Snapshot | None) -> None:
+        """Shows a snapshot."""
         self.gauges.value = markup.gauges(snapshot, measured=self.measured)
         self.words.value = markup.message(snapshot.sentence())
         if before is None or before.setting != snapshot.setting:
             values = self.studio.values(snapshot.setting.criterion, snapshot.setting.normalise)
-            self.controls.follow(snapshot, values)
+            self.controls.follow(snapshot, values, tuned=self.studio.has_tuned(snapshot.plan))
             self.bars.value = markup.bars(snapshot, before)
             self.scores.value = charts.histograms(values, snapshot, self.studio.cuts(snapshot))
             self._draw_code()
         self.classes.value = markup.classes(snapshot, self.studio.data.classes)
-        if snapshot.complete and (not self.past or self.past[-1].setting != snapshot.setting):
-            self.past.append(snapshot)
-            self.trail.value = charts.trail(self.past)
+        self.trail.show(self.explorer.history, snapshot)
+        for part in self.parts.values():
+            part.show(snapshot)
+
+    def _show(self, setting: Setting, snapshot: Snapshot | None) -> None:
+        history = self.explorer.history
+        self.undo.disabled, self.redo.disabled = not history.can_undo, not history.can_redo
+        self.controls.show(setting)
 
     def _draw_code(self) -> None:
         self.code.layout.display = "" if self.copy.value else "none"
         if self.copy.value and self.snapshot is not None:
             self.code.value = markup.code(self.studio.code(self.snapshot.setting))
+
+
+def _button(text: str, icon: str, tip: str, act: object) -> widgets.Button:
+    button = widgets.Button(description=text, icon=icon, tooltip=tip, layout=widgets.Layout(width="100px"))
+    button.on_click(lambda _: act())
+    return button
 
 
 def _scale(setting: Setting) -> tuple[str, str | None]:

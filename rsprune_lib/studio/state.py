@@ -21,7 +21,7 @@ from rsprune_lib.pruning.live import Live
 from rsprune_lib.pruning.recover import reestimate_bn, sequential
 from rsprune_lib.pruning.scan import Scan
 from rsprune_lib.studio.planner import Planner, Stop, Tell, Watched, asking
-from rsprune_lib.studio.setting import Dense, Setting, Snapshot
+from rsprune_lib.studio.setting import RECOVERIES, Dense, Setting, Snapshot
 
 __all__ = ["Studio", "Tuned"]
 
@@ -212,6 +212,11 @@ class Studio(Planner):
             raise RspruneError("No fine-tuned network is kept for this plan; fine-tune it, or choose another recovery.")
         return self._tuned[plan.hash]
 
+    def tuned_from(self, plan: Plan) -> str:
+        """The recovery that the fine-tuned network of a plan began with; the live closed form if that is not known."""
+        recovery = self._tuned[plan.hash].note.get("recovery") if plan.hash in self._tuned else None
+        return recovery if recovery in RECOVERIES else "live"
+
     def has_tuned(self, plan: Plan) -> bool:
         """Whether a fine-tuned network is kept for a plan."""
         return plan.hash in self._tuned
@@ -221,13 +226,24 @@ class Studio(Planner):
         once = latency(network, self.data.image_size, repeats=1, warmup=2).median_ms
         return latency(network, self.data.image_size, repeats=max(3, min(15, int(120 / once))), warmup=1)
 
+    def latency_of(self, plan: Plan) -> Latency:
+        """Latency of the really pruned network of a plan, measured once for all plans of the same widths."""
+        widths = _widths(plan)
+        if widths not in self._latencies:
+            self._latencies[widths] = self.time(self.network(plan))
+        return self._latencies[widths]
+
     def final(self, setting: Setting) -> Snapshot:
         """The snapshot of a setting with everything measured."""
         *_, last = self.answers(setting)
         return last
 
     def answers(
-        self, setting: Setting, newest: Callable[[], Setting] | None = None, tell: Tell | None = None
+        self,
+        setting: Setting,
+        newest: Callable[[], Setting] | None = None,
+        tell: Tell | None = None,
+        stale: Stop | None = None,
     ) -> Iterator[Snapshot]:
         """Answers a setting step by step, what is quick first; ends early once a newer setting is wanted.
 
@@ -237,22 +253,24 @@ class Studio(Planner):
             setting: where the controls stand.
             newest: returns the setting that is wanted by now.
             tell: told what takes long, with the share that is done.
+            stale: returns whether this answer is wanted no more; by default, whether the newest setting is another.
 
         Yields:
             Snapshots: the plan and its cost; with the latency; with a first estimate of the accuracy; complete.
         """
         newest = newest or (lambda: setting)
+        stale = stale or (lambda: newest() != setting)
         try:
             self.scores(setting.criterion, lambda: newest().criterion != setting.criterion, tell)
             yield self.apply(setting)
             self.measure_dense(tell)
             snapshot = self.apply(setting)
             if snapshot.latency is None:
-                self._latencies[_widths(snapshot.plan)] = self.time(self.network(snapshot.plan))
+                self.latency_of(snapshot.plan)
                 snapshot = self.apply(setting)
             yield snapshot
             if not snapshot.final:
-                yield from self._judged(snapshot, newest, lambda: newest() != setting, tell)
+                yield from self._judged(snapshot, newest, stale, tell)
         except Stopped:
             return
 
