@@ -1,0 +1,85 @@
+"""An image that somebody uploads: checked before a single pixel is decoded, then brought to the data's size."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import PurePath
+
+import numpy as np
+from PIL import Image
+
+from rsprune_lib.data.decode import decode, image_sides, quiet
+from rsprune_lib.errors import DataError
+
+__all__ = ["MAX_BYTES", "MAX_PIXELS", "read_upload"]
+
+MAX_BYTES = 64_000_000
+MAX_PIXELS = 32_000_000  # decoding takes up to 30 bytes a pixel, and a class may share one machine
+# By first bytes, never by name: Pillow hands PostScript to an interpreter, and GDAL follows the paths and addresses
+# that some of its formats name. These formats do neither.
+_FORMATS = {
+    "JPEG": (b"\xff\xd8\xff",),
+    "PNG": (b"\x89PNG\r\n\x1a\n",),
+    "TIFF": (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"),
+    "GIF": (b"GIF87a", b"GIF89a"),
+    "BMP": (b"BM",),
+    "WebP": (b"RIFF",),
+}
+
+
+def read_upload(name: str, content: bytes, size: int) -> np.ndarray:
+    """Decodes an uploaded image file.
+
+    Bytes, format and pixels are checked in this order, all before anything is decoded. An image that is not square does
+    not keep its aspect: it is treated as the images of a folder are (see `rsprune_lib.data.decode`).
+
+    Args:
+        name: the file's name, for the error only.
+        content: the file.
+        size: pixels a side of the result: that of the data set's images.
+
+    Returns:
+        (size, size, 3) uint8 RGB.
+
+    Raises:
+        DataError: the file is empty, too large, no image of a known format, or broken.
+    """
+    name, content = PurePath(name.replace("\\", "/")).name[:80] or "without a name", bytes(content)
+    if not content:
+        raise DataError(f"The file {name} is empty; upload an image ({_known()}).")
+    if len(content) > MAX_BYTES:
+        raise DataError(
+            f"The file {name} has {len(content) / 1e6:.0f} MB, but at most {MAX_BYTES / 1e6:.0f} MB are read; cut a "
+            "tile out of it, or save it smaller."
+        )
+    if not any(content.startswith(start) for starts in _FORMATS.values() for start in starts):
+        raise DataError(f"The file {name} is no image of a known format; upload one of {_known()}.")
+    try:
+        with quiet():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # refused below, in words
+            _check_pixels(name, content)
+            return decode(content, name, size)
+    except DataError as error:
+        if error.__cause__ is None:
+            raise
+        raise DataError(f"The file {name} looks like an image but cannot be read; save it anew.") from error
+
+
+def _check_pixels(name: str, content: bytes) -> None:
+    """Refuses an image by what its header says."""
+    try:
+        width, height = image_sides(content, name)
+        text = f"{width} x {height} pixels ({width * height / 1e6:.0f} megapixels)"
+    except DataError as error:
+        if not isinstance(error.__cause__, Image.DecompressionBombError):
+            raise
+        width, height, text = MAX_PIXELS, 2, "far too many pixels"
+    if width * height > MAX_PIXELS:
+        raise DataError(
+            f"The image {name} has {text}, but at most {MAX_PIXELS / 1e6:.0f} megapixels are decoded; cut a tile out "
+            "of it, or save it smaller."
+        )
+
+
+def _known() -> str:
+    return ", ".join(_FORMATS)
