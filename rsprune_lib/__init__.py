@@ -1,7 +1,7 @@
 """rsprune: a thin library behind a course on making remote-sensing networks small.
 
-The rooms, ground floor first: ``data``, ``models``, ``measure``, ``pruning``, ``training``, ``plots``, ``studio``,
-``course`` and ``cli``. A room imports only rooms that stand before it in this list.
+The rooms, ground floor first: ``data``, ``models``, ``measure``, ``pruning``, ``training``, ``explain``, ``plots``,
+``studio``, ``course`` and ``commands``. A room imports only rooms that stand before it in this list.
 """
 
 import importlib.abc

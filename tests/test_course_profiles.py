@@ -5,8 +5,9 @@ import dataclasses
 import pytest
 
 from rsprune_lib.course import PROFILES, bundle_path, profile
-from rsprune_lib.course.places import notebooks_folder, project_root, select
+from rsprune_lib.course.places import notebooks_folder, select
 from rsprune_lib.errors import RspruneError
+from rsprune_lib.places import project_root
 
 
 def test_environment_chooses_the_profile(monkeypatch):

@@ -10,7 +10,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from rsprune_lib.course.places import project_root
+from rsprune_lib.places import project_root
 
 FAKE = """#!/bin/bash
 case "$*" in

@@ -7,9 +7,10 @@ import importlib
 
 from rsprune_lib.course.checking import CheckFailed, Passed
 from rsprune_lib.course.measured import measured, over_seeds
-from rsprune_lib.course.places import bundle_path, notebook_names, project_root
+from rsprune_lib.course.places import notebook_names
 from rsprune_lib.course.profiles import PROFILES, Profile, profile
 from rsprune_lib.course.record import record
+from rsprune_lib.places import bundle_path, project_root
 
 _LAZY = {
     "Chooser": "chooser",

@@ -13,11 +13,12 @@ from pathlib import Path
 import nbformat
 
 from rsprune_lib.course.files import strip
-from rsprune_lib.course.places import notebooks_folder, project_root, select
+from rsprune_lib.course.places import notebooks_folder, select
 from rsprune_lib.course.profiles import profile
 from rsprune_lib.course.runner import execute
 from rsprune_lib.errors import RspruneError
 from rsprune_lib.files import atomic
+from rsprune_lib.places import project_root
 
 __all__ = ["LIMIT", "curate"]
 

@@ -3,9 +3,9 @@
 import statistics
 from collections.abc import Sequence
 
-from rsprune_lib.course.places import project_root
 from rsprune_lib.errors import RspruneError
 from rsprune_lib.files import read_json
+from rsprune_lib.places import project_root
 
 __all__ = ["measured", "over_seeds"]
 

@@ -1,21 +1,12 @@
-"""Where the course lies on this machine: notebooks, trained bundles, runs."""
+"""Which notebooks there are, and where they lie on this machine."""
 
 import os
 from pathlib import Path
 
-import rsprune_lib
 from rsprune_lib.errors import RspruneError
+from rsprune_lib.places import project_root
 
-__all__ = ["bundle_path", "notebook_names", "notebooks_folder", "project_root", "select"]
-
-
-def project_root() -> Path:
-    """Returns the clone of the project: the folder above this package, else the current one or one above."""
-    here = Path.cwd()
-    for folder in (Path(rsprune_lib.__file__).resolve().parents[1], here, *here.parents):
-        if (folder / "pyproject.toml").is_file() and (folder / "rsprune_lib").is_dir():
-            return folder
-    return here
+__all__ = ["notebook_names", "notebooks_folder", "select"]
 
 
 def notebooks_folder() -> Path:
@@ -56,13 +47,3 @@ def select(wanted: list[str] | None, folder: Path) -> list[Path]:
             raise RspruneError(f"Got notebook {want!r}; expected a number or name of: {', '.join(names)}.")
         chosen += [n for n in found if n not in chosen]
     return [folder / f"{name}.ipynb" for name in chosen]
-
-
-def bundle_path(name: str) -> Path | None:
-    """Returns the folder of a trained bundle that comes with the project, or None where it is not there.
-
-    Args:
-        name: Name of the folder below ``bundles/`` (``RSPRUNE_BUNDLES`` names another folder).
-    """
-    folder = Path(os.environ.get("RSPRUNE_BUNDLES") or project_root() / "bundles") / name
-    return folder if (folder / "config.json").is_file() else None

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from rsprune_lib.course.places import project_root
 from rsprune_lib.errors import RspruneError
 from rsprune_lib.files import atomic, read_json, write_json
+from rsprune_lib.places import project_root
 from rsprune_lib.plots import png
 
 __all__ = ["SCHEMA", "read_results", "record", "results_folder"]

@@ -19,12 +19,13 @@ import papermill
 from papermill.execute import ERROR_MARKER_TAG
 
 from rsprune_lib.course.files import cell_errors, widget_errors
-from rsprune_lib.course.places import notebooks_folder, project_root, select
+from rsprune_lib.course.places import notebooks_folder, select
 from rsprune_lib.course.profiles import Profile, profile
 from rsprune_lib.course.record import SCHEMA, read_results
 from rsprune_lib.course.report import build_report
 from rsprune_lib.errors import RspruneError
 from rsprune_lib.files import read_json, sha256, write_json
+from rsprune_lib.places import project_root
 
 __all__ = ["CourseRun", "NotebookRun", "execute", "run_course"]
 

@@ -3,7 +3,7 @@
 from rsprune_lib.data.batches import Augment, Batches
 from rsprune_lib.data.cards import Card, Source
 from rsprune_lib.data.catalogue import card_names, get_card
-from rsprune_lib.data.dataset import Dataset, load_data
+from rsprune_lib.data.dataset import Dataset, at_hand, load_data
 from rsprune_lib.data.fetch import data_root, fetch, find, verify
 from rsprune_lib.data.split import Split, SplitRule
 
@@ -15,6 +15,7 @@ __all__ = [
     "Source",
     "Split",
     "SplitRule",
+    "at_hand",
     "card_names",
     "data_root",
     "fetch",

@@ -14,7 +14,7 @@ from rsprune_lib.data.split import PARTS, Split, SplitRule, make_split
 from rsprune_lib.errors import DataError, RspruneError, unknown
 from rsprune_lib.files import read_json, write_json
 
-__all__ = ["Dataset", "load_data"]
+__all__ = ["Dataset", "at_hand", "load_data"]
 
 SHIPPED = Path(__file__).parent / "splits"  # splits of public sets at the default seed: the same for everyone
 
@@ -123,10 +123,16 @@ def load_data(
     return _dataset(card, arrays, split_seed, name=card.name)
 
 
+def at_hand(
+    card: Card, image_size: int | None = None, root: str | Path | None = None, mirror: str | Path | None = None
+) -> bool:
+    """Whether `load_data` needs no download: the images are decoded, or the archive is in the cache or a mirror."""
+    return bool(has_arrays(card, image_size or card.image_size, data_root(root)) or find(card, root, mirror))
+
+
 def _automatic(image_size: int | None, root: Path, mirror: str | Path | None) -> str:
     card = get_card("eurosat")
-    at_hand = has_arrays(card, image_size or card.image_size, root) or find(card, root, mirror)
-    return card.name if at_hand else "synthetic"
+    return card.name if at_hand(card, image_size, root, mirror) else "synthetic"
 
 
 def _as_path(name_or_path: str | Path) -> Path | None:

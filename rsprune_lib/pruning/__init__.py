@@ -8,13 +8,14 @@ Example:
 
 from rsprune_lib.pruning.attention import Gates, fold, gate_statistics
 from rsprune_lib.pruning.bundle import Bundle, load_bundle, save_bundle, to_half
+from rsprune_lib.pruning.changes import Change, compose, diff
 from rsprune_lib.pruning.choose import SCOPES, choose
 from rsprune_lib.pruning.costs import CostModel, plan_cost
 from rsprune_lib.pruning.door import RECOVERIES, Pruned, prune
 from rsprune_lib.pruning.groups import Group, Groups, Member, find_groups
 from rsprune_lib.pruning.live import Live
 from rsprune_lib.pruning.normalise import DEFAULT_NORMALISE, NORMALISE, normalised
-from rsprune_lib.pruning.plan import Change, Plan, diff, full_plan
+from rsprune_lib.pruning.plan import Plan, full_plan
 from rsprune_lib.pruning.recover import reestimate_bn, sequential
 from rsprune_lib.pruning.scan import Scan, sensitivity_scan
 from rsprune_lib.pruning.scores import CRITERIA, Scores, score
@@ -40,6 +41,7 @@ __all__ = [
     "Scores",
     "apply",
     "choose",
+    "compose",
     "diff",
     "find_groups",
     "fold",

@@ -19,7 +19,7 @@ from rsprune_lib.models import plain_name
 from rsprune_lib.pruning.groups import Group, Groups
 from rsprune_lib.pruning.layers import channels, kind_of
 
-__all__ = ["Change", "Plan", "diff", "full_plan"]
+__all__ = ["Plan", "full_plan"]
 
 SCHEMA, VERSION = "rsprune-plan", 1
 _dump = partial(json.dumps, allow_nan=False)
@@ -156,34 +156,6 @@ class Plan:
             raise PlanError(f"Cannot read {path} as a pruning plan ({error}); take a JSON file.") from None
         except PlanError as error:
             raise PlanError(f"{path}: {error}") from None
-
-
-@dataclass(frozen=True)
-class Change:
-    """What one plan does differently from another in one group.
-
-    Attributes:
-        added: channels that the second plan keeps and the first removes.
-        removed: channels that the second plan removes and the first keeps.
-    """
-
-    added: tuple[int, ...]
-    removed: tuple[int, ...]
-
-
-def diff(a: Plan, b: Plan) -> dict[str, Change]:
-    """Compares two plans for one network: group name -> `Change` from ``a`` to ``b``; groups that agree are left out.
-
-    Raises:
-        PlanError: the plans are for different networks.
-    """
-    if a.fingerprint != b.fingerprint:
-        raise PlanError(
-            f"The plans are for different networks (fingerprints {a.fingerprint} and {b.fingerprint}); "
-            "compare two plans of one network."
-        )
-    pairs = {name: (set(a.keep[name]), set(b.keep[name])) for name in a.sizes if a.keep[name] != b.keep[name]}
-    return {n: Change(tuple(sorted(new - old)), tuple(sorted(old - new))) for n, (old, new) in pairs.items()}
 
 
 def full_plan(groups: Groups) -> Plan:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -42,6 +43,32 @@ class Scan:
     def fragile(self) -> list[str]:
         """Group names, the one that loses most (mean over the ratios) first."""
         return sorted(self.accuracy, key=lambda name: sum(self.accuracy[name]))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {**asdict(self), "ratios": list(self.ratios), "accuracy": {k: list(v) for k, v in self.accuracy.items()}}
+
+    @classmethod
+    def from_dict(cls, values: object) -> Scan:
+        """Reads what `to_dict` wrote.
+
+        Raises:
+            PlanError: it is no scan, or a number in it is impossible.
+        """
+        keys = {"criterion", "ratios", "accuracy", "dense", "n"}
+        if not isinstance(values, Mapping) or values.keys() != keys or not isinstance(values["accuracy"], Mapping):
+            raise PlanError(f"Expected a sensitivity scan with {', '.join(sorted(keys))}, got {str(values)[:80]!r}.")
+        ratios, curves, n = values["ratios"], values["accuracy"], values["n"]
+        lists = all(isinstance(row, list | tuple) and len(row) == len(ratios) for row in (ratios, *curves.values()))
+        shares = [*ratios, values["dense"], *(share for row in curves.values() for share in row)] if lists else [None]
+        if not all(isinstance(s, int | float) and not isinstance(s, bool) and 0 <= s <= 1 for s in shares):
+            raise PlanError("The sensitivity scan holds something that is no share in [0, 1]; scan again.")
+        if not ratios or list(ratios) != sorted(set(ratios)) or ratios[-1] >= 1 or type(n) is not int or n < 1:
+            raise PlanError(
+                "The sensitivity scan's ratios must increase within [0, 1), on one image or more; scan again."
+            )
+        rows = {str(name): tuple(float(share) for share in row) for name, row in curves.items()}
+        return cls(str(values["criterion"]), tuple(map(float, ratios)), rows, float(values["dense"]), n)
 
 
 @torch.no_grad()

@@ -54,6 +54,8 @@ class PruningPanel(widgets.VBox):
         hide: controls to leave out for a lesson: any of `HIDDEN`.
         measured: measure latency and accuracy; False shows what follows from the plan alone.
         parts: title -> further view in a tab of its own.
+        task: what a learner is to do, on top of everything.
+        begin: answer the first setting; False leaves that to ``explorer.begin()``.
 
     Attributes:
         explorer: setting, snapshot and history.
@@ -74,6 +76,8 @@ class PruningPanel(widgets.VBox):
         hide: Iterable[str] = ("presets",),
         measured: bool = True,
         parts: Mapping[str, Part] | None = None,
+        task: str = "",
+        begin: bool = True,
     ) -> None:
         self.studio, self.measured, hidden = studio, measured, set(hide)
         self.parts = dict(parts or {})
@@ -84,10 +88,11 @@ class PruningPanel(widgets.VBox):
         self.presets = PresetBar(self._preset)
         self.trail = Trail(lambda point: self.explorer.go(point.setting))
         self._make_views()
-        super().__init__(self._rows(hidden))
+        super().__init__(self._rows(hidden, task))
         self.tabs.observe(lambda change: self._front(), "selected_index")
         self._front()
-        self.explorer.begin()
+        if begin:
+            self.explorer.begin()
 
     def _make_views(self) -> None:
         self.gauges, self.words, self.status, self.hint = (widgets.HTML(layout=_WIDE) for _ in range(4))
@@ -104,16 +109,15 @@ class PruningPanel(widgets.VBox):
         )
         self.copy.observe(lambda change: self._draw_code(), "value")
 
-    def _rows(self, hide: set[str]) -> list[widgets.Widget]:
+    def _rows(self, hide: set[str], task: str) -> list[widgets.Widget]:
         views = [self.bars, self.scores, self.classes, self.trail, self.controls.groups]
         shown = [True, True, self.measured, self.measured, "own" not in hide]
         pairs = [(title, view) for title, view, wanted in zip(TABS, views, shown, strict=True) if wanted]
         pairs += self.parts.items()
         self.tabs = widgets.Tab([view for _, view in pairs], titles=[title for title, _ in pairs])
         buttons = widgets.HBox([self.undo, self.redo, self.reset, self.copy])
-        about = widgets.HTML(
-            markup.note(f"{self.studio.model.config['name']} on {self.studio.data.title}"), layout=_WIDE
-        )
+        about = markup.note(f"{self.studio.model.config['name']} on {self.studio.data.title}")
+        about = widgets.HTML((markup.message(task) if task else "") + about, layout=_WIDE)
         rows = [about, self.controls, self.hint, *([] if "presets" in hide else [self.presets]), buttons, self.code]
         return [*rows, self.gauges, self.words, self.status, self.tabs]
 
@@ -211,7 +215,7 @@ class PruningPanel(widgets.VBox):
     def _draw_code(self) -> None:
         self.code.layout.display = "" if self.copy.value else "none"
         if self.copy.value and self.snapshot is not None:
-            self.code.value = markup.code(self.studio.code(self.snapshot.setting))
+            self.code.value = markup.code(self.studio.code(self.snapshot.setting, self.studio.note(self.snapshot)))
 
 
 def _button(text: str, icon: str, tip: str, act: object) -> widgets.Button:

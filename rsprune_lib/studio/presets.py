@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from rsprune_lib.errors import RspruneError
 from rsprune_lib.pruning.calibration import Stopped
+from rsprune_lib.studio.guided import guided_setting
 from rsprune_lib.studio.planner import Stop, Tell
 from rsprune_lib.studio.setting import Setting, Snapshot
 from rsprune_lib.studio.state import Studio
@@ -48,26 +49,14 @@ def _uniform(studio: Studio, snapshot: Snapshot) -> Setting:
 def _attention(studio: Studio, snapshot: Snapshot) -> Setting:
     if "attention" not in studio.criteria:
         raise RspruneError("This network has no SE gates, so no attention; take another preset or a network with SE.")
-    return _at_these_macs(snapshot, criterion="attention", scope="isomorphic", normalise="mean")
-
-
-def _sensitivity(studio: Studio, snapshot: Snapshot) -> Setting:
-    scan = studio.scans.get(snapshot.setting.criterion)
-    if scan is None:
-        raise RspruneError(
-            f"There is no sensitivity scan for {snapshot.setting.criterion} yet; run one under Sensitivity first."
-        )
-    from rsprune_lib.studio.scans import ratios_for_share
-
-    own = ratios_for_share(scan, studio.groups, studio.costs, snapshot.cost.macs)
-    return replace(snapshot.setting, amount="ratio", scope="local", own=own, given=None)
+    return _at_these_macs(snapshot, criterion="attention", scope="global", normalise="mean")
 
 
 PRESETS = {
     "uniform": Preset("Uniform", "Every group loses the same share; as many MACs as now", _uniform),
     "global": Preset("Global", "All channels compete by their scores; as many MACs as now", _global),
     "sensitivity": Preset(
-        "Sensitivity-guided", "Groups that the scan found robust lose more; as many MACs as now", _sensitivity
+        "Sensitivity-guided", "Groups that the scan found robust lose more; as many MACs as now", guided_setting
     ),
     "attention": Preset(
         "Attention-guided", "SE gates decide which channels go, and where; as many MACs as now", _attention

@@ -212,6 +212,10 @@ class Studio(Planner):
             raise RspruneError("No fine-tuned network is kept for this plan; fine-tune it, or choose another recovery.")
         return self._tuned[plan.hash]
 
+    def note(self, snapshot: Snapshot) -> dict[str, Any] | None:
+        """How the network of a snapshot was fine-tuned; None if it was not."""
+        return self.tuned(snapshot.plan).note if snapshot.setting.recovery == "tuned" else None
+
     def tuned_from(self, plan: Plan) -> str:
         """The recovery that the fine-tuned network of a plan began with; the live closed form if that is not known."""
         recovery = self._tuned[plan.hash].note.get("recovery") if plan.hash in self._tuned else None
