@@ -133,8 +133,9 @@ class Inside:
         networks = self._dense, self._pruned(snapshot, should_stop, tell)
         with torch.inference_mode():
             dense, pruned = (network(x)[0].double().softmax(0).cpu().numpy() for network in networks)
-        upload = isinstance(image, np.ndarray)
-        return Answer(dense, pruned) if upload else Answer(dense, pruned, int(self.studio.data.labels[image]), image)
+        if isinstance(image, np.ndarray):
+            return Answer(dense, pruned)
+        return Answer(dense, pruned, int(self.studio.data.labels[image]), int(image))
 
     def known(self, snapshot: Snapshot) -> Comparison | None:
         """The comparison of a snapshot if it has been made before."""

@@ -40,7 +40,7 @@ def said(answer: Answer, classes: Sequence[str]) -> str:
     """Both answers to an image in one sentence, and what became of them."""
     (before, after), (sure_before, sure_after) = answer.says, answer.confidence
     if before == after:
-        text = f"Both say {classes[after]}: dense {_percent(sure_before)} sure, pruned {_percent(sure_after)}"
+        text = f"Both say {classes[after]} (dense {_percent(sure_before)} sure, pruned {_percent(sure_after)})"
     else:
         text = (
             f"The dense network says {classes[before]} ({_percent(sure_before)}), the pruned one {classes[after]} "
@@ -49,12 +49,12 @@ def said(answer: Answer, classes: Sequence[str]) -> str:
     if answer.label is None:
         return f"{text}."
     end = {
-        (True, True): "which is right",
-        (True, False): f"it is {classes[answer.label]}: lost by pruning",
-        (False, True): f"it is {classes[answer.label]}: won by pruning",
-        (False, False): f"it is {classes[answer.label]}: wrong before and after",
+        (True, True): ", which is right",
+        (True, False): f"; it is {classes[answer.label]}: lost by pruning",
+        (False, True): f"; it is {classes[answer.label]}: won by pruning",
+        (False, False): f"; it is {classes[answer.label]}: wrong before and after",
     }[before == answer.label, after == answer.label]
-    return f"{text}; {end}."
+    return f"{text}{end}."
 
 
 def answers(answer: Answer, classes: Sequence[str], count: int = 5) -> str:
@@ -132,8 +132,9 @@ def samples(
     for pixels, answer in rows:
         text, wrong = verdict(answer, classes)
         cells.append(thumbnail(pixels, classes[answer.label], text, wrong=wrong, side=side))
-    wall = f'<div style="display:flex;flex-wrap:wrap;gap:8px">{"".join(cells)}</div>' if cells else note(empty)
-    return f'<div style="font-size:13px;font-weight:600;color:{INK};margin:4px 0 6px">{escape(title)}</div>{wall}<div style="height:8px"></div>'
+    strip = "display:flex;flex-wrap:wrap;gap:8px;margin-bottom:8px"
+    wall = f'<div style="{strip}">{"".join(cells)}</div>' if cells else note(empty)
+    return f'<div style="font-size:13px;font-weight:600;color:{INK};margin:4px 0 6px">{escape(title)}</div>{wall}'
 
 
 def channels(page: Channels, criterion: str, caption: str) -> str:

@@ -58,7 +58,7 @@ class LookInside(widgets.VBox):
         self._active, self._told, self._pick = False, 0.0, 0
         self._screen = threading.RLock()  # a worker looks whether it is stale and draws in one step
         self._looker: LatestWins[Look | None] = LatestWins(self._look)
-        self._comparer: LatestWins[Snapshot | None] = LatestWins(self._compare)
+        self._comparer: LatestWins[Snapshot | None] = LatestWins(self._judge)
         self._drawn: dict[str, tuple | None] = {"answer": None, "channels": None, "comparison": None}
         self._found: Comparison | None = None  # on the screen
         self._comparing: tuple | None = None  # which networks are being compared
@@ -191,7 +191,7 @@ class LookInside(widgets.VBox):
         except Exception as error:
             self._unless_stale(turn, partial(self._fail, error))
 
-    def _compare(self, turn: Turn[Snapshot | None]) -> None:
+    def _judge(self, turn: Turn[Snapshot | None]) -> None:
         """Runs on the other worker: all validation images."""
         if turn.job is None:
             return
