@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from rsprune_lib.errors import PlanError
+from rsprune_lib.errors import PlanError, RspruneError
 from rsprune_lib.measure import LayerCost
 from rsprune_lib.pruning import CostModel, Group, Scan
+from rsprune_lib.studio.setting import RECOVERIES, Setting, Snapshot
+from rsprune_lib.studio.state import Studio
 
-__all__ = ["MOST", "guided_ratios", "ratios_within"]
+__all__ = ["MOST", "guided_ratios", "guided_setting", "ratios_within"]
 
 MOST = 0.95  # largest share of a group that any slider removes
 _DIGITS = 1e4  # ratios end at four decimals, readable in a file; rounded up, so that a budget stays met
@@ -105,6 +108,34 @@ def ratios_within(
         return {name: min(math.ceil(ratio * _DIGITS - 1e-6) / _DIGITS, MOST) for name, ratio in mixed.items()}
 
     return between(_least(lambda way: reached(between(way)) <= macs)), drop
+
+
+def guided_setting(studio: Studio, snapshot: Snapshot, drop: float | None = None) -> Setting:
+    """The preset: what is on the screen, with guided ratios of the groups.
+
+    Args:
+        studio: has the scan of the snapshot's criterion in ``scans``.
+        snapshot: what is on the screen; its locked groups stay whole.
+        drop: accuracy that each group alone may cost; None takes what leads to as many MACs as the snapshot has.
+
+    Raises:
+        RspruneError: there is no scan by this criterion yet.
+        PlanError: the scan does not reach so few MACs.
+    """
+    setting, groups = snapshot.setting, studio.groups
+    scan = studio.scans.get(setting.criterion)
+    if scan is None:
+        raise RspruneError(f"There is no sensitivity scan by {setting.criterion} yet; run one under Sensitivity first.")
+    if drop is None:
+        own, _ = ratios_within(scan, groups, studio.costs, snapshot.cost.macs, locked=setting.locked)
+    else:
+        own = guided_ratios(scan, groups, drop, locked=setting.locked)
+    kept = sum(_kept(group.size, own[group.name]) for group in groups)
+    share = round(1 - kept / sum(group.size for group in groups), 2)  # what the common slider shows
+    recovery = setting.recovery if setting.recovery in RECOVERIES else "live"  # no network is fine-tuned for this plan
+    return replace(
+        setting, amount="ratio", scope="local", ratio=share, own=own, given=None, threshold=None, recovery=recovery
+    )
 
 
 def _kept(size: int, ratio: float) -> int:
