@@ -431,6 +431,9 @@ def test_the_gallery_lists_hard_and_lost_ones_and_classes(look, snapshot, tiny_d
     found = look.inside.compare(snapshot)
     look.gallery.source.value = "hardest"
     assert look.gallery.images.tolist() == found.hardest().tolist()
+    assert (
+        f"Look at image {found.hardest()[0]}" == look.gallery.slots[0][1].tooltip
+    )  # the hardest, whatever is looked at
     look.gallery.label.value = 1
     assert look.gallery.images.tolist() == found.hardest(1).tolist()
     assert f"of {tiny_data.classes[1]}" in look.mistakes.hardest.value

@@ -62,7 +62,7 @@ class Gallery(widgets.VBox):
     def _make_controls(self, relist: Callable[[], None]) -> None:
         self.source = widgets.ToggleButtons(
             options=list(_SOURCES.items()), description="images", tooltips=_TIPS,
-            style={"description_width": "52px", "button_width": "112px"},
+            style={"description_width": "52px", "button_width": "122px"}, layout=widgets.Layout(flex="0 0 auto"),
         )  # fmt: skip
         self.label = widgets.Dropdown(
             options=[("all classes", None), *((name, label) for label, name in enumerate(self.data.classes))],
@@ -127,11 +127,11 @@ class Gallery(widgets.VBox):
         self.words.value = "" if len(images) else markup.note(empty)
         self._draw()
 
-    def mark(self, image: int | None) -> None:
+    def mark(self, image: int | None, *, turn: bool = True) -> None:
         """Marks the image that is looked at, and turns to it if it is in the list; None: it is an upload."""
         here = np.flatnonzero(self.images == image)
         self._image = image
-        if len(here) and not self._start <= here[0] < self._start + SLOTS:
+        if turn and len(here) and not self._start <= here[0] < self._start + SLOTS:
             self._start = int(here[0]) // SLOTS * SLOTS
             self._draw()
         self._mark()

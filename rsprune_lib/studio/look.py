@@ -133,7 +133,7 @@ class LookInside(widgets.VBox):
             else:
                 images = None if found is None else getattr(found, self.gallery.source.value)(label)
             self.gallery.offer(images, found, _WAIT if images is None else "There is no such image.")
-            self.gallery.mark(None if isinstance(self.image, np.ndarray) else self.image)
+            self.gallery.mark(None if isinstance(self.image, np.ndarray) else self.image, turn=False)
             if found is not None:
                 self.mistakes.draw(found, label)
 

@@ -148,7 +148,7 @@ class ChannelPage(widgets.VBox):
         )  # fmt: skip
         self.place = widgets.ToggleButtons(
             options=list(_PLACES.items()), value="cut", description="show", tooltips=_TIPS,
-            style={"description_width": "40px", "button_width": "118px"},
+            style={"description_width": "40px", "button_width": "118px"}, layout=widgets.Layout(flex="0 0 auto"),
         )  # fmt: skip
         self.previous = _button("Higher", "chevron-left", f"The {PAGE} channels with the next higher scores")
         self.next = _button("Lower", "chevron-right", f"The {PAGE} channels with the next lower scores")
