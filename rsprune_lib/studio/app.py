@@ -129,9 +129,7 @@ class StudioApp(widgets.VBox):
         self.open_button = widgets.Button(
             description="Open", icon="folder-open", tooltip="Open this network on these images"
         )
-        self.open_button.on_click(
-            lambda _: self.pick(self.bundle_folder.value or self.bundle.value, self._chosen_data())
-        )
+        self.open_button.on_click(lambda _: self.pick(*self._chosen()))
         folders = [] if os.environ.get(SHARED) else [self.bundle_folder, self.data_folder]
         row = widgets.Layout(flex_flow="row wrap")
         rows = [widgets.HBox([self.bundle, self.data, self.open_button], layout=row), widgets.HBox(folders, layout=row)]
