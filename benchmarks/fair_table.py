@@ -18,10 +18,11 @@ from rsprune_lib.device import pick_device
 from rsprune_lib.files import read_json, write_json
 from rsprune_lib.measure import cost, evaluate, measure
 from rsprune_lib.pruning import CRITERIA, fold, gate_statistics, load_bundle, prune, reestimate_bn, sequential
+from rsprune_lib.pruning.normalise import DEFAULT_NORMALISE
 from rsprune_lib.training import fit, recipe
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
-SCOPES = ("local", "global")
+SCOPES = {"local": ("local", None), "global": ("global", None), "global, by layer mean": ("global", "mean")}
 LOSSES = ("ce", "mining", "mining_code", "focal")
 
 
@@ -74,7 +75,8 @@ def cells(arguments: argparse.Namespace) -> Iterator[dict]:
     """What to measure: all criteria and scopes with cross-entropy, then attention with every loss."""
     for scope in arguments.scopes:
         for criterion in arguments.criteria:
-            yield {"criterion": criterion, "scope": scope, "loss": "ce"}
+            if SCOPES[scope][1] != DEFAULT_NORMALISE.get(criterion, "mean"):  # that would be its plain global again
+                yield {"criterion": criterion, "scope": scope, "loss": "ce"}
     for loss in arguments.losses if arguments.epochs else ():
         if loss != "ce":
             yield {"criterion": "attention", "scope": "local", "loss": loss}
@@ -90,7 +92,9 @@ def pruned_rows(table: Table, bundle: object, data: Dataset, seed: int, argument
         if raw in table and closed in table and (tuned in table or not arguments.epochs):
             continue
         given = {"gates": bundle.gates, "images": arguments.images, "seed": seed, "progress": False}
-        small = prune(bundle.model, data, **choice, **given)
+        scope, normalise = SCOPES[cell["scope"]]
+        options = {} if normalise is None else {"normalise": normalise}
+        small = prune(bundle.model, data, **(choice | {"scope": scope}), choosing=options, **given)
         if raw not in table:
             cut = prune(bundle.model, data, plan=small.plan, recovery="none", **given)
             table.add(raw, measured(cut.model, data, seed, "raw"))
@@ -155,7 +159,7 @@ def main() -> None:
     parser.add_argument("--recipe", default="strong_finetune")
     parser.add_argument("--images", type=int, default=1024, help="training images of scores and closed form")
     parser.add_argument("--criteria", nargs="+", default=list(CRITERIA))
-    parser.add_argument("--scopes", nargs="+", default=list(SCOPES))
+    parser.add_argument("--scopes", nargs="+", choices=list(SCOPES), default=list(SCOPES))
     parser.add_argument("--losses", nargs="+", default=list(LOSSES))
     arguments = parser.parse_args()
     data, table = load_data(arguments.data), Table(RESULTS / f"{arguments.name}.json")

@@ -144,6 +144,5 @@ if __name__ == "__main__":
         print(memory_growth(arguments.bundle, arguments.minutes))
     else:
         for line in studio_rows(arguments.bundle, arguments.moves):
-            print(
-                f"{line['name']}: {line['ours']:.1f} (budget {line['budget']:g}; {line['against']} {line['baseline']:.1f})"
-            )
+            against = f"{line['against']} {line['baseline']:.1f}"
+            print(f"{line['name']}: {line['ours']:.1f} (budget {line['budget']:g}; {against})", flush=True)
