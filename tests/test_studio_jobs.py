@@ -476,8 +476,10 @@ def test_a_preset_without_a_setting_is_a_sentence(studio, asked):
 def test_fragile_groups_are_named(studio):
     scan = handmade(studio, {"conv1": (0.9, 0.3, 0.2, 0.1), "layer3.0.conv1": (0.9, 0.88, 0.8, 0.7)})
     table = fragility(studio, scan, 0.02)
-    assert "Fragile: conv1." in table
+    assert "): conv1. 10 of 12" in table
     assert "10 of 12 groups can lose at least 85%" in table
+    assert "No group is fragile" in fragility(studio, scan, 0.8)
+    assert "−0.0" not in table
     assert table.index(">conv1<") < table.index(">layer3.0.conv1<") < table.index(">layer1.0.conv1<")
     assert "−" not in scan_curves(scan).split("Rightwards")[0]
 
@@ -500,6 +502,7 @@ def test_a_run_does_what_the_library_does_and_is_kept(studio, snapshot, data):
     run = job.settle()
     assert (run.phase, len(run.losses), run.total) == ("done", 2, 2)
     assert [step for step, _ in run.accuracies] == [0, 1, 2]
+    assert run.doing == "Measuring the network as it is"
     assert list(dict.fromkeys(told)) == ["preparing", "training", "judging", "done"]
     again = fit(studio.recovered(snapshot), data, QUICK.recipe(), seed=0, progress=False)
     same = again.model.state_dict()

@@ -8,7 +8,7 @@ from html import escape
 import numpy as np
 
 from rsprune_lib.measure import wilson
-from rsprune_lib.plots.style import CUT, GRID, INK, KEPT, MUTED, signed
+from rsprune_lib.plots.style import CUT, GRID, INK, KEPT, MUTED, REMOVED, signed
 from rsprune_lib.pruning import Scan
 from rsprune_lib.studio.guided import guided_ratios
 from rsprune_lib.studio.markup import note
@@ -45,7 +45,10 @@ def _scan_panel(scan: Scan, name: str, snapshot: Snapshot | None) -> str:
     parts = [
         f'<line x1="{_WIDTH * x:.0f}" x2="{_WIDTH * x:.0f}" y1="0" y2="{_HEIGHT}" stroke="{GRID}"/>' for x in (0.5, 1.0)
     ]
-    parts += [f'<line x1="0" x2="{_WIDTH}" y1="{_up(y):.1f}" y2="{_up(y):.1f}" stroke="{GRID}"/>' for y in (0.5, 1.0)]
+    parts += [
+        f'<line x1="0" x2="{_WIDTH}" y1="{_up(y):.1f}" y2="{_up(y):.1f}" stroke="{colour}"/>'
+        for y, colour in ((0.5, GRID), (1.0, GRID), (0.0, REMOVED))
+    ]
     dense = f"{_up(scan.dense):.1f}"
     parts.append(f'<line x1="0" x2="{_WIDTH}" y1="{dense}" y2="{dense}" stroke="{MUTED}" stroke-dasharray="2 3"/>')
     parts.append(f'<polyline points="{line}" fill="none" stroke="{KEPT}" stroke-width="2"/>')
@@ -92,7 +95,7 @@ def fragility(studio: Studio, scan: Scan, drop: float, snapshot: Snapshot | None
     spared = guided_ratios(scan, studio.groups, drop)
     rows = sorted(scan.accuracy, key=lambda name: (spared[name], sum(scan.accuracy[name])))
     sizes = {group.name: group.size for group in studio.groups}
-    heads = ["group", "channels", "half removed", f"within {100 * drop:.3g} points", ""]
+    heads = ["group", "channels", "half of it removed", f"can lose within {100 * drop:.3g} points", "verdict"]
     heads += [] if snapshot is None else ["this plan removes", "alone, that costs"]
     body = []
     for name in rows:
@@ -109,7 +112,8 @@ def fragility(studio: Studio, scan: Scan, drop: float, snapshot: Snapshot | None
 def _summary(rows: Sequence[str], spared: dict[str, float], drop: float) -> str:
     weak = [name for name in rows if _verdict(spared[name]) == "fragile"]
     strong = [name for name in rows if _verdict(spared[name]) == "very robust"]
-    text = f"Fragile: {', '.join(weak)}." if weak else "No group is fragile."
+    edge = f"more than {100 * drop:.3g} points lost before a quarter of the channels is gone"
+    text = f"Fragile ({edge}): {', '.join(weak)}." if weak else f"No group is fragile ({edge})."
     if strong:
         text += (
             f" {len(strong)} of {len(rows)} groups can lose at least {_VERDICTS[-1][0]:.0%} of their channels alone "
@@ -123,17 +127,17 @@ def _verdict(spared: float) -> str:
 
 
 def _points(change: float) -> str:
-    return signed(100 * change + 0.0)
+    return signed(100 * change) if abs(change) >= 0.0005 else "0.0"
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     def cells(row: Sequence[str], tag: str) -> str:
         return "".join(
-            f'<{tag} style="text-align:{"left" if i == 0 else "right"};padding:1px 14px 1px 0;font-weight:'
+            f'<{tag} style="text-align:{"left" if i == 0 else "right"};padding:1px 18px 1px 0;font-weight:'
             f'{"600" if tag == "th" else "400"}">{cell}</{tag}>'
             for i, cell in enumerate(row)
         )
 
     body = "".join(f"<tr>{cells(row, 'td')}</tr>" for row in rows)
-    style = f"border-collapse:collapse;font-size:12px;line-height:1.45;color:{INK}"
+    style = f"border-collapse:collapse;margin-top:6px;font-size:12px;line-height:1.45;color:{INK}"
     return f'<table style="{style}"><thead><tr>{cells(heads, "th")}</tr></thead><tbody>{body}</tbody></table>'

@@ -30,7 +30,7 @@ def tune_curves(run: TuneRun) -> str:
     """
     losses, accuracies, total = list(run.losses), list(run.accuracies), max(run.total, 1)
     dense = run.snapshot.dense.quality
-    parts = [f'<svg viewBox="0 0 640 250" style="width:100%;max-width:760px" font-size="11" fill="{MUTED}">']
+    parts = [f'<svg viewBox="0 0 640 256" style="width:100%;max-width:760px" font-size="11" fill="{MUTED}">']
     parts += _accuracy_part(accuracies, None if dense is None else dense.accuracy, total)
     parts += _loss_part(losses, total)
     for epoch in range(run.options.epochs + 1):
@@ -38,7 +38,7 @@ def tune_curves(run: TuneRun) -> str:
             x = _step(epoch / run.options.epochs)
             parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="222" y2="226" stroke="{MUTED}"/>')
             parts.append(f'<text x="{x:.1f}" y="238" text-anchor="middle">{epoch}</text>')
-    parts.append('<text x="624" y="249" text-anchor="end">epochs</text>')
+    parts.append('<text x="624" y="250" text-anchor="end">epochs</text>')
     return "".join([*parts, "</svg>"])
 
 

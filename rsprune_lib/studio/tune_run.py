@@ -110,6 +110,7 @@ class TuneRun:
         options: how it trains.
         phase: ``"preparing"``, ``"training"``, ``"judging"``, and at the end ``"done"``, ``"stopped"`` (before there
             was anything to keep), ``"failed"``, ``"kept"`` or ``"discarded"``.
+        doing: what is being prepared, in words.
         images: training images an epoch.
         total: steps of the whole run.
         losses: training loss of each step so far.
@@ -123,6 +124,7 @@ class TuneRun:
     snapshot: Snapshot
     options: TuneOptions
     phase: str = "preparing"
+    doing: str = ""
     images: int = 0
     total: int = 0
     losses: list[float] = field(default_factory=list)

@@ -234,7 +234,10 @@ def _doing(run: TuneRun) -> str:
         text += f", loss {run.losses[-1]:.3f}" if steps and math.isfinite(run.losses[-1]) else ""
         left = time_left(run.share, time.monotonic() - run.began)
         return markup.working(text + (f", {left}" if left else ""))
-    running = {"preparing": "Measuring the network as it is", "judging": "Measuring the best epoch, image by image"}
+    running = {
+        "preparing": run.doing or "Building the pruned network",
+        "judging": "Measuring the best epoch, image by image",
+    }
     if run.phase in running:
         return markup.working(running[run.phase])
     ended = {

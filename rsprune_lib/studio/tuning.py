@@ -137,7 +137,8 @@ class FineTune:
         """Measures, trains and measures again; returns the phase it ends in."""
         studio, began = self.studio, time.monotonic()
         images = Watched(studio.validation, run.stopping.is_set)
-        first = private_copy(studio.recovered(run.snapshot, run.stopping.is_set))
+        first = private_copy(studio.recovered(run.snapshot, run.stopping.is_set, partial(self._prepare, run)))
+        self._prepare(run, "Measuring the network as it is", None)
         before, labels = predict(first, images, progress=False)
         found = quality(before, labels)
         run.accuracies.append((0, found.accuracy))
@@ -152,6 +153,10 @@ class FineTune:
             found, quality(after, labels), compare(before, after, labels), trained.best_epoch, epochs, seconds - began
         )
         return "done"
+
+    def _prepare(self, run: TuneRun, text: str, share: float | None) -> None:
+        run.doing = text if share is None else f"{text}, {share:.0%}"
+        self._heard()
 
     def _fit(self, run: TuneRun, network: nn.Module) -> Fit:
         options, data, how = run.options, self.studio.data, run.options.recipe()
