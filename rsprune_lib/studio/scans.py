@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import torch
 from torch import nn
 
 from rsprune_lib.data import Batches, data_root
-from rsprune_lib.errors import RspruneError
+from rsprune_lib.errors import PlanError, RspruneError
 from rsprune_lib.files import read_json, write_json
 from rsprune_lib.pruning import CRITERIA, Gates, Scan, sensitivity_scan
 from rsprune_lib.pruning.calibration import device_of
@@ -129,13 +130,11 @@ class Scanner:
         }  # fmt: skip
 
     def _save(self, scan: Scan) -> Path | None:
-        values = {"images": scan.n, "ratios": list(scan.ratios), "dense": scan.dense}
-        curves = {name: list(row) for name, row in scan.accuracy.items()}
         for path in self.places(scan.criterion):
             if path.parent == self.folder and not path.parent.is_dir():
                 continue  # a bundle that is gone does not come back as a folder with nothing but a scan
             try:
-                return write_json(path, self._identity(scan.criterion) | values | {"accuracy": curves})
+                return write_json(path, self._identity(scan.criterion) | {"scan": scan.to_dict()})
             except OSError:
                 continue
         return None
@@ -159,31 +158,17 @@ class Scanner:
                     f"The scan in {path} was made for another {_WORDS.get(key, key)} ({str(saved.get(key))[:16]!r} "
                     f"instead of {str(wanted)[:16]!r}); scan again to replace it."
                 )
-        try:
-            return self._checked(saved, criterion)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise RspruneError(f"The scan in {path} is broken ({_brief(error)}); scan again to replace it.") from None
-
-    def _checked(self, saved: dict[str, Any], criterion: str) -> Scan:
-        ratios, curves, images = saved["ratios"], saved["accuracy"], saved["images"]
         names = [group.name for group in self.studio.groups]
-        if sorted(curves) != sorted(names) or not ratios or any(len(curves[name]) != len(ratios) for name in names):
-            raise ValueError("it lacks a group or a ratio")
-        shares = [*ratios, saved["dense"], *(value for row in curves.values() for value in row)]
-        if not all(isinstance(share, float | int) and 0 <= share <= 1 for share in shares):  # NaN fails as well
-            raise ValueError("a number is no share")
-        if ratios != sorted(set(ratios)) or ratios[-1] >= 1 or type(images) is not int or images < 1:
-            raise ValueError("its ratios do not rise, or it saw no image")
-        curves = {name: tuple(map(float, curves[name])) for name in names}
-        return Scan(criterion, tuple(map(float, ratios)), curves, float(saved["dense"]), images)
+        try:
+            scan = Scan.from_dict(saved.get("scan"))
+        except PlanError as error:
+            raise RspruneError(f"The scan in {path} is broken: {error}") from None
+        if sorted(scan.accuracy) != sorted(names) or scan.criterion != criterion:
+            raise RspruneError(f"The scan in {path} has other groups than this network; scan again to replace it.")
+        return replace(scan, accuracy={name: scan.accuracy[name] for name in names})
 
 
 _WORDS = {"data": "data set", "schema": "purpose", "scored_on": "number of scored images"}
-
-
-def _brief(error: Exception) -> str:
-    """An error that was met while reading, in a few words."""
-    return f"no {error}" if isinstance(error, KeyError) else str(error)
 
 
 def _tensors(model: nn.Module, gates: Gates | None) -> Iterator[tuple[str, torch.Tensor]]:
