@@ -17,11 +17,10 @@ from rsprune_lib.studio.upload import MAX_BYTES
 __all__ = ["Gallery"]
 
 SLOTS = 12  # of 96 px: one row of a page 1,280 px wide
-_SOURCES = {"any": "any", "hardest": "hardest", "lost by pruning": "lost"}
-_TIPS = (
-    "Validation images in a random order that is always the same",
-    "Those with the largest loss of the pruned network first",
-    "Right before pruning, wrong now",
+_SOURCES = {"any of the validation set": "any", "hardest first": "hardest", "lost by pruning": "lost"}
+_ALL = -1  # a Dropdown takes None for "nothing is chosen"
+_TIP = (
+    "Any in random order; by falling loss of the pruned network; those of them that were right before and are wrong now"
 )
 
 
@@ -60,12 +59,12 @@ class Gallery(widgets.VBox):
         super().__init__([widgets.HBox(row, layout=widgets.Layout(flex_flow="row wrap")), self.words, wall])
 
     def _make_controls(self, relist: Callable[[], None]) -> None:
-        self.source = widgets.ToggleButtons(
-            options=list(_SOURCES.items()), description="images", tooltips=_TIPS,
-            style={"description_width": "52px", "button_width": "122px"}, layout=widgets.Layout(flex="0 0 auto"),
+        self.source = widgets.Dropdown(
+            options=list(_SOURCES.items()), description="images", tooltip=_TIP,
+            style={"description_width": "52px"}, layout=widgets.Layout(width="260px"),
         )  # fmt: skip
         self.label = widgets.Dropdown(
-            options=[("all classes", None), *((name, label) for label, name in enumerate(self.data.classes))],
+            options=[("all classes", _ALL), *((name, label) for label, name in enumerate(self.data.classes))],
             description="true class", tooltip="List images of one class only",
             style={"description_width": "68px"}, layout=widgets.Layout(width="250px"),
         )  # fmt: skip
@@ -95,16 +94,24 @@ class Gallery(widgets.VBox):
         button.on_click(lambda _: self.choose(place))
         return widgets.HTML(layout=widgets.Layout(margin="0")), button
 
+    @property
+    def wanted(self) -> int | None:
+        """The class whose images are wanted, None for all."""
+        return None if self.label.value == _ALL else self.label.value
+
     def choose(self, place: int) -> None:
         """Chooses the image in a place of the strip; nothing happens if there is none."""
         if self._start + place < len(self.images):
             self._chosen(int(self.images[self._start + place]))
 
     def step(self, by: int) -> None:
-        """Chooses the next (1) or the previous (-1) image of the list, going round at its ends."""
+        """Chooses the next (1) or the previous (-1) image of the list, going round at its ends.
+
+        It starts from the image that is looked at, or at the first thumbnail if that one is not in sight.
+        """
         if len(self.images):
-            here = np.flatnonzero(self.images == self._image)
-            place = (int(here[0]) + by) % len(self.images) if len(here) else self._start
+            here = np.flatnonzero(self.images[self._start : self._start + SLOTS] == self._image)
+            place = (self._start + int(here[0]) + by) % len(self.images) if len(here) else self._start
             self._chosen(int(self.images[place]))
 
     def turn(self) -> None:

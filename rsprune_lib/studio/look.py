@@ -127,7 +127,7 @@ class LookInside(widgets.VBox):
     def _relist(self) -> None:
         """Lists what the gallery's controls ask for, as far as it is known."""
         with self._screen:
-            found, label = self._found, self.gallery.label.value
+            found, label = self._found, self.gallery.wanted
             if self.gallery.source.value == "any":
                 images = self.inside.images(label)
             else:

@@ -20,7 +20,6 @@ __all__ = ["AnswerPage", "ChannelPage", "Look", "MistakesPage"]
 STRIP = 10  # images in a strip of samples
 PAGE = 32  # channels at a time: four rows of cards on a page 1,280 px wide
 _PLACES = {"highest scores": "best", "around the cut": "cut", "lowest scores": "worst"}
-_TIPS = ("The channels with the highest scores", "The last that stay and the first that go", "The lowest scores")
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,9 +145,10 @@ class ChannelPage(widgets.VBox):
             tooltip="Channels that stay or go together; the group is named after its first layer",
             style={"description_width": "44px"}, layout=widgets.Layout(width="300px"),
         )  # fmt: skip
-        self.place = widgets.ToggleButtons(
-            options=list(_PLACES.items()), value="cut", description="show", tooltips=_TIPS,
-            style={"description_width": "40px", "button_width": "118px"}, layout=widgets.Layout(flex="0 0 auto"),
+        self.place = widgets.Dropdown(
+            options=list(_PLACES.items()), value="cut", description="show",
+            tooltip="Around the cut are the last channels that stay and the first that go",
+            style={"description_width": "40px"}, layout=widgets.Layout(width="200px"),
         )  # fmt: skip
         self.previous = _button("Higher", "chevron-left", f"The {PAGE} channels with the next higher scores")
         self.next = _button("Lower", "chevron-right", f"The {PAGE} channels with the next lower scores")
