@@ -29,7 +29,7 @@ def scan_curves(scan: Scan, snapshot: Snapshot | None = None) -> str:
         snapshot: its plan's place is marked on every curve; None marks nothing.
     """
     panels = [_scan_panel(scan, name, snapshot) for name in scan.accuracy]
-    grid = "display:grid;grid-template-columns:repeat(auto-fill,minmax(216px,1fr));gap:10px 16px"
+    grid = "display:grid;grid-template-columns:repeat(auto-fill,minmax(180px,1fr));gap:10px 16px"
     low, high = wilson(round(scan.dense * scan.n), scan.n)
     about = (
         f"Rightwards: share of this group's channels removed by {scan.criterion}, 0 to 100%; upwards: accuracy, 0 to "
@@ -61,7 +61,7 @@ def _scan_panel(scan: Scan, name: str, snapshot: Snapshot | None) -> str:
         text = f"−{x:.0%}: {y:.0%}"
         ring = f'fill="white" stroke="{CUT}" stroke-width="2.6"'
         parts.append(f'<circle cx="{_across(x):.1f}" cy="{_up(y):.1f}" r="4.6" {ring}><title>{text}</title></circle>')
-    box = f'viewBox="-6 -6 {_WIDTH + 12} {_HEIGHT + 12}" width="100%"'
+    box = f'viewBox="-6 -6 {_WIDTH + 12} {_HEIGHT + 12}" style="display:block;width:100%"'
     return (
         f'<div><div style="display:flex;justify-content:space-between;font-size:12px;color:{INK}"><b>{escape(name)}</b>'
         f'<span style="color:{MUTED}">{text}</span></div>'

@@ -86,7 +86,7 @@ class ScanView(widgets.VBox):
             layout=widgets.Layout(width="220px", visibility="hidden"),
         )  # fmt: skip
         self.drop = widgets.FloatSlider(
-            min=0.5, max=20.0, step=0.5, value=2.0, description="may cost", readout_format=".1f", style=_STYLE,
+            min=0.5, max=20.0, step=0.5, value=2.0, description="points lost", readout_format=".1f", style=_STYLE,
             tooltip="Points of accuracy that each group alone may cost", continuous_update=False,
             layout=widgets.Layout(width="420px"),
         )  # fmt: skip

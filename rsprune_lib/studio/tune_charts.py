@@ -55,7 +55,8 @@ def _accuracy_part(points: list[tuple[int, float]], dense: float | None, total: 
     def y(value: float) -> float:
         return 20 + 96 * (high - value) / max(high - low, 0.05)
 
-    parts = ['<text x="48" y="12">validation accuracy after each epoch (dotted: dense network)</text>']
+    about = "" if dense is None else " (dotted: dense network)"
+    parts = [f'<text x="48" y="12">validation accuracy after each epoch{about}</text>']
     for level in (low, (low + high) / 2, high):
         parts.append(f'<line x1="48" x2="624" y1="{y(level):.1f}" y2="{y(level):.1f}" stroke="{GRID}"/>')
         parts.append(f'<text x="42" y="{y(level) + 4:.1f}" text-anchor="end">{100 * level:.3g}%</text>')
