@@ -379,7 +379,7 @@ def test_presets_keep_the_macs_and_budgets_are_met(studio):
         assert panel.snapshot.cost.macs > 0.8 * before.cost.macs
     assert panel.setting.criterion == "attention"
     panel.presets.buttons["sensitivity"].click()
-    with pytest.raises(RspruneError, match="no sensitivity scan for attention"):
+    with pytest.raises(RspruneError, match="no sensitivity scan by attention"):
         panel.settle()
     assert "no sensitivity scan" in panel.status.value
     panel.presets.budget.value = before.dense.cost.macs / 1e6 / 4
@@ -591,7 +591,7 @@ def test_controls_can_be_hidden_and_measuring_left_out(studio):
     snapshot = panel.settle()
     assert snapshot.quality is None
     assert panel.controls.recovery.layout.display == "none"
-    assert list(panel.tabs.titles) == ["Kept channels", "Scores and cut"]
+    assert list(panel.tabs.titles) == ["Channels", "Scores"]
     assert "Accuracy" not in panel.gauges.value
 
 

@@ -527,7 +527,7 @@ def test_a_run_does_what_the_library_does_and_is_kept(studio, snapshot, data):
     assert studio.network(snapshot.plan, "tuned") is model
     shown = studio.final(setting)
     assert shown.quality.accuracy == result.after.accuracy
-    json.dumps(studio.tuned(snapshot.plan).note)
+    json.dumps(studio.kept.tuned(snapshot.plan).note)
     with pytest.raises(RspruneError, match="no fine-tuned network to keep"):
         job.keep()
     with pytest.raises(RspruneError, match="fine-tuned already"):
@@ -541,7 +541,7 @@ def test_a_run_is_discarded(studio, snapshot):
     job.settle()
     job.discard()
     assert (job.run.phase, job.run.model) == ("discarded", None)
-    assert not studio.has_tuned(snapshot.plan)
+    assert not studio.kept.has_tuned(snapshot.plan)
     with pytest.raises(RspruneError, match="to keep"):
         job.keep()
 
@@ -576,7 +576,7 @@ def test_nan_is_a_sentence_and_nothing_is_kept(studio, snapshot, monkeypatch):
         job.settle()
     assert (job.run.phase, job.run.model, job.run.result) == ("failed", None, None)
     assert "<svg" in tune_curves(job.run)
-    assert not studio.has_tuned(snapshot.plan)
+    assert not studio.kept.has_tuned(snapshot.plan)
     monkeypatch.undo()
     job.start(snapshot, QUICK)
     assert job.settle().phase == "done"
@@ -608,7 +608,7 @@ def test_two_at_once_are_refused_and_sliders_do_not_disturb(studio, snapshot):
     run = job.settle()
     assert run.snapshot is snapshot
     assert job.keep().criterion == "l2"
-    assert not studio.has_tuned(moved.plan)
+    assert not studio.kept.has_tuned(moved.plan)
 
 
 def test_a_closed_studio_gets_no_result(studio, snapshot, short_batches):
@@ -647,7 +647,7 @@ def test_a_run_is_started_watched_and_kept(tune_view, studio, asked, snapshot):
     assert "moved since" in tune_view.belongs.value
     tune_view.keep_button.click()
     assert [setting.recovery for setting in asked] == ["tuned"]
-    assert studio.has_tuned(snapshot.plan)
+    assert studio.kept.has_tuned(snapshot.plan)
     assert "Kept" in tune_view.status.value
     assert tune_view.keep_button.disabled
     tune_view.show(studio.final(asked[0]))

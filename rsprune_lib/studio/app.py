@@ -28,7 +28,7 @@ from rsprune_lib.studio.tune_view import TuneView
 __all__ = ["SHARED", "StudioApp", "lesson_panel", "open_app"]
 
 SHARED = "RSPRUNE_APP_SHARED"  # set where strangers use the app: no folders of this machine can be named then
-_TITLES = {"sensitivity": "Sensitivity", "finetune": "Fine-tune", "inside": "Look inside", "takeaway": "Take away"}
+_TITLES = {"sensitivity": "Sensitivity", "finetune": "Fine-tune", "inside": "Inside", "takeaway": "Take away"}
 _STYLE = {"description_width": "76px"}
 
 
@@ -118,22 +118,29 @@ class StudioApp(widgets.VBox):
         choices = bundles()
         self.bundle = widgets.Dropdown(
             options=[(choice.title, choice.name) for choice in choices], description="network", style=_STYLE,
-            tooltip="Trained networks of the project and of its runs folder", layout=widgets.Layout(width="560px"),
+            tooltip="Trained networks of the project and of its runs folder", layout=widgets.Layout(width="620px"),
         )  # fmt: skip
         self.data = widgets.Dropdown(
             options=[("as trained", None), *((name, name) for name in data_sets())], description="images", style=_STYLE,
-            tooltip="Images to judge and repair the network with", layout=widgets.Layout(width="260px"),
+            tooltip="Images to judge and repair the network with", layout=widgets.Layout(width="230px"),
         )  # fmt: skip
         self.bundle_folder = _text("or folder", "Folder of another bundle on this machine, in place of the list")
         self.data_folder = _text("or folder", "Folder of class folders on this machine, in place of the list")
         self.open_button = widgets.Button(
-            description="Open", icon="folder-open", tooltip="Open this network on these images"
-        )
+            description="Open", icon="folder-open", tooltip="Open this network on these images",
+            layout=widgets.Layout(width="100px"),
+        )  # fmt: skip
         self.open_button.on_click(lambda _: self.pick(*self._chosen()))
         folders = [] if os.environ.get(SHARED) else [self.bundle_folder, self.data_folder]
         row = widgets.Layout(flex_flow="row wrap")
-        rows = [widgets.HBox([self.bundle, self.data, self.open_button], layout=row), widgets.HBox(folders, layout=row)]
-        self._picker = widgets.VBox(rows)
+        other = widgets.HBox(folders, layout=widgets.Layout(flex_flow="row wrap", display="none"))
+        self.own = widgets.ToggleButton(
+            description="Own folders", icon="ellipsis-h", tooltip="Name folders of this machine in place of the lists",
+            layout=widgets.Layout(width="120px", display="" if folders else "none"),
+        )  # fmt: skip
+        self.own.observe(lambda change: setattr(other.layout, "display", "" if change.new else "none"), "value")
+        first = widgets.HBox([self.bundle, self.data, self.open_button, self.own], layout=row)
+        self._picker = widgets.VBox([first, other])
         self._picker.layout.display = "none" if self._lesson.task else ""  # a lesson is about one network
 
     def _chosen(self) -> tuple[str, str | None]:
@@ -194,6 +201,9 @@ class StudioApp(widgets.VBox):
 
     def _show(self, opened: Opened) -> None:
         """Puts a network that was opened on the screen."""
+        for part in self.panel.parts.values() if hasattr(self, "panel") else ():
+            if isinstance(part, ScanView | TuneView):
+                part.close()  # what still runs there would go on for a network that nobody sees
         self.opened = opened
         bundle, data = opened.bundle, opened.data
         self.panel = lesson_panel(

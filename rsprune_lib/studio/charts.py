@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from html import escape
 
@@ -82,33 +83,38 @@ def trail(points: Sequence[Point], front: Sequence[int], now: int | None) -> str
     if not points:
         return note("Every setting that has been measured leaves a dot here.")
     parts = [f'<svg viewBox="0 0 640 244" style="width:100%;max-width:760px" font-size="11" fill="{MUTED}">']
-    for level in (0.0, 0.25, 0.5, 0.75, 1.0):
-        parts.append(_line(level, GRID))
-        parts.append(f'<text x="{_LEFT - 6}" y="{_y(level) + 4:.1f}" text-anchor="end">{level:.0%}</text>')
-        parts.append(f'<text x="{_x(level):.1f}" y="225" text-anchor="middle">{level:.0%}</text>')
-    parts.append(_line(points[-1].dense_accuracy, MUTED, "2 3"))
-    parts.append(_staircase([points[i] for i in front]))
     shown = sorted({*front, *range(max(0, len(points) - _DOTS), len(points)), *([] if now is None else [now])})
+    floor = math.floor(10 * max(0.0, min(points[i].accuracy for i in shown) - 0.02)) / 10
+    for step in range(5):
+        level = floor + (1 - floor) * step / 4
+        parts.append(_line(level, floor, GRID))
+        parts.append(f'<text x="{_LEFT - 6}" y="{_y(level, floor) + 4:.1f}" text-anchor="end">{level:.0%}</text>')
+        parts.append(f'<text x="{_x(step / 4):.1f}" y="225" text-anchor="middle">{step / 4:.0%}</text>')
+    parts.append(_line(points[-1].dense_accuracy, floor, MUTED, "2 3"))
+    parts.append(_staircase([points[i] for i in front], floor))
     for number in sorted(shown, key=lambda i: i == now):  # the one on the screen on top
-        parts.append(_dot(number, points[number], number in front, number == now))
+        parts.append(_dot(number, points[number], number in front, number == now, floor))
     axis = (
-        "MACs left, as a share of the dense network’s; upwards: accuracy. Filled: on the screen; orange: the Pareto "
-        "front. Point at a dot to see its setting."
+        f'<text x="{(_LEFT + _RIGHT) / 2}" y="241" text-anchor="middle">MACs left, of the dense network’s</text></svg>'
     )
-    return "".join([*parts, f'<text x="{_LEFT}" y="241">{axis}</text></svg>'])
+    about = (
+        "Upwards: accuracy; dotted: the dense network. Filled: on the screen; orange: the Pareto front, which no other "
+        "setting tried so far beats in both. Point at a dot to see its setting."
+    )
+    return "".join([*parts, axis]) + note(about)
 
 
-def _staircase(front: Sequence[Point]) -> str:
+def _staircase(front: Sequence[Point], floor: float) -> str:
     """The Pareto front: no setting tried so far lies above it."""
-    steps = [f"M{_x(front[0].share):.1f} {_y(0):.1f}"]
+    steps = [f"M{_x(front[0].share):.1f} {_y(floor, floor):.1f}"]
     for point in front:
-        steps += [f"H{_x(point.share):.1f}", f"V{_y(point.accuracy):.1f}"]
+        steps += [f"H{_x(point.share):.1f}", f"V{_y(point.accuracy, floor):.1f}"]
     return f'<path d="{" ".join([*steps, f"H{_RIGHT}"])}" fill="none" stroke="{CUT}" stroke-width="1.5"/>'
 
 
-def _dot(number: int, point: Point, best: bool, now: bool) -> str:
+def _dot(number: int, point: Point, best: bool, now: bool, floor: float) -> str:
     look = f'r="6.5" fill="{KEPT}"' if now else 'r="4.5" fill="white" fill-opacity="0.6"'
-    x, y = _x(point.share), _y(point.accuracy)
+    x, y = _x(point.share), _y(point.accuracy, floor)
     ring = f'stroke="{CUT if best else KEPT}" stroke-width="{2 if best else 1}"'
     title = escape(describe(number, point, best))
     return f'<circle cx="{x:.1f}" cy="{y:.1f}" {look} {ring}><title>{title}</title></circle>'
@@ -118,13 +124,13 @@ def _x(share: float) -> float:
     return _LEFT + (_RIGHT - _LEFT) * min(share, 1.0)
 
 
-def _y(accuracy: float) -> float:
-    return 8 + 202 * (1 - accuracy)
+def _y(accuracy: float, floor: float) -> float:
+    return 8 + 202 * min(1.0, (1 - accuracy) / (1 - floor))
 
 
-def _line(accuracy: float, colour: str, dashes: str = "") -> str:
+def _line(accuracy: float, floor: float, colour: str, dashes: str = "") -> str:
     dashes = f' stroke-dasharray="{dashes}"' if dashes else ""
-    y = f"{_y(accuracy):.1f}"
+    y = f"{_y(accuracy, floor):.1f}"
     return f'<line x1="{_LEFT}" x2="{_RIGHT}" y1="{y}" y2="{y}" stroke="{colour}"{dashes}/>'
 
 

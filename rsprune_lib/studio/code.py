@@ -74,6 +74,7 @@ def _training(tuned: Mapping[str, Any] | None) -> list[str]:
         return []
     how = f'recipe("strong_finetune", epochs={tuned["epochs"]}, lr={tuned["lr"]})'
     extra = f'loss="{tuned["loss"]}", seed={tuned["seed"]}, limit={tuned["images"]}'
+    extra += f", val_limit={tuned['val_images']}" if "val_images" in tuned else ""
     return [f"run = {how}", f"small = fit(small, data, run, {extra}).model"]
 
 

@@ -11,10 +11,12 @@ import numpy as np
 from rsprune_lib.pruning import SCOPES
 from rsprune_lib.studio.setting import KNOWN_RECOVERIES, RECOVERIES, Setting, Snapshot
 
-__all__ = ["CONTROLS", "Controls"]
+__all__ = ["CONTROLS", "WIDTH", "Controls"]
+
+WIDTH = 388  # pixels of the column of controls: with it, the answers have two thirds of a page of 1280
 
 CONTROLS = ("criterion", "scope", "normalise", "amount", "recovery", "own")
-_AMOUNTS = {"share of channels": "ratio", "score cut": "threshold", "MACs budget": "macs", "given plan": "plan"}
+_AMOUNTS = {"share": "ratio", "cut": "threshold", "MACs": "macs", "plan": "plan"}
 _TIPS = ("How many channels go", "Which score is too low", "How much may be left", "What the loaded plan says")
 _SCALES = {
     "as the criterion prefers": None,
@@ -65,19 +67,18 @@ class Controls(widgets.VBox):
         self._make_groups(groups)
         self._observe()
         rows = [
-            [self.criterion, self.recovery, self.normalise],
-            [self.scope, self.amount],
-            [self.ratio, self.threshold, self.macs],
-        ]
+            self.criterion, self.recovery, self.scope, self.amount, self.ratio, self.threshold, self.macs,
+            self.normalise,
+        ]  # fmt: skip
         for name in hide:
             if name != "own":
                 getattr(self, name).layout.display = "none"
-        super().__init__([widgets.HBox(row, layout=widgets.Layout(flex_flow="row wrap")) for row in rows])
+        super().__init__(rows)
 
     def _make_groups(self, groups: Sequence[str]) -> None:
         self.own = {name: _slider(name, "This group's own share", 0.0, 0.95, ".0%", width="150px") for name in groups}
         for slider in self.own.values():
-            slider.layout.width = "430px"
+            slider.layout.width = "340px"
         self.locks = {
             name: widgets.ToggleButton(
                 icon="unlock", tooltip=f"Keep {name} whole, whatever is asked for", layout=widgets.Layout(width="40px")
@@ -99,22 +100,30 @@ class Controls(widgets.VBox):
 
     def _make_choices(self, criteria: Sequence[str]) -> None:
         self.criterion = widgets.Dropdown(
-            options=list(criteria), description="criterion", style=_STYLE, tooltip="What makes a channel important"
+            options=list(criteria),
+            description="criterion",
+            style=_STYLE,
+            tooltip="What makes a channel important",
+            layout=_wide(),
         )
         self.recovery = widgets.Dropdown(
             options=[(title, name) for name, title in RECOVERIES.items()], description="recovery", style=_STYLE,
-            tooltip="What is done after the cut, without labels and without training",
+            tooltip="What is done after the cut, without labels and without training", layout=_wide(),
         )  # fmt: skip
         self.normalise = widgets.Dropdown(
             options=list(_SCALES.items()), description="compared", style=_STYLE,
-            tooltip="How scores of different groups are put on one scale before they compete",
+            tooltip="How scores of different groups are put on one scale before they compete", layout=_wide(),
         )  # fmt: skip
         self.scope = widgets.ToggleButtons(
-            options=SCOPES, description="scope", style={**_STYLE, "button_width": "96px"}, tooltips=_SCOPE_TIPS
+            options=SCOPES,
+            description="scope",
+            style={**_STYLE, "button_width": "96px"},
+            tooltips=_SCOPE_TIPS,
+            layout=_wide(),
         )
         self.amount = widgets.ToggleButtons(
-            options=list(_AMOUNTS.items())[:3], description="decided by", style={**_STYLE, "button_width": "144px"},
-            tooltips=_TIPS,
+            options=list(_AMOUNTS.items())[:3], description="decided by", style={**_STYLE, "button_width": "71px"},
+            tooltips=_TIPS, layout=_wide(),
         )  # fmt: skip
 
     def _observe(self) -> None:
@@ -202,8 +211,12 @@ def _slider(
 ) -> widgets.FloatSlider:
     return widgets.FloatSlider(
         min=low, max=high, step=0.01, value=low, description=description, tooltip=tooltip, readout_format=form,
-        continuous_update=False, style={"description_width": width}, layout=widgets.Layout(width="560px"),
+        continuous_update=False, style={"description_width": width}, layout=_wide(),
     )  # fmt: skip
+
+
+def _wide() -> widgets.Layout:
+    return widgets.Layout(width=f"{WIDTH}px")
 
 
 def _plain(value: object) -> object:

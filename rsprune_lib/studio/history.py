@@ -149,17 +149,17 @@ class History:
         self._path[self._place] = setting
 
     def record(self, snapshot: Snapshot) -> bool:
-        """Adds a complete snapshot as a point; returns whether it is new (the same plan, recovered alike, is not)."""
+        """Adds a complete snapshot as a point; returns whether it is new.
+
+        The same plan, recovered alike, is not, unless it answers otherwise now (it was fine-tuned once more).
+        """
         point = Point.of(snapshot)
-        if point.key in self._known:
+        known = self._known.get(point.key)
+        if known is not None and (self.points[known].accuracy, self.points[known].n) == (point.accuracy, point.n):
             return False
         self._known[point.key] = len(self.points)
         self.points.append(point)
         return True
-
-    def forget(self, plan: str, recovery: str) -> None:
-        """A point whose network was replaced (fine-tuned anew) may be recorded again; the old one stays on the map."""
-        self._known.pop((plan, recovery), None)
 
     def place(self, snapshot: Snapshot) -> int | None:
         """Which point a snapshot is; None if it has not been recorded."""

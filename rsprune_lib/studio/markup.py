@@ -16,7 +16,7 @@ __all__ = ["bars", "classes", "code", "gauges", "message", "note", "working"]
 def _gauge(title: str, value: str, note: str, share: float | None) -> str:
     width = 0 if share is None else 100 * max(0.0, min(1.0, share))
     return (
-        f'<div style="flex:1;min-width:150px;padding:8px 12px;border:1px solid {GRID};border-radius:8px">'
+        f'<div style="flex:1 1 160px;padding:6px 12px;border:1px solid {GRID};border-radius:8px">'
         f'<div style="color:{MUTED};font-size:12px">{escape(title)}</div>'
         f'<div style="color:{INK};font-size:22px;font-weight:600;line-height:1.35">{escape(value)}</div>'
         f'<div style="height:5px;border-radius:3px;background:{GRID}">'
@@ -85,7 +85,7 @@ def _rows(rows: Iterable[tuple[str, float, float, float | None, str]]) -> str:
             f'<div style="color:{MUTED};white-space:nowrap">{escape(text)}</div>'
         )
     return (
-        '<div style="display:grid;grid-template-columns:150px minmax(200px,1fr) 150px;gap:3px 8px;align-items:center;'
+        '<div style="display:grid;grid-template-columns:150px minmax(120px,1fr) 130px;gap:3px 8px;align-items:center;'
         f'font-size:12px;line-height:14px">{"".join(cells)}</div>'
     )
 

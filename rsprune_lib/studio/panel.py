@@ -11,7 +11,7 @@ import ipywidgets as widgets
 from rsprune_lib.errors import RspruneError
 from rsprune_lib.pruning.scores import CRITERIA
 from rsprune_lib.studio import charts, markup
-from rsprune_lib.studio.controls import Controls
+from rsprune_lib.studio.controls import WIDTH, Controls
 from rsprune_lib.studio.explorer import Explorer
 from rsprune_lib.studio.history import Point
 from rsprune_lib.studio.preset_bar import PresetBar
@@ -21,9 +21,10 @@ from rsprune_lib.studio.trail import Trail
 
 __all__ = ["HIDDEN", "Part", "PruningPanel"]
 
-TABS = ("Kept channels", "Scores and cut", "Classes", "Trail", "Group ratios")
+TABS = ("Channels", "Scores", "Classes", "Trail", "Groups")
 HIDDEN = ("criterion", "scope", "normalise", "amount", "recovery", "own", "presets")  # what a lesson may leave out
 _WIDE = widgets.Layout(width="auto")
+_WRAP = widgets.Layout(flex_flow="row wrap")
 
 
 class Part(Protocol):
@@ -103,9 +104,10 @@ class PruningPanel(widgets.VBox):
         self.redo = _button("Redo", "repeat", "Forth to the setting that was undone", explorer.redo)
         self.reset = _button("Reset", "refresh", "Back to where the controls started", explorer.reset)
         self.copy = widgets.ToggleButton(
-            description="Copy as code",
+            description="As code",
             icon="code",
-            tooltip="Show the library call that does the same; click it to select",
+            layout=widgets.Layout(width="92px"),
+            tooltip="Show the library call that does the same; click it to select and copy",
         )
         self.copy.observe(lambda change: self._draw_code(), "value")
 
@@ -115,11 +117,17 @@ class PruningPanel(widgets.VBox):
         pairs = [(title, view) for title, view, wanted in zip(TABS, views, shown, strict=True) if wanted]
         pairs += self.parts.items()
         self.tabs = widgets.Tab([view for _, view in pairs], titles=[title for title, _ in pairs])
-        buttons = widgets.HBox([self.undo, self.redo, self.reset, self.copy])
+        buttons = widgets.Box([self.undo, self.redo, self.reset, self.copy], layout=_WRAP)
         about = markup.note(f"{self.studio.model.config['name']} on {self.studio.data.title}")
         about = widgets.HTML((markup.message(task) if task else "") + about, layout=_WIDE)
-        rows = [about, self.controls, self.hint, *([] if "presets" in hide else [self.presets]), buttons, self.code]
-        return [*rows, self.gauges, self.words, self.status, self.tabs]
+        left = [self.controls, self.hint, *([] if "presets" in hide else [self.presets]), buttons]
+        column = widgets.VBox(left, layout=widgets.Layout(width=f"{WIDTH + 12}px", flex=f"0 0 {WIDTH + 12}px"))
+        answers = widgets.VBox(
+            [self.gauges, self.words, self.status, self.tabs],
+            layout=widgets.Layout(flex="1 1 480px", width="auto", min_width="320px"),
+        )
+        side_by_side = widgets.Layout(flex_flow="row wrap", align_items="flex-start")
+        return [about, widgets.Box([column, answers], layout=side_by_side), self.code]
 
     @property
     def setting(self) -> Setting:
@@ -160,7 +168,7 @@ class PruningPanel(widgets.VBox):
             share = 1 - sum(on_screen.plan.widths.values()) / sum(on_screen.plan.sizes.values())
             setting = replace(setting, ratio=share, threshold=None)  # a score means nothing on another scale
         if before.recovery == setting.recovery == "tuned" and on_screen is not None:
-            setting = replace(setting, recovery=self.studio.tuned_from(on_screen.plan))  # it fits one plan only
+            setting = replace(setting, recovery=self.studio.kept.tuned_from(on_screen.plan))  # it fits one plan only
         self.explorer.go(setting)
 
     def _preset(self, search: object) -> None:
@@ -198,7 +206,7 @@ class PruningPanel(widgets.VBox):
         self.words.value = markup.message(snapshot.sentence())
         if before is None or before.setting != snapshot.setting:
             values = self.studio.values(snapshot.setting.criterion, snapshot.setting.normalise)
-            self.controls.follow(snapshot, values, tuned=self.studio.has_tuned(snapshot.plan))
+            self.controls.follow(snapshot, values, tuned=self.studio.kept.has_tuned(snapshot.plan))
             self.bars.value = markup.bars(snapshot, before)
             self.scores.value = charts.histograms(values, snapshot, self.studio.cuts(snapshot))
             self._draw_code()
@@ -219,7 +227,7 @@ class PruningPanel(widgets.VBox):
 
 
 def _button(text: str, icon: str, tip: str, act: object) -> widgets.Button:
-    button = widgets.Button(description=text, icon=icon, tooltip=tip, layout=widgets.Layout(width="100px"))
+    button = widgets.Button(description=text, icon=icon, tooltip=tip, layout=widgets.Layout(width="92px"))
     button.on_click(lambda _: act())
     return button
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -41,6 +42,8 @@ class Planner:
         groups: its groups.
         costs: its layers' costs.
         dense: the trained network's numbers.
+        using: held while the trained network runs or is copied: scores and repairs hang hooks on it, and a pass of
+            another thread would run them too.
 
     Raises:
         RspruneError: the network has other classes than the data.
@@ -72,6 +75,7 @@ class Planner:
         self.costs = layer_costs(self.plain, data.image_size)
         macs = sum(layer.macs for layer in layer_costs(model, data.image_size))  # `cost` would load half of PyTorch
         self.dense = Dense(Cost(sum(p.numel() for p in model.parameters()), macs))
+        self.using = threading.RLock()
         self._scores: dict[str, Scores] = {}
         self._values: dict[tuple[str, str | None], dict[str, np.ndarray]] = {}
 
@@ -105,9 +109,9 @@ class Planner:
         if criterion not in self._scores:
             images = self.batches("train", self.images)
             ask = asking(should_stop, tell, f"Scoring all channels by {criterion}, once", len(images))
-            data = Watched(images, ask)
-            how = {"data": data, "gates": self.gates, "progress": False}
-            self._scores[criterion] = score(self.model, self.groups, criterion, **how)
+            how = {"data": Watched(images, ask), "gates": self.gates, "progress": False}
+            with self.using:
+                self._scores[criterion] = score(self.model, self.groups, criterion, **how)
         return self._scores[criterion]
 
     def values(self, criterion: str, normalise: str | None = None) -> Mapping[str, np.ndarray]:

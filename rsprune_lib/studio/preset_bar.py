@@ -17,7 +17,7 @@ Ask = Callable[[Studio, Snapshot, Stop, Tell], Setting]
 _UNITS = {"MMACs": "macs", "ms": "latency"}
 
 
-class PresetBar(widgets.HBox):
+class PresetBar(widgets.VBox):
     """Buttons that ask for a starting point.
 
     Args:
@@ -32,17 +32,17 @@ class PresetBar(widgets.HBox):
 
     def __init__(self, ask: Callable[[Ask], None]) -> None:
         self._ask = ask
-        label = widgets.Label("start from", layout=widgets.Layout(width="76px", justify_content="flex-end"))
+        label = widgets.Label("start from")
         self.buttons = {}
         for name, preset in PRESETS.items():
-            button = widgets.Button(description=preset.title, tooltip=preset.tip, layout=widgets.Layout(width="150px"))
+            button = widgets.Button(description=preset.title, tooltip=preset.tip, layout=widgets.Layout(width="187px"))
             button.on_click(
                 lambda _, make=preset.make: ask(lambda studio, snapshot, _stop, _tell: make(studio, snapshot))
             )
             self.buttons[name] = button
         self.budget = widgets.BoundedFloatText(
-            value=15.0, min=0.01, max=1e6, step=1, description="fits", tooltip="The most that a forward pass may cost",
-            style={"description_width": "30px"}, layout=widgets.Layout(width="120px"),
+            value=15.0, min=0.01, max=1e6, step=1, description="fits into", tooltip="The most that a pass may cost",
+            style={"description_width": "76px"}, layout=widgets.Layout(width="190px"),
         )  # fmt: skip
         self.unit = widgets.Dropdown(
             options=list(_UNITS.items()), tooltip="Million MACs an image, or milliseconds measured on this machine",
@@ -52,10 +52,8 @@ class PresetBar(widgets.HBox):
             description="Go", tooltip="Find the largest network within the budget", layout=widgets.Layout(width="60px")
         )
         self.fit.on_click(lambda _: self._ask(self._within(self.unit.value, self.budget.value)))
-        super().__init__(
-            [label, *self.buttons.values(), self.budget, self.unit, self.fit],
-            layout=widgets.Layout(flex_flow="row wrap"),
-        )
+        wall = widgets.Box(list(self.buttons.values()), layout=widgets.Layout(flex_flow="row wrap"))
+        super().__init__([label, wall, widgets.HBox([self.budget, self.unit, self.fit])])
 
     def _within(self, unit: str, budget: float) -> Ask:
         if unit == "latency":

@@ -113,7 +113,8 @@ class Scanner:
         batches = Batches(studio.data, "val", _BATCH, limit=images, device=device_of(studio.model))
         total = len(batches) * len(studio.groups) * len(ratios)
         ask = asking(should_stop, tell, f"Scanning {len(studio.groups)} groups by {criterion}", total)
-        network = private_copy(studio.plain)
+        with studio.using:
+            network = private_copy(studio.plain)
         made = sensitivity_scan(network, studio.groups, scores, batches, ratios, progress=False, should_stop=ask)
         studio.scans[criterion] = made
         self.refused.pop(criterion, None)

@@ -5,40 +5,24 @@ Everything a slider does is one call here, so tests, notebooks and the app share
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
 
 from rsprune_lib.data import Batches, Dataset
-from rsprune_lib.errors import RspruneError
 from rsprune_lib.measure import Latency, Quality, evaluate, latency
 from rsprune_lib.pruning import Plan, apply
 from rsprune_lib.pruning.calibration import Stopped
 from rsprune_lib.pruning.live import Live
 from rsprune_lib.pruning.recover import reestimate_bn, sequential
 from rsprune_lib.pruning.scan import Scan
+from rsprune_lib.studio.kept import Kept
 from rsprune_lib.studio.planner import Planner, Stop, Tell, Watched, asking
-from rsprune_lib.studio.setting import RECOVERIES, Dense, Setting, Snapshot
+from rsprune_lib.studio.setting import Dense, Setting, Snapshot
 
-__all__ = ["Studio", "Tuned"]
-
-_KEPT_NETWORKS = 3
-
-
-@dataclass(frozen=True)
-class Tuned:
-    """A fine-tuned network that is kept for a plan.
-
-    Attributes:
-        model: the network, in eval mode.
-        note: how it was trained.
-    """
-
-    model: nn.Module
-    note: dict[str, Any]
+__all__ = ["Studio"]
 
 
 class Studio(Planner):
@@ -57,6 +41,7 @@ class Studio(Planner):
     Attributes:
         dense: the trained network's numbers; `measure_dense` fills in what takes time.
         scans: criterion -> sensitivity scan, as far as they have been made.
+        kept: networks that were judged lately, and fine-tuned ones.
 
     Example:
         >>> studio = Studio(bundle.model, data, gates=bundle.gates)
@@ -80,8 +65,7 @@ class Studio(Planner):
         self._live: Live | None = None
         self._latencies: dict[tuple[int, ...], Latency] = {}
         self._qualities: dict[tuple[str, str], Quality] = {}
-        self._networks: OrderedDict[tuple[str, str], nn.Module] = OrderedDict()  # the last few that were judged
-        self._tuned: dict[str, Tuned] = {}
+        self.kept = Kept()
         self.scans: dict[str, Scan] = {}
 
     @property
@@ -109,9 +93,10 @@ class Studio(Planner):
         """Latency and accuracy of the trained network, measured once."""
         if self.dense.quality is None:
             ask = asking(None, tell, "Measuring the trained network, once", len(self._val[True]))
-            took = [self.time(self.model)]
-            quality = evaluate(self.model, Watched(self._val[True], ask), progress=False)
-            took.append(self.time(self.model))  # another program can make it slower, never faster
+            with self.using:
+                took = [self.time(self.model)]
+                quality = evaluate(self.model, Watched(self._val[True], ask), progress=False)
+                took.append(self.time(self.model))  # another program can make it slower, never faster
             self.dense = replace(self.dense, latency=min(took, key=lambda t: t.median_ms), quality=quality)
         return self.dense
 
@@ -125,6 +110,10 @@ class Studio(Planner):
         Raises:
             Stopped: ``should_stop`` returned True.
         """
+        with self.using:
+            return self._collected(should_stop, tell)
+
+    def _collected(self, should_stop: Stop | None, tell: Tell | None) -> Live:
         if self._live is None:
             batches, steps = self.batches("train", self.images), 1 + len(self.model.units())
             ask = asking(should_stop, tell, "Collecting the dense network's Gram matrices, once", len(batches) * steps)
@@ -154,32 +143,29 @@ class Studio(Planner):
             RspruneError: no fine-tuned network is kept for this plan.
         """
         if recovery == "tuned":
-            return self.tuned(plan).model
+            return self.kept.tuned(plan).model
         batches = self.batches("train", images or self.images)
         if recovery == "live":
             small = self.live(should_stop, tell).solve(plan)
         else:
-            small = apply(self.plain, plan, self.groups)
+            with self.using:
+                small = apply(self.plain, plan, self.groups)
         if recovery == "sequential":
             ask = asking(should_stop, tell, "Refitting layer by layer", len(batches) * (1 + len(self.model.units())))
-            return sequential(self.model, small, plan, batches, groups=self.groups, progress=False, should_stop=ask)
+            with self.using:
+                return sequential(self.model, small, plan, batches, groups=self.groups, progress=False, should_stop=ask)
         if recovery in ("bn", "live"):
             reestimate_bn(small, batches, progress=False, should_stop=should_stop)
         return small
 
     def recovered(self, snapshot: Snapshot, should_stop: Stop | None = None, tell: Tell | None = None) -> nn.Module:
         """The really pruned network behind a snapshot's accuracy; shared and kept for a while, so leave it as it is."""
-        key = snapshot.plan.hash, snapshot.setting.recovery
-        network = self._networks.get(key)
+        plan, recovery = snapshot.plan, snapshot.setting.recovery
+        network = self.kept.recent(plan, recovery)
         if network is None:
-            network = self.network(snapshot.plan, snapshot.setting.recovery, should_stop=should_stop, tell=tell)
-            self._remember(key, network)
+            network = self.network(plan, recovery, should_stop=should_stop, tell=tell)
+            self.kept.remember(plan, recovery, network)
         return network
-
-    def _remember(self, key: tuple[str, str], network: nn.Module) -> None:
-        self._networks[key] = network
-        while len(self._networks) > _KEPT_NETWORKS:
-            self._networks.popitem(last=False)
 
     def keep_tuned(self, snapshot: Snapshot, model: nn.Module, note: Mapping[str, Any]) -> Setting:
         """Keeps a fine-tuned network for the plan of a snapshot; the one that was kept for it before is replaced.
@@ -192,38 +178,18 @@ class Studio(Planner):
         Returns:
             The setting that shows it.
         """
-        self.forget_tuned(snapshot.plan)
-        self._tuned[snapshot.plan.hash] = Tuned(model.eval(), dict(note))
+        self.kept.keep_tuned(snapshot.plan, model, note)
+        self._qualities.pop((snapshot.plan.hash, "tuned"), None)
         return replace(snapshot.setting, recovery="tuned")
 
     def forget_tuned(self, plan: Plan) -> None:
         """Lets the fine-tuned network of a plan go, and what was measured of it; nothing happens if there is none."""
-        self._tuned.pop(plan.hash, None)
+        self.kept.forget_tuned(plan)
         self._qualities.pop((plan.hash, "tuned"), None)
-        self._networks.pop((plan.hash, "tuned"), None)
-
-    def tuned(self, plan: Plan) -> Tuned:
-        """The fine-tuned network that is kept for a plan.
-
-        Raises:
-            RspruneError: there is none.
-        """
-        if plan.hash not in self._tuned:
-            raise RspruneError("No fine-tuned network is kept for this plan; fine-tune it, or choose another recovery.")
-        return self._tuned[plan.hash]
 
     def note(self, snapshot: Snapshot) -> dict[str, Any] | None:
         """How the network of a snapshot was fine-tuned; None if it was not."""
-        return self.tuned(snapshot.plan).note if snapshot.setting.recovery == "tuned" else None
-
-    def tuned_from(self, plan: Plan) -> str:
-        """The recovery that the fine-tuned network of a plan began with; the live closed form if that is not known."""
-        recovery = self._tuned[plan.hash].note.get("recovery") if plan.hash in self._tuned else None
-        return recovery if recovery in RECOVERIES else "live"
-
-    def has_tuned(self, plan: Plan) -> bool:
-        """Whether a fine-tuned network is kept for a plan."""
-        return plan.hash in self._tuned
+        return self.kept.tuned(snapshot.plan).note if snapshot.setting.recovery == "tuned" else None
 
     def time(self, network: nn.Module) -> Latency:
         """Latency of a network at batch 1, quick enough for a slider: fewer passes of a network that takes long."""
@@ -291,7 +257,7 @@ class Studio(Planner):
             self.live(lambda: newest().recovery != "live", tell)
         if recovery != "none":
             small = self.network(plan, recovery, should_stop=stale, tell=tell)
-        self._remember((plan.hash, recovery), small)
+        self.kept.remember(plan, recovery, small)
         self._qualities[plan.hash, recovery] = self._quality(small, stale, final=True)
         yield self.apply(snapshot.setting)
 

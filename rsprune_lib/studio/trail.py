@@ -33,11 +33,12 @@ class Trail(widgets.VBox):
         self.chart = widgets.HTML(layout=widgets.Layout(width="auto"))
         self.chosen = widgets.Dropdown(
             options=[("nothing measured yet", None)], description="point", tooltip="A setting that was measured before",
-            style={"description_width": "50px"}, layout=widgets.Layout(width="760px"),
+            style={"description_width": "50px"}, layout=widgets.Layout(flex="1 1 300px", width="auto"),
         )  # fmt: skip
         self.back = widgets.Button(
-            description="Go there", icon="map-marker", tooltip="Move all controls back to this setting", disabled=True
-        )
+            description="Go there", icon="map-marker", tooltip="Move all controls back to this setting", disabled=True,
+            layout=widgets.Layout(width="110px", flex="0 0 110px"),
+        )  # fmt: skip
         self.back.on_click(lambda _: None if self.chosen.value is None else go(self._points[self.chosen.value]))
         self.chart.value = charts.trail([], [], None)
         super().__init__([self.chart, widgets.HBox([self.chosen, self.back])])
