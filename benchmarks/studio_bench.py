@@ -16,8 +16,8 @@ import psutil
 
 from rsprune_lib.measure import evaluate
 from rsprune_lib.pruning import apply, choose, find_groups
-from rsprune_lib.studio import PruningPanel, Setting
-from rsprune_lib.studio.app import StudioApp, lesson_panel
+from rsprune_lib.studio import PruningPanel, Setting, lesson_panel
+from rsprune_lib.studio.app import StudioApp
 from rsprune_lib.studio.pick import open_studio
 from rsprune_lib.studio.setting import Snapshot
 

@@ -14,8 +14,8 @@ from rsprune_lib.errors import PlanError, RspruneError
 from rsprune_lib.measure import cost, provenance
 from rsprune_lib.models import create_model
 from rsprune_lib.pruning import Plan, compose, find_groups, full_plan, gate_statistics, load_bundle, save_bundle
-from rsprune_lib.studio import Setting, Studio, pick
-from rsprune_lib.studio.app import SHARED, StudioApp, lesson_panel, open_app
+from rsprune_lib.studio import Setting, Studio, lesson_panel, pick
+from rsprune_lib.studio.app import SHARED, StudioApp, open_app
 from rsprune_lib.studio.history import History, Point
 from rsprune_lib.studio.lessons import LESSONS
 from rsprune_lib.studio.session import Session
@@ -158,7 +158,7 @@ def test_every_lesson_opens_with_its_start(name, app):
     assert len(panel.parts) == len(lesson.parts)
     for control in set(lesson.hide) - {"own", "presets"}:
         assert getattr(panel.controls, control).layout.display == "none"
-    assert (panel.presets in panel.children) == ("presets" not in lesson.hide)
+    assert (panel.presets in panel.children[1].children[0].children) == ("presets" not in lesson.hide)
     assert lesson.task[:20] in panel.children[0].value
     panel.settle()
 

@@ -13,19 +13,17 @@ from torch import nn
 
 from rsprune_lib.data import Batches, Dataset
 from rsprune_lib.measure import Latency, Quality, evaluate, latency
-from rsprune_lib.pruning import Plan, apply
+from rsprune_lib.pruning import Plan
 from rsprune_lib.pruning.calibration import Stopped
-from rsprune_lib.pruning.live import Live
-from rsprune_lib.pruning.recover import reestimate_bn, sequential
 from rsprune_lib.pruning.scan import Scan
-from rsprune_lib.studio.kept import Kept
-from rsprune_lib.studio.planner import Planner, Stop, Tell, Watched, asking
+from rsprune_lib.studio.planner import Stop, Tell, Watched, asking
 from rsprune_lib.studio.setting import Dense, Setting, Snapshot
+from rsprune_lib.studio.workshop import Workshop
 
 __all__ = ["Studio"]
 
 
-class Studio(Planner):
+class Studio(Workshop):
     """A trained network and its data, ready to answer settings with measurements.
 
     Criteria and recovery see training images, accuracy is that on validation images, nothing looks at the test part.
@@ -41,7 +39,6 @@ class Studio(Planner):
     Attributes:
         dense: the trained network's numbers; `measure_dense` fills in what takes time.
         scans: criterion -> sensitivity scan, as far as they have been made.
-        kept: networks that were judged lately, and fine-tuned ones.
 
     Example:
         >>> studio = Studio(bundle.model, data, gates=bundle.gates)
@@ -62,10 +59,8 @@ class Studio(Planner):
         super().__init__(model, data, **options)
         self._first = min(first, self.images)
         self._val = {False: self.batches("val", first), True: self.batches("val", val_images)}
-        self._live: Live | None = None
         self._latencies: dict[tuple[int, ...], Latency] = {}
         self._qualities: dict[tuple[str, str], Quality] = {}
-        self.kept = Kept()
         self.scans: dict[str, Scan] = {}
 
     @property
@@ -100,96 +95,15 @@ class Studio(Planner):
             self.dense = replace(self.dense, latency=min(took, key=lambda t: t.median_ms), quality=quality)
         return self.dense
 
-    def live(self, should_stop: Stop | None = None, tell: Tell | None = None) -> Live:
-        """The Gram matrices behind the live recovery, collected once; takes some seconds.
-
-        Args:
-            should_stop: asked before each batch of each layer; True ends the work.
-            tell: told what is being done.
-
-        Raises:
-            Stopped: ``should_stop`` returned True.
-        """
-        with self.using:
-            return self._collected(should_stop, tell)
-
-    def _collected(self, should_stop: Stop | None, tell: Tell | None) -> Live:
-        if self._live is None:
-            batches, steps = self.batches("train", self.images), 1 + len(self.model.units())
-            ask = asking(should_stop, tell, "Collecting the dense network's Gram matrices, once", len(batches) * steps)
-            self._live = Live(self.model, self.groups, batches, progress=False, should_stop=ask)
-        return self._live
-
-    def network(
-        self,
-        plan: Plan,
-        recovery: str = "none",
-        *,
-        images: int | None = None,
-        should_stop: Stop | None = None,
-        tell: Tell | None = None,
-    ) -> nn.Module:
-        """The really pruned network of a plan, recovered.
-
-        Args:
-            plan: what to keep.
-            recovery: key of `KNOWN_RECOVERIES`.
-            images: training images to recover with; by default all that the studio uses.
-            should_stop: asked before each batch; True ends the work.
-            tell: told what is being done.
-
-        Raises:
-            Stopped: ``should_stop`` returned True.
-            RspruneError: no fine-tuned network is kept for this plan.
-        """
-        if recovery == "tuned":
-            return self.kept.tuned(plan).model
-        batches = self.batches("train", images or self.images)
-        if recovery == "live":
-            small = self.live(should_stop, tell).solve(plan)
-        else:
-            with self.using:
-                small = apply(self.plain, plan, self.groups)
-        if recovery == "sequential":
-            ask = asking(should_stop, tell, "Refitting layer by layer", len(batches) * (1 + len(self.model.units())))
-            with self.using:
-                return sequential(self.model, small, plan, batches, groups=self.groups, progress=False, should_stop=ask)
-        if recovery in ("bn", "live"):
-            reestimate_bn(small, batches, progress=False, should_stop=should_stop)
-        return small
-
-    def recovered(self, snapshot: Snapshot, should_stop: Stop | None = None, tell: Tell | None = None) -> nn.Module:
-        """The really pruned network behind a snapshot's accuracy; shared and kept for a while, so leave it as it is."""
-        plan, recovery = snapshot.plan, snapshot.setting.recovery
-        network = self.kept.recent(plan, recovery)
-        if network is None:
-            network = self.network(plan, recovery, should_stop=should_stop, tell=tell)
-            self.kept.remember(plan, recovery, network)
-        return network
-
     def keep_tuned(self, snapshot: Snapshot, model: nn.Module, note: Mapping[str, Any]) -> Setting:
-        """Keeps a fine-tuned network for the plan of a snapshot; the one that was kept for it before is replaced.
-
-        Args:
-            snapshot: what the network came from.
-            model: the network, of exactly that plan's widths.
-            note: how it was trained, plain JSON values.
-
-        Returns:
-            The setting that shows it.
-        """
-        self.kept.keep_tuned(snapshot.plan, model, note)
+        """As `Workshop.keep_tuned`; what was measured of the network that was kept before is forgotten."""
         self._qualities.pop((snapshot.plan.hash, "tuned"), None)
-        return replace(snapshot.setting, recovery="tuned")
+        return super().keep_tuned(snapshot, model, note)
 
     def forget_tuned(self, plan: Plan) -> None:
         """Lets the fine-tuned network of a plan go, and what was measured of it; nothing happens if there is none."""
         self.kept.forget_tuned(plan)
         self._qualities.pop((plan.hash, "tuned"), None)
-
-    def note(self, snapshot: Snapshot) -> dict[str, Any] | None:
-        """How the network of a snapshot was fine-tuned; None if it was not."""
-        return self.kept.tuned(snapshot.plan).note if snapshot.setting.recovery == "tuned" else None
 
     def time(self, network: nn.Module) -> Latency:
         """Latency of a network at batch 1, quick enough for a slider: fewer passes of a network that takes long."""
@@ -249,7 +163,7 @@ class Studio(Planner):
     ) -> Iterator[Snapshot]:
         """Adds the accuracy: a first estimate by what is at hand, then the setting's own recovery on all images."""
         plan, recovery = snapshot.plan, snapshot.setting.recovery
-        quick = "bn" if self._live is None else "live"
+        quick = "live" if self.is_live else "bn"
         quick = recovery if recovery in ("none", "bn", "tuned") else quick
         small = self.network(plan, quick, images=self._first, should_stop=stale)
         yield replace(snapshot, quality=self._quality(small, stale, final=False), recovered=quick)

@@ -1,0 +1,127 @@
+"""From a plan to a network: cut, recovered, and kept where that pays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from torch import nn
+
+from rsprune_lib.data import Dataset
+from rsprune_lib.pruning import Plan, apply
+from rsprune_lib.pruning.live import Live
+from rsprune_lib.pruning.recover import reestimate_bn, sequential
+from rsprune_lib.studio.kept import Kept
+from rsprune_lib.studio.planner import Planner, Stop, Tell, asking
+from rsprune_lib.studio.setting import Setting, Snapshot
+
+__all__ = ["Workshop"]
+
+
+class Workshop(Planner):
+    """Makes the really pruned network of a plan, repaired as asked for.
+
+    Args:
+        model: the network as trained.
+        data: its data set.
+        **options: of `Planner`.
+
+    Attributes:
+        kept: networks that were judged lately, and fine-tuned ones.
+    """
+
+    def __init__(self, model: nn.Module, data: Dataset, **options: Any) -> None:  # noqa: ANN401 - handed on unchanged
+        super().__init__(model, data, **options)
+        self.kept = Kept()
+        self._live: Live | None = None
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the matrices behind the live recovery are there."""
+        return self._live is not None
+
+    def live(self, should_stop: Stop | None = None, tell: Tell | None = None) -> Live:
+        """The Gram matrices behind the live recovery, collected once; takes some seconds.
+
+        Args:
+            should_stop: asked before each batch of each layer; True ends the work.
+            tell: told what is being done.
+
+        Raises:
+            Stopped: ``should_stop`` returned True.
+        """
+        with self.using:
+            return self._collected(should_stop, tell)
+
+    def _collected(self, should_stop: Stop | None, tell: Tell | None) -> Live:
+        if self._live is None:
+            batches, steps = self.batches("train", self.images), 1 + len(self.model.units())
+            ask = asking(should_stop, tell, "Collecting the dense network's Gram matrices, once", len(batches) * steps)
+            self._live = Live(self.model, self.groups, batches, progress=False, should_stop=ask)
+        return self._live
+
+    def network(
+        self,
+        plan: Plan,
+        recovery: str = "none",
+        *,
+        images: int | None = None,
+        should_stop: Stop | None = None,
+        tell: Tell | None = None,
+    ) -> nn.Module:
+        """The really pruned network of a plan, recovered.
+
+        Args:
+            plan: what to keep.
+            recovery: key of `KNOWN_RECOVERIES`.
+            images: training images to recover with; by default all that the studio uses.
+            should_stop: asked before each batch; True ends the work.
+            tell: told what is being done.
+
+        Raises:
+            Stopped: ``should_stop`` returned True.
+            RspruneError: no fine-tuned network is kept for this plan.
+        """
+        if recovery == "tuned":
+            return self.kept.tuned(plan).model
+        batches = self.batches("train", images or self.images)
+        if recovery == "live":
+            small = self.live(should_stop, tell).solve(plan)
+        else:
+            with self.using:
+                small = apply(self.plain, plan, self.groups)
+        if recovery == "sequential":
+            ask = asking(should_stop, tell, "Refitting layer by layer", len(batches) * (1 + len(self.model.units())))
+            with self.using:
+                return sequential(self.model, small, plan, batches, groups=self.groups, progress=False, should_stop=ask)
+        if recovery in ("bn", "live"):
+            reestimate_bn(small, batches, progress=False, should_stop=should_stop)
+        return small
+
+    def recovered(self, snapshot: Snapshot, should_stop: Stop | None = None, tell: Tell | None = None) -> nn.Module:
+        """The really pruned network behind a snapshot's accuracy; shared and kept for a while, so leave it as it is."""
+        plan, recovery = snapshot.plan, snapshot.setting.recovery
+        network = self.kept.recent(plan, recovery)
+        if network is None:
+            network = self.network(plan, recovery, should_stop=should_stop, tell=tell)
+            self.kept.remember(plan, recovery, network)
+        return network
+
+    def keep_tuned(self, snapshot: Snapshot, model: nn.Module, note: Mapping[str, Any]) -> Setting:
+        """Keeps a fine-tuned network for the plan of a snapshot; the one that was kept for it before is replaced.
+
+        Args:
+            snapshot: what the network came from.
+            model: the network, of exactly that plan's widths.
+            note: how it was trained, plain JSON values.
+
+        Returns:
+            The setting that shows it.
+        """
+        self.kept.keep_tuned(snapshot.plan, model, note)
+        return replace(snapshot.setting, recovery="tuned")
+
+    def note(self, snapshot: Snapshot) -> dict[str, Any] | None:
+        """How the network of a snapshot was fine-tuned; None if it was not."""
+        return self.kept.tuned(snapshot.plan).note if snapshot.setting.recovery == "tuned" else None
