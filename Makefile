@@ -2,12 +2,15 @@
 # make test     runs everything that is checked, exactly as CI does
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help env data course test lab bench curate lock clean distclean
+.PHONY: help env data course test lab app bench curate lock clean distclean
 
 BIN := .venv/bin
 PROFILE ?= quick
 DATA ?= auto
 SMOKE := runs/test
+PORT := 8866
+HOST :=
+VOILA :=
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  make \1\t/' | expand -t 18
@@ -23,16 +26,21 @@ course: env ## Run all notebooks and write a report (PROFILE=smoke|quick|full, D
 	  $(BIN)/rsprune data fetch eurosat || echo "EuroSAT cannot be had now: the course runs on synthetic scenes." >&2; fi
 	$(BIN)/rsprune run --profile $(PROFILE) --data "$(DATA)"
 
-test: env ## Lint, unit tests, notebooks in profile smoke, their outputs a second time
+test: env ## Lint, unit tests, notebooks in profile smoke, their outputs a second time, the app in a browser
 	@status=0; export RSPRUNE_PROFILE=smoke; \
+	[ "$(RSPRUNE_BROWSER_TESTS)" = off ] || bash .ci/browser >/dev/null || status=1; \
 	$(BIN)/ruff check . || status=1; \
 	$(BIN)/ruff format --check . || status=1; \
 	$(BIN)/rsprune run --profile smoke --data synthetic --out $(SMOKE) --force || status=1; \
-	$(BIN)/python -m pytest -v tests $$(ls -d $(SMOKE) 2>/dev/null) --nbval-lax --nbval-current-env --nbval-cell-timeout=300 || status=1; \
+	$(BIN)/python -m pytest -v -rs tests $$(ls -d $(SMOKE) 2>/dev/null) --nbval-lax --nbval-current-env --nbval-cell-timeout=300 || status=1; \
 	exit $$status
 
 lab: env ## Open the course in JupyterLab
 	$(BIN)/jupyter lab notebooks/00_start.ipynb
+
+app: env ## Open the pruning studio as a page (PORT=8866; for a class HOST=public.name, see README)
+	@$(BIN)/python -c "from rsprune_lib.data import load_data; load_data('auto')"
+	RSPRUNE_APP_HOST=$(HOST) $(BIN)/voila notebooks/app.ipynb --Voila.config_file_paths=notebooks/serve --port=$(PORT) $(VOILA)
 
 bench: env ## Measure speed against baselines in the same run
 	$(BIN)/python benchmarks/bench.py --data $(DATA)

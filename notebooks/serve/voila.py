@@ -1,0 +1,63 @@
+"""How Voila serves ``notebooks/app.ipynb``, and nothing else: read by ``make app`` and by the tests of the app.
+
+``RSPRUNE_APP_HOST`` is the public name of a proxy in front (README, "The app"); a token is asked for then.
+"""
+
+import os
+import sys
+
+c = get_config()  # noqa: F821 - traitlets puts it here
+host = os.environ.get("RSPRUNE_APP_HOST", "")
+
+# Only this machine can connect. The name in the request is checked too: otherwise any web page in the same browser
+# could reach the app by pointing its own name at 127.0.0.1 (DNS rebinding).
+c.Voila.ip = "127.0.0.1"
+settings = {"allow_remote_access": False, "local_hostnames": ["localhost", *filter(None, [host])]}
+
+# A page that is closed ends its kernel by a POST that Voila sends without the token against forgery; the name of the
+# kernel, which nobody can guess, is what protects it. Refused, every closed page would keep its memory.
+settings["disable_check_xsrf"] = True
+
+# The page may load from this server only. Voila's template asks a CDN for icons that it also has itself; without this
+# rule a machine that is offline, or behind a slow proxy, would wait for the CDN before it shows anything.
+settings["headers"] = {
+    "Content-Security-Policy": "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
+    "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; object-src 'none'; "
+    "base-uri 'self'; form-action 'self'; frame-ancestors 'self'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+}
+c.Voila.tornado_settings = settings
+c.Voila.auto_token = bool(host)  # JUPYTER_TOKEN, or a new one that the terminal shows
+
+# A text browser would take over the terminal, so one is opened only where there are windows.
+windows = sys.platform in ("darwin", "win32") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+c.Voila.open_browser = bool(windows) and not host
+
+# Kernels inherit this: with strangers in front, the app takes no names of folders of this machine.
+if host:
+    os.environ["RSPRUNE_APP_SHARED"] = "1"
+
+# The page is all there is to see: no source, no traceback, no file of this folder, no other look by ?template=.
+c.VoilaConfiguration.strip_sources = True
+c.VoilaConfiguration.show_tracebacks = False
+c.VoilaConfiguration.file_allowlist = []
+c.VoilaConfiguration.file_denylist = [".*"]
+c.VoilaConfiguration.allow_template_override = "NO"
+c.VoilaConfiguration.allow_theme_override = "NO"
+c.VoilaConfiguration.extension_denylist = ["jupyterlab_pygments", "@voila-dashboards/jupyterlab-preview"]
+
+# What only a reader of the notebook needs is left out.
+c.TagRemovePreprocessor.enabled = True
+c.TagRemovePreprocessor.remove_cell_tags = {"notebook-only"}
+
+# Every page has a kernel of its own; the next one waits with the app already on it, so a page needs no import.
+c.VoilaConfiguration.preheat_kernel = True
+# It is made some time after the last one was taken: earlier, both would want the processor while the page opens.
+c.VoilaConfiguration.default_pool_size = 1
+c.VoilaKernelManager.fill_delay = 20
+
+# A closed page ends its kernel; one that is left open ends it after an hour without a move, and frees its memory.
+c.MappingKernelManager.cull_idle_timeout = 3600
+c.MappingKernelManager.cull_interval = 60
+c.MappingKernelManager.cull_connected = True

@@ -1,0 +1,381 @@
+"""The app in a real browser: Voila and JupyterLab, each on loopback with a home of its own, on synthetic scenes.
+
+``RSPRUNE_BROWSER_TESTS=off`` leaves these tests out, and the summary says so. Screenshots land in
+``runs/test/screenshots`` (``RSPRUNE_SCREENSHOTS`` names another folder).
+"""
+
+import json
+import os
+import secrets
+import shutil
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+from studio_browser import (
+    NOTEBOOK,
+    PATIENCE,
+    ROOT,
+    SIZE,
+    browser_path,
+    chromium,
+    clean_environment,
+    free_port,
+    gauges,
+    handle,
+    lab_command,
+    nudge,
+    numbers,
+    serving,
+    settled,
+    troubles,
+    until,
+    voila_command,
+    wait_for_app,
+)
+
+off = os.environ.get("RSPRUNE_BROWSER_TESTS") == "off"
+pytestmark = [
+    pytest.mark.timeout(1800),  # each page computes its first answer; on a busy machine that takes minutes
+    pytest.mark.skipif(off, reason="RSPRUNE_BROWSER_TESTS=off: the app was NOT tested in a browser"),
+]
+
+
+@pytest.fixture(scope="module")
+def shots():
+    folder = Path(os.environ.get("RSPRUNE_SCREENSHOTS") or ROOT / "runs" / "test" / "screenshots")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    try:
+        browser_path()
+    except RuntimeError as error:
+        pytest.fail(str(error), pytrace=False)
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def voila(home):
+    port = free_port()
+    with serving(voila_command(port), port, clean_environment(home), ROOT, home / "voila.log") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def context(browser):
+    """A browser window that remembers where its pages connected to."""
+    context = browser.new_context(viewport=SIZE, accept_downloads=True)
+    context.set_default_timeout(60_000)
+    context.answered = []
+    context.on("response", lambda response: context.answered.append(response.url))
+    yield context
+    context.close()
+
+
+@pytest.fixture(scope="module")
+def page(context, voila):
+    """The app as Voila shows it; what one test moves, it moves back."""
+    voila.wait_for_log("is filled")  # an earlier request would make a kernel of its own beside the first of the pool
+    page = context.new_page()
+    page.goto(voila.url, wait_until="commit", timeout=1000 * PATIENCE)
+    wait_for_app(page)
+    yield page
+
+
+def test_the_page_opens_with_all_its_numbers(page, shots):
+    settled(page)
+    shown = numbers(page)
+    assert list(shown) == ["Parameters", "MACs an image", "Latency", "Accuracy"]
+    assert shown["Latency"].endswith("ms")
+    assert shown["Accuracy"].endswith("%")
+    assert troubles(page) == []
+    page.screenshot(path=shots / "voila.png")
+
+
+def test_without_data_at_hand_it_says_synthetic(page):
+    assert "synthetic" in page.inner_text("body").lower()
+
+
+def test_nothing_is_wider_than_the_window(page, shots):
+    for tab in page.get_by_role("tab").all():
+        tab.click()
+        page.wait_for_timeout(300)
+        name = "".join(letter for letter in tab.inner_text().strip().lower() if letter.isalnum())
+        page.screenshot(path=shots / f"voila_{name}.png", full_page=True)
+        wide = page.evaluate(TOO_WIDE)
+        assert wide == [], f"at tab {tab.inner_text()}"
+        assert troubles(page) == []
+    page.get_by_role("tab").first.click()
+
+
+TOO_WIDE = """() => {
+    const inner = [...document.querySelectorAll('.jp-Cell *, #rendered_cells *')].filter((e) => {
+        const box = e.getBoundingClientRect();
+        return box.width > 0 && box.right > window.innerWidth + 1 && !e.closest('pre, [style*="overflow"]');
+    });
+    const names = inner.map((e) => `${e.tagName}.${e.className} to ${Math.round(e.getBoundingClientRect().right)}`);
+    return document.documentElement.scrollWidth > window.innerWidth ? ['the page itself', ...names] : names;
+}"""
+
+
+def test_a_move_changes_the_numbers_and_undo_brings_them_back(page, shots):
+    before = settled(page)
+    nudge(page, times=3)
+    until(lambda: gauges(page) != before, "other numbers")
+    moved = settled(page)
+    page.screenshot(path=shots / "voila_moved.png")
+    assert numbers(page)["MACs an image"] not in before
+    while not page.get_by_role("button", name="Undo").is_disabled():
+        page.get_by_role("button", name="Undo").click()
+        page.wait_for_timeout(200)
+    assert settled(page) == before
+    assert moved != before
+    assert troubles(page) == []
+
+
+def test_dragging_with_the_mouse_is_answered(page):
+    before = settled(page)
+    box = handle(page).bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 60, y, steps=6)
+    page.mouse.up()
+    until(lambda: gauges(page) != before, "other numbers")
+    page.get_by_role("button", name="Undo").click()
+    until(lambda: gauges(page) == before, "the numbers before")
+
+
+def test_a_plan_is_downloaded_and_loaded_again(page, tmp_path):
+    page.get_by_role("tab", name="Take away").click()
+    with page.expect_download() as waiting:
+        page.get_by_role("link", name="plan").first.click()
+    file = tmp_path / waiting.value.suggested_filename
+    waiting.value.save_as(file)
+    plan = json.loads(file.read_text())
+    before = settled(page)
+    nudge(page, "ArrowRight", times=20)
+    until(lambda: numbers(page)["MACs an image"] not in before, "other numbers")
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="plan").last.click()
+    chooser.value.set_files(file)
+    until(lambda: numbers(page)["MACs an image"] in before, "the plan's numbers")
+    assert plan["keep"]
+    assert troubles(page) == []
+    page.get_by_role("button", name="Reset").click()
+    page.get_by_role("tab").first.click()
+
+
+def test_two_tabs_do_not_disturb_each_other(context, page, voila):
+    settled(page)
+    voila.wait_for_log(r"(?s)is filled.*is filled")  # the kernel of the second tab
+    other = context.new_page()
+    other.goto(voila.url, wait_until="commit", timeout=1000 * PATIENCE)
+    wait_for_app(other)
+    here, there = settled(page), settled(other)
+    nudge(other, times=5)
+    until(lambda: gauges(other) != there, "other numbers in the second tab")
+    moved = settled(other)
+    assert gauges(page) == here
+    nudge(page, "ArrowLeft", times=2)
+    until(lambda: gauges(page) != here, "other numbers in the first tab")
+    settled(page)
+    assert gauges(other) == moved
+    used = voila.lines(r"Connecting to kernel ([\w-]+)\.")
+    assert len(set(used)) >= 2
+    other.close(run_before_unload=True)
+    until(lambda: set(voila.lines(r"Kernel shutdown: ([\w-]+)")) & set(used), "the end of the closed tab's kernel")
+    page.get_by_role("button", name="Undo").click()
+    assert troubles(page) == []
+
+
+def test_every_control_can_be_reached_by_the_keyboard_and_shows_it(page):
+    for tab in page.get_by_role("tab").all():
+        tab.click()
+        page.wait_for_timeout(200)
+        page.evaluate(MARK_CONTROLS)
+        page.evaluate("document.activeElement.blur()")
+        page.evaluate("window.getSelection().removeAllRanges()")
+        reached, plain = set(), []
+        for _ in range(300):
+            page.keyboard.press("Tab")
+            number, name, visible = page.evaluate(FOCUSED)
+            if number in reached:
+                break
+            if number is not None:
+                reached.add(number)
+                plain += [] if visible else [name]
+        missed = [name for number, name in page.evaluate(CONTROLS) if number not in reached]
+        assert missed == [], f"at tab {tab.inner_text()}"
+        assert plain == [], f"no focus can be seen at tab {tab.inner_text()}"
+
+
+SEEN = """const seen = (e) => {
+    const box = e.getBoundingClientRect();
+    return box.width > 0 && box.height > 0 && getComputedStyle(e).visibility !== 'hidden' && !e.disabled
+        && !e.closest('[disabled]');
+};
+const name = (e) => (e.getAttribute('aria-label') || e.title || e.innerText || e.className).trim().slice(0, 40)
+    + ' <' + e.tagName.toLowerCase() + '>';
+const look = (e) => {
+    const s = getComputedStyle(e);
+    return [s.outlineStyle + s.outlineWidth + s.outlineColor, s.boxShadow, s.borderColor, s.backgroundColor].join('|');
+};"""
+MARK_CONTROLS = f"""() => {{ {SEEN}
+    const all = document.querySelectorAll('button, select, textarea, input:not([type=hidden]), a[href], .noUi-handle');
+    document.activeElement.blur();
+    [...all].filter(seen).filter((e) => !e.closest('.lm-TabBar') && e.tabIndex >= 0).forEach((e, k) => {{
+        e.dataset.control = k; e.dataset.look = look(e);
+    }});
+}}"""
+CONTROLS = f"""() => {{ {SEEN}
+    return [...document.querySelectorAll('[data-control]')].filter(seen).map((e) => [e.dataset.control, name(e)]);
+}}"""
+FOCUSED = f"""() => {{ {SEEN}
+    const e = document.activeElement;
+    return [e.dataset.control ?? null, name(e), e.dataset.control === undefined || look(e) !== e.dataset.look];
+}}"""
+
+
+def test_it_loads_from_nowhere_else(context, page, voila):
+    assert [url for url in context.answered if not url.startswith((voila.url, "data:", "blob:"))] == []
+
+
+# what the server gives away
+
+
+def fetch(url, host=None, method="GET"):
+    """Status, content type and text of an answer."""
+    request = urllib.request.Request(url, method=method, headers={"Host": host} if host else {})
+    try:
+        with urllib.request.urlopen(request, timeout=120) as answer:
+            return answer.status, answer.headers, answer.read().decode("utf-8", "replace")
+    except urllib.error.HTTPError as error:
+        return error.code, error.headers, error.read().decode("utf-8", "replace")
+
+
+def test_no_source_is_on_the_page(page):
+    html = page.content()
+    assert "load_data" not in html.replace("# doctest", "")
+    assert "rsprune_lib.studio.app" not in html
+    assert "open_app" not in html
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "tree", "voila/tree", "voila/tree/solutions", "voila/render/00_start.ipynb", "voila/render/app.ipynb",
+        "notebooks/00_start.ipynb", "files/app.ipynb", "voila/files/app.ipynb", "voila/files/00_start.ipynb",
+        "voila/files/serve/voila.py", "voila/files/..%2FREADME.md", "voila/files/../Makefile",
+        "voila/static/../../../../../Makefile", "voila/static/..%2F..%2Fapp.py", "voila/templates/lab/..%2F..%2Fx",
+        "api/contents", "voila/api/contents", "api/kernels", "api/kernelspecs", "api/sessions", "api/terminals",
+        "api/config/notebook", "api/status", "lab", "edit/serve/voila.py", "nbconvert/html/app.ipynb", "metrics",
+    ],
+)  # fmt: skip
+def test_nothing_but_the_page_is_served(voila, path):
+    status, _, text = fetch(voila.url + path)
+    assert status in (403, 404, 500), text[:200]  # 500: Voila's own templates, asked for by an impossible path
+    assert "nbformat" not in text
+    assert "get_config" not in text
+    assert ".PHONY" not in text
+
+
+def test_kernels_are_neither_listed_nor_made(voila):
+    assert fetch(voila.url + "api/kernels", method="POST")[0] in (403, 404, 405)
+    assert fetch(voila.url + "api/kernels/00000000-0000-0000-0000-000000000000")[0] == 404
+
+
+def test_another_name_for_this_machine_is_refused(voila):
+    assert fetch(voila.url + "api/kernels/00000000-0000-0000-0000-000000000000", host="evil.example")[0] == 403
+
+
+def test_it_listens_on_this_machine_only(voila):
+    port = int(voila.url.rsplit(":", 1)[1].strip("/"))
+    listening = [line.split()[1] for line in Path("/proc/net/tcp").read_text().splitlines()[1:] if " 0A " in line]
+    mine = [address for address in listening if address.endswith(f":{port:04X}")]
+    assert mine == [f"0100007F:{port:04X}"]
+
+
+EXECUTE = """async ([url, code]) => {
+    const socket = new WebSocket(url);
+    await new Promise((resolve, reject) => { socket.onopen = resolve; socket.onerror = reject; });
+    const header = {msg_id: 'x1', msg_type: 'execute_request', session: 's', username: '', version: '5.3', date: ''};
+    const content = {code, silent: false, store_history: false, user_expressions: {}, allow_stdin: false};
+    const heard = [];
+    socket.onmessage = (event) => heard.push(typeof event.data === 'string' ? event.data : '');
+    socket.send(JSON.stringify({header, parent_header: {}, metadata: {}, content, buffers: [], channel: 'shell'}));
+    await new Promise((resolve) => setTimeout(resolve, 3000));
+    socket.close();
+    return heard.filter((text) => text.includes('x1'));
+}"""
+
+
+def test_a_page_cannot_run_code(page, voila, tmp_path):
+    kernel = voila.lines(r"Connecting to kernel ([\w-]+)\.")[0]
+    proof = tmp_path / "executed"
+    url = voila.url.replace("http", "ws") + f"api/kernels/{kernel}/channels"
+    heard = page.evaluate(EXECUTE, [url, f"open({str(proof)!r}, 'w').close()"])
+    assert not proof.exists()
+    assert not any("execute_reply" in text for text in heard)
+    before = settled(page)
+    nudge(page)  # the app itself still answers
+    until(lambda: gauges(page) != before, "other numbers")
+    page.get_by_role("button", name="Undo").click()
+
+
+def test_behind_a_proxy_it_asks_for_the_token(home, browser):
+    port, token = free_port(), secrets.token_hex(8)
+    environment = clean_environment(home) | {"JUPYTER_TOKEN": token}
+    command = [*voila_command(port, host="class.example"), "--VoilaConfiguration.preheat_kernel=False"]
+    with serving(command, port, environment, ROOT, home / "class.log") as server:
+        answered = fetch(server.url, host="class.example")
+        assert answered[0] in (302, 401, 403) or "login" in answered[2].lower()
+        assert server.lines("Kernel started") == []
+        assert fetch(f"{server.url}?token={token}x", host="class.example")[0] != 200 or not server.lines(
+            "Kernel started"
+        )
+        page = browser.new_page()
+        page.goto(f"{server.url}?token={token}", wait_until="commit", timeout=1000 * PATIENCE)
+        wait_for_app(page)
+        page.close()
+        assert token not in server.log.read_text()
+
+
+# the same notebook in JupyterLab
+
+
+def test_the_notebook_works_in_jupyterlab(home, browser, shots):
+    folder = home / "lab"
+    folder.mkdir()
+    shutil.copy(NOTEBOOK, folder)
+    port, token = free_port(), secrets.token_hex(8)
+    environment = clean_environment(home) | {"JUPYTER_TOKEN": token}
+    with serving(lab_command(port), port, environment, folder, home / "lab.log") as server:
+        page = browser.new_page(viewport=SIZE)
+        page.goto(f"{server.url}lab/tree/app.ipynb?token={token}", timeout=1000 * PATIENCE)
+        page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=1000 * PATIENCE)
+        page.locator(".jp-Notebook .jp-MarkdownCell").first.click()
+        for _ in range(4):
+            page.keyboard.press("Shift+Enter")
+        wait_for_app(page)
+        before = settled(page)
+        nudge(page, times=3)
+        until(lambda: gauges(page) != before, "other numbers")
+        settled(page)
+        page.screenshot(path=shots / "jupyterlab.png")
+        while not page.get_by_role("button", name="Undo").first.is_disabled():
+            page.get_by_role("button", name="Undo").first.click()
+            page.wait_for_timeout(200)
+        assert settled(page) == before
+        assert troubles(page) == []
+        page.close()
