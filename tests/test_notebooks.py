@@ -17,7 +17,7 @@ from rsprune_lib.course.files import cell_errors
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "notebooks"
 NAMES = notebook_names(FOLDER)
-WIDGET = re.compile(r"Panel\(|LiveCurves\(|widgets\.")
+WIDGET = re.compile(r"Panel\(|_panel\(|Browser\(|LiveCurves\(|widgets\.")
 LINK = re.compile(r"\]\(([^)\s#]+)[^)]*\)")
 
 every = pytest.mark.parametrize("name", NAMES)

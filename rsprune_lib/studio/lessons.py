@@ -46,13 +46,14 @@ LESSONS: dict[str, Lesson] = {
         "the scores, and which answer is better after recovery?",
         hide=("normalise", "amount", "own", "presets"),
         parts=("inside",),
-        start={"criterion": "attention", "ratio": 0.5},
+        start={"criterion": "attention", "ratio": 0.5, "recovery": "bn"},
     ),
     "threshold": Lesson(
         "One cut for all groups. Move it until the first group is down to one channel, and say what went wrong.",
         hide=("scope", "amount", "recovery", "own", "presets"),
         parts=(),
         start={"amount": "threshold", "ratio": 0.4},
+        measured=False,
     ),
     "recovery": Lesson(
         "Keep the plan and change only the recovery. What does each one look at, and what does it cost?",
@@ -69,7 +70,7 @@ LESSONS: dict[str, Lesson] = {
         "Fine-tune the pruned network with two losses. Which mistakes went away, and is the gain more than chance?",
         hide=("criterion", "scope", "normalise", "amount", "own", "presets"),
         parts=("finetune", "inside"),
-        start={"ratio": 0.7},
+        start={"ratio": 0.7, "recovery": "bn"},
     ),
 }
 

@@ -104,9 +104,9 @@ class PruningPanel(widgets.VBox):
         self.redo = _button("Redo", "repeat", "Forth to the setting that was undone", explorer.redo)
         self.reset = _button("Reset", "refresh", "Back to where the controls started", explorer.reset)
         self.copy = widgets.ToggleButton(
-            description="As code",
+            description="Copy as code",
             icon="code",
-            layout=widgets.Layout(width="92px"),
+            layout=widgets.Layout(width="128px"),
             tooltip="Show the library call that does the same; click it to select and copy",
         )
         self.copy.observe(lambda change: self._draw_code(), "value")
@@ -227,7 +227,7 @@ class PruningPanel(widgets.VBox):
 
 
 def _button(text: str, icon: str, tip: str, act: object) -> widgets.Button:
-    button = widgets.Button(description=text, icon=icon, tooltip=tip, layout=widgets.Layout(width="92px"))
+    button = widgets.Button(description=text, icon=icon, tooltip=tip, layout=widgets.Layout(width="82px"))
     button.on_click(lambda _: act())
     return button
 
