@@ -39,7 +39,7 @@ def layers(bundle: Bundle, images: int) -> list[dict]:
             rows.append({
                 "layer": unit.norm, "over_images": float(spread.images), "over_channels": float(spread.channels),
                 "correlation_with_start": float(np.corrcoef(first, mean)[0, 1]),
-                "w2_left": float(now.fc2.weight.norm() / born.fc2.weight.norm()),
+                "w2_left": (now.fc2.weight.norm() / born.fc2.weight.norm()).item(),
             })  # fmt: skip
     return rows
 

@@ -1,12 +1,14 @@
 """Writes the measured numbers of the README, and its picture, from the files they were measured into.
 
-No number of that table is typed by hand: rows come from ``results/fair_table.json`` and ``bundles/*/config.json``.
+No number is typed by hand: they come from ``results/fair_table.json``, ``results/seeds.json`` and
+``bundles/*/config.json``.
 
 Example:
     python benchmarks/readme_numbers.py          # or --check, which only tells whether the README is up to date
 """
 
 import argparse
+import statistics
 import sys
 from pathlib import Path
 
@@ -17,80 +19,119 @@ ROOT = Path(__file__).resolve().parents[1]
 START, END = "<!-- measured: start -->", "<!-- measured: end -->"
 
 
-def steps() -> list[tuple[str, dict]]:
-    """The way from the dense network to the shipped one: (name, row)."""
+Way = list[tuple[str, list[dict]]]  # name of a step, its rows: one a seed
+
+
+def steps() -> Way:
+    """The way from the dense network to the shipped one."""
     rows = read_json(ROOT / "results" / "fair_table.json", "the fair table")["rows"]
-    first = min(row["seed"] for row in rows)
-    found = {row["stage"]: row for row in rows if row["seed"] == first and "criterion" not in row}
-    cut = {
-        row["stage"]: row
-        for row in rows
-        if (row["seed"], row.get("criterion"), row.get("scope")) == (first, "attention", "local")
-    }
-    tuned = read_json(ROOT / "bundles" / "eurosat_resnet18_se_r70" / "config.json", "a bundle")
-    pruned = tuned["measured"] | {"provenance": tuned["provenance"]}
+    seeds = read_json(ROOT / "results" / "seeds.json", "the table of seeds")["rows"]
+
+    def plain(stage: str) -> list[dict]:
+        return [row for row in rows if row["stage"] == stage and "criterion" not in row]
+
+    def cut(stage: str) -> list[dict]:
+        wanted = (stage, "attention", "local")
+        return [row for row in rows if (row["stage"], row.get("criterion"), row.get("scope")) == wanted]
+
+    tuned = [row for row in seeds if row["stage"] == "pruned, fine-tuned"]
     return [
-        ("dense SE-ResNet-18", found["dense"]),
-        ("gates folded away, nothing pruned", found["folded"]),
-        ("the same + BN re-estimation", found["folded + BN"]),
-        ("the same by closed form", found["folded + closed form"]),
-        ("70 % of the channels removed (attention), raw", cut["raw"]),
-        ("the same by closed form: no label, no training", cut["closed form"]),
-        (f"the same + {tuned['provenance']['recipe']['epochs']} epochs of fine-tuning", pruned),
+        ("dense SE-ResNet-18", [row for row in seeds if row["stage"] == "dense"]),
+        ("gates folded away, nothing pruned", plain("folded")),
+        ("the same + BN re-estimation", plain("folded + BN")),
+        ("the same by closed form", plain("folded + closed form")),
+        ("70 % of the channels removed (attention), raw", cut("raw")),
+        ("the same by closed form: no label, no training", cut("closed form")),
+        (f"the same + {tuned[0]['provenance']['recipe']['epochs']} epochs of fine-tuning", tuned),
     ]
+
+
+def mean(rows: list[dict]) -> float:
+    """Mean accuracy over the seeds, in [0, 1]."""
+    return statistics.mean(row["accuracy"] for row in rows)
+
+
+def span(rows: list[dict]) -> tuple[float, float]:
+    """Lowest and highest accuracy over the seeds; of one seed, the interval of its test images."""
+    values = [row["accuracy"] for row in rows]
+    return (min(values), max(values)) if len(values) > 1 else tuple(rows[0]["ci"])
 
 
 def comparison() -> str:
     """Says in one sentence how attention compares with the other criteria before fine-tuning, at equal MACs."""
     rows = read_json(ROOT / "results" / "fair_table.json", "the fair table")["rows"]
-    closed = [row for row in rows if row["stage"] == "closed form" and row["scope"] == "local"]
-    closed.sort(key=lambda row: -row["accuracy"])
-    told = ", ".join(f"{row['criterion']} {row['accuracy']:.1%}" for row in closed)
-    place = [row["criterion"] for row in closed].index("attention") + 1
+    found: dict[str, list[dict]] = {}
+    for row in rows:
+        if row["stage"] == "closed form" and row["scope"] == "local":
+            found.setdefault(row["criterion"], []).append(row)
+    ranked = sorted(found, key=lambda name: -mean(found[name]))
+    told = ", ".join(f"{name} {mean(found[name]):.1%}" for name in ranked)
+    macs = found["attention"][0]["macs"]
     return (
-        f"At {closed[0]['macs'] / 1e6:.1f} M MACs, local scope, after the closed form and before any training: {told}. "
-        f"Attention is number {place} of {len(closed)} here."
+        f"At {macs / 1e6:.1f} M MACs, local scope, after the closed form and before any training: {told}. "
+        f"Attention is number {ranked.index('attention') + 1} of {len(ranked)} here."
     )
 
 
 def table() -> str:
     """The measured table in Markdown, with where it comes from."""
-    rows = steps()
-    lines = ["| EuroSAT, test part | parameters | MACs | accuracy | 95 % interval |", "|---|---|---|---|---|"]
-    for name, row in rows:
-        low, high = row["ci"]
-        size = f"{row['params']:,} | {row['macs'] / 1e6:.1f} M"
-        lines.append(f"| {name} | {size} | {row['accuracy']:.2%} | {low:.2%} to {high:.2%} |")
-    origin = rows[0][1]["provenance"]
+    way = steps()
+    lines = ["| EuroSAT, test part | parameters | MACs | accuracy | seeds |", "|---|---|---|---|---|"]
+    for name, rows in way:
+        spread = f" ± {100 * statistics.stdev(row['accuracy'] for row in rows):.2f}" if len(rows) > 1 else ""
+        size = f"{rows[0]['params']:,} | {rows[0]['macs'] / 1e6:.1f} M"
+        lines.append(f"| {name} | {size} | {100 * mean(rows):.2f} %{spread} | {len(rows)} |")
+    first = way[0][1][0]
+    origin, (low, high) = first["provenance"], first["ci"]
     data, versions = origin["data"], origin["versions"]
     note = (
-        f"One seed ({origin['seed']}), {rows[0][1]['n']:,} test images, split {data['split_hash']} (60/10/30), "
-        f"{origin['device']}, torch {versions['torch']}. The interval is that of the test images; another seed moves "
-        "each row too. Every criterion and scope at equal MACs: [results/fair_table.md](results/fair_table.md)."
+        f"Mean and deviation over the seeds {sorted(row['seed'] for row in way[0][1])}; {first['n']:,} test images, "
+        f"split {data['split_hash']} (60/10/30), {origin['device']}, torch {versions['torch']}. Another draw of test "
+        f"images moves a row as well (95 % interval of the first: {low:.2%} to {high:.2%}). Every criterion and scope "
+        "at equal MACs: [results/fair_table.md](results/fair_table.md); every seed: "
+        "[results/seeds.md](results/seeds.md)."
     )
     return "\n".join([*lines, "", comparison(), "", note])
+
+
+def shelf() -> str:
+    """The table of the bundles that come with the project."""
+    lines = ["| bundle | what | parameters | MACs | test accuracy (95 % interval) |", "|---|---|---|---|---|"]
+    for path in sorted((ROOT / "bundles").glob("*/config.json")):
+        measured = read_json(path, "a bundle")["measured"]
+        size, (low, high) = f"{measured['params']:,} | {measured['macs'] / 1e6:.1f} M", measured["ci"]
+        accuracy = f"{measured['accuracy']:.2%} ({low:.2%} to {high:.2%}, n = {measured['n']:,})"
+        lines.append(f"| `{path.parent.name}` | {measured['name']} | {size} | {accuracy} |")
+    return "\n".join(lines)
+
+
+def filled(path: Path, content: str) -> tuple[str, str]:
+    """A file's text as it is, and with the content between its two marks."""
+    text = path.read_text(encoding="utf-8")
+    before, rest = text.split(START)
+    return text, f"{before}{START}\n{content}\n{END}{rest.split(END)[1]}"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="change nothing, fail if the README is out of date")
     check = parser.parse_args().check
-    path = ROOT / "README.md"
-    text = path.read_text(encoding="utf-8")
-    before, rest = text.split(START)
-    fresh = f"{before}{START}\n{table()}\n{END}{rest.split(END)[1]}"
+    files = {ROOT / "README.md": table(), ROOT / "bundles" / "README.md": shelf()}
+    texts = {path: filled(path, content) for path, content in files.items()}
     if check:
-        return int(fresh != text)
+        return int(any(old != new for old, new in texts.values()))
     way = steps()
+    ends = (short(way[0][1][0]["params"]), short(way[-1][1][0]["params"]))
     picture = ladder(
-        [(name, row["accuracy"], tuple(row["ci"])) for name, row in way],
-        title=f"EuroSAT, test part: from {short(way[0][1]['params'])} to {short(way[-1][1]['params'])} parameters",
+        [(name, mean(rows), span(rows)) for name, rows in way],
+        title=f"EuroSAT, test part: from {ends[0]} to {ends[1]} parameters",
     )
     with atomic(ROOT / "results" / "overview.png") as temporary:
         temporary.write_bytes(png(picture))
-    with atomic(path) as temporary:
-        temporary.write_text(fresh, encoding="utf-8")
-    print(table())
+    for path, (_, text) in texts.items():
+        with atomic(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    print(table(), shelf(), sep="\n\n")
     return 0
 
 
