@@ -104,10 +104,11 @@ def browser_rows(count: int = MOVES) -> Iterator[dict]:
             cold, page = seconds_to_ready(browser, server)
             page.close()
         with voila(home) as server:
+            server.wait_for_log("Kernel started")  # what a person's browser takes to start, and more
             first, page = seconds_to_ready(browser, server)
             times = moves(page, count)
             page.close()
-            until(lambda: len(server.lines("is filled")) > 1, "the next kernel")
+            until(lambda: len(server.lines("is filled")) > len(server.lines("Using pre-heated")), "the next kernel")
             time.sleep(15)  # it opens the app and measures its first setting
             warm, page = seconds_to_ready(browser, server)
             page.close()

@@ -95,7 +95,7 @@ def voila_command(port: int, host: str = "") -> list[str]:
 def lab_command(port: int) -> list[str]:
     """JupyterLab on loopback; the token comes in ``JUPYTER_TOKEN``."""
     options = [f"--ServerApp.port={port}", "--ServerApp.port_retries=0", "--ServerApp.ip=127.0.0.1", "--allow-root"]
-    options += ["--no-browser", "--LabApp.news_url=None", "--ServerApp.root_dir=."]
+    options += ["--no-browser", "--ServerApp.root_dir=."]
     return [sys.executable, "-m", "jupyter", "lab", *options]
 
 

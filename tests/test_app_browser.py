@@ -363,6 +363,8 @@ def test_the_notebook_works_in_jupyterlab(home, browser, shots):
     with serving(lab_command(port), port, environment, folder, home / "lab.log") as server:
         page = browser.new_page(viewport=SIZE)
         page.goto(f"{server.url}lab/tree/app.ipynb?token={token}", timeout=1000 * PATIENCE)
+        no_news = page.get_by_role("button", name="No", exact=True)  # "notified about official Jupyter news?"
+        page.add_locator_handler(no_news, lambda: no_news.click())
         page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=1000 * PATIENCE)
         page.locator(".jp-Notebook .jp-MarkdownCell").first.click()
         for _ in range(4):

@@ -57,6 +57,11 @@ c.VoilaConfiguration.preheat_kernel = True
 c.VoilaConfiguration.default_pool_size = 1
 c.VoilaKernelManager.fill_delay = 20
 
+# The app measures its first setting on a thread while its cell ends; on a busy machine the kernel's messages can take
+# longer than the usual 4 s then, and Voila would leave the app out of the page without a word.
+c.VoilaExecutor.iopub_timeout = 300
+c.VoilaExecutor.startup_timeout = 300
+
 # A closed page ends its kernel; one that is left open ends it after an hour without a move, and frees its memory.
 c.MappingKernelManager.cull_idle_timeout = 3600
 c.MappingKernelManager.cull_interval = 60
