@@ -33,7 +33,7 @@ class Trail(widgets.VBox):
         self.chart = widgets.HTML(layout=widgets.Layout(width="auto"))
         self.chosen = widgets.Dropdown(
             options=[("nothing measured yet", None)], description="point", tooltip="A setting that was measured before",
-            style={"description_width": "50px"}, layout=widgets.Layout(flex="1 1 300px", width="auto"),
+            style={"description_width": "50px"}, layout=widgets.Layout(flex="1 1 300px", width="auto", min_width="0"),
         )  # fmt: skip
         self.back = widgets.Button(
             description="Go there", icon="map-marker", tooltip="Move all controls back to this setting", disabled=True,
