@@ -179,10 +179,18 @@ def wait_for_app(page: playwright.Page, patience: float = PATIENCE) -> None:
         raise TimeoutError(f"No gauges after {patience:.0f} s; {count} widgets, and the text: {text!r}") from error
 
 
-def settled(page: playwright.Page, patience: float = PATIENCE) -> str:
-    """Waits for the final accuracy, and returns the text of the gauges then."""
-    until(lambda: not any(word in gauges(page) for word in BEFORE_FINAL), "the final accuracy on the page", patience)
-    return gauges(page)
+def settled(page: playwright.Page, patience: float = PATIENCE, still: float = 1.0) -> str:
+    """Waits for a final accuracy that stays for some time (s), and returns the text of the gauges then."""
+    seen = {"text": "", "since": time.monotonic()}
+
+    def rests() -> bool:
+        text = gauges(page)
+        if text != seen["text"] or any(word in text for word in BEFORE_FINAL):
+            seen.update(text=text, since=time.monotonic())
+        return time.monotonic() - seen["since"] > still
+
+    until(rests, "a final accuracy on the page that stays", patience)
+    return seen["text"]
 
 
 def troubles(page: playwright.Page) -> list[str]:
