@@ -87,8 +87,11 @@ class Server:
 def voila_command(port: int, host: str = "") -> list[str]:
     """What ``make app`` runs, with the Python of these tests."""
     binaries = Path(sys.executable).parent
-    words = ["make", "-n", "app", f"PORT={port}", f"HOST={host}", f"BIN={binaries}", "VOILA=--Voila.port_retries=0"]
-    shown = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()[-1]
+    words = ["make", "-n", "--no-print-directory", "app", f"PORT={port}", f"HOST={host}", f"BIN={binaries}"]
+    words.append("VOILA=--Voila.port_retries=0")
+    alone = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}  # `make test` runs this
+    shown = subprocess.run(words, cwd=ROOT, env=alone, capture_output=True, text=True, check=True)
+    shown = shown.stdout.splitlines()[-1]
     return ["env", *shlex.split(shown)]
 
 
