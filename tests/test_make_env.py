@@ -119,5 +119,5 @@ def test_ci_and_conda_take_the_same_road():
     assert (project_root() / ".ci" / "run").read_text().strip().endswith("exec make test")
     assert "-r requirements.lock" in (project_root() / "environment.yml").read_text()
     shown = subprocess.run(["make", "help"], cwd=project_root(), capture_output=True, text=True, check=True).stdout
-    for target in ("env", "data", "course", "test", "lab", "bench", "clean"):
+    for target in ("env", "data", "course", "test", "lab", "app", "bench", "clean"):
         assert f"make {target} " in shown

@@ -488,6 +488,10 @@ def test_another_amount_begins_where_the_last_one_stood(panel):
     panel.controls.criterion.value = "bn_scale"  # another scale: the share is kept, not the number
     assert abs(sum(panel.snapshot.plan.widths.values()) - kept) <= 24
     panel.controls.normalise.value = "max"
+    assert panel.setting.normalise == "max"
+    panel.controls.normalise.value = ""
+    assert panel.setting.normalise is None
+    panel.controls.normalise.value = "max"
     assert abs(sum(panel.snapshot.plan.widths.values()) - kept) <= 24
     panel.controls.threshold.value = panel.controls.threshold.max
     assert all(width >= 1 for width in panel.snapshot.plan.widths.values())

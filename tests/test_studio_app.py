@@ -140,7 +140,17 @@ def test_where_strangers_come_no_folder_can_be_named(monkeypatch):
 
     assert len(texts(StudioApp("tiny_resnet18"))) == 2
     monkeypatch.setenv(SHARED, "1")
-    assert texts(StudioApp("tiny_resnet18")) == []
+    app = StudioApp("tiny_resnet18")
+    assert texts(app) == []
+    app.bundle_folder.value = "/etc"  # as a forged message would
+    app.open_button.click()
+    with pytest.raises(RspruneError, match="only what the lists offer"):
+        app.settle()
+    app.bundle_folder.value = ""
+    app.bundle.value = "tiny_resnet18_se"
+    app.open_button.click()
+    app.settle()
+    assert app.opened.bundle.path.name == "tiny_resnet18_se"
 
 
 def test_the_door_answers_with_a_sentence():

@@ -68,7 +68,7 @@ class StudioApp(widgets.VBox):
             tooltip="Trained networks of the project and of its runs folder", layout=widgets.Layout(width="620px"),
         )  # fmt: skip
         self.data = widgets.Dropdown(
-            options=[("as trained", None), *((name, name) for name in data_sets())], description="images", style=_STYLE,
+            options=[("as trained", ""), *((name, name) for name in data_sets())], description="images", style=_STYLE,
             tooltip="Images to judge and repair the network with", layout=widgets.Layout(width="230px"),
         )  # fmt: skip
         self.bundle_folder = _text("or folder", "Folder of another bundle on this machine, in place of the list")
@@ -91,7 +91,7 @@ class StudioApp(widgets.VBox):
         self._picker.layout.display = "none" if self._lesson.task else ""  # a lesson is about one network
 
     def _chosen(self) -> tuple[str, str | None]:
-        return self.bundle_folder.value or self.bundle.value, self.data_folder.value or self.data.value
+        return self.bundle_folder.value or self.bundle.value, self.data_folder.value or self.data.value or None
 
     def pick(self, bundle: str | Path, data: str | Path | None = None, then: Callable[[], None] | None = None) -> None:
         """Opens another network in the background.
@@ -123,6 +123,8 @@ class StudioApp(widgets.VBox):
 
     def _open(self, turn: int, bundle: str | Path, data: str | Path | None, then: Callable[[], None] | None) -> None:
         try:
+            if os.environ.get(SHARED):  # hidden fields can still be set by a message that no page of ours sends
+                self._check_listed(bundle, data)
             opened = open_studio(bundle, data)
         except Exception as error:
             opened = error
@@ -139,6 +141,12 @@ class StudioApp(widgets.VBox):
                 self._refuse(error)
             finally:
                 self._idle.set()
+
+    def _check_listed(self, bundle: str | Path, data: str | Path | None) -> None:
+        for wanted, widget in ((bundle, self.bundle), (data or "", self.data)):
+            known = [value for _, value in widget.options]
+            if wanted not in known:
+                raise RspruneError(f"Got {str(wanted)[:80]!r}; here only what the lists offer can be opened.")
 
     def _refuse(self, error: Exception) -> None:
         self.error = error

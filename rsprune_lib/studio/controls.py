@@ -19,7 +19,7 @@ CONTROLS = ("criterion", "scope", "normalise", "amount", "recovery", "own")
 _AMOUNTS = {"share": "ratio", "cut": "threshold", "MACs": "macs", "plan": "plan"}
 _TIPS = ("How many channels go", "Which score is too low", "How much may be left", "What the loaded plan says")
 _SCALES = {
-    "as the criterion prefers": None,
+    "as the criterion prefers": "",  # a None among the values of a drop-down may show as nothing at all
     "raw scores": "none",
     "by layer mean": "mean",
     "by layer maximum": "max",
@@ -141,7 +141,8 @@ class Controls(widgets.VBox):
 
     def _moved(self, field: str, value: object) -> None:
         if not self._quiet:
-            self._ask(replace(self._setting, **{field: _plain(value)}))
+            value = None if field == "normalise" and value == "" else _plain(value)
+            self._ask(replace(self._setting, **{field: value}))
 
     def show(self, setting: Setting, *, tuned: bool = False) -> None:
         """Moves all controls to a setting, without asking for anything.
@@ -153,8 +154,9 @@ class Controls(widgets.VBox):
         self._setting, self._quiet = setting, True
         try:
             self._offer(setting, tuned)
-            for name in ("criterion", "scope", "normalise", "recovery", "amount", "ratio", "macs"):
+            for name in ("criterion", "scope", "recovery", "amount", "ratio", "macs"):
                 getattr(self, name).value = getattr(setting, name)
+            self.normalise.value = setting.normalise or ""
             if setting.threshold is not None:
                 self.threshold.value = setting.threshold
             for name in ("ratio", "threshold", "macs"):

@@ -155,7 +155,5 @@ def working(text: str, share: float | None = None) -> str:
 
 def code(text: str) -> str:
     """Code to select and copy."""
-    style = (
-        f"background:#F5F7F9;border:1px solid {GRID};border-radius:6px;padding:8px 12px;font-size:12px;line-height:1.4"
-    )
+    style = f"background:#F5F7F9;border:1px solid {GRID};border-radius:6px;padding:8px 12px;font:12px/1.4 monospace"
     return f'<pre style="{style};user-select:all;overflow-x:auto">{escape(text)}</pre>'

@@ -37,7 +37,9 @@ def link(name: str, content: bytes, kind: str, text: str) -> str:
         kind: its media type.
         text: what the link says.
     """
-    look = f"display:inline-block;padding:5px 12px;border:1px solid {KEPT};border-radius:4px;color:{KEPT}"
+    look = (
+        f"display:inline-block;padding:5px 12px;border:1px solid {KEPT};border-radius:4px;line-height:18px;color:{KEPT}"
+    )
     data = f"data:{kind};base64,{base64.b64encode(content).decode()}"
     return f'<a download="{escape(name)}" href="{data}" style="{look};text-decoration:none">{escape(text)}</a>'
 
