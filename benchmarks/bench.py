@@ -172,9 +172,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", default="auto", help="eurosat, synthetic or a folder of class folders")
     parser.add_argument("--steps", type=int, default=24, help="training steps to time")
+    parser.add_argument("--no-studio", action="store_true", help="leave the studio out, on its state and in a browser")
     arguments = parser.parse_args()
     data = load_data(arguments.data)
     rows = [*training_rows(data, arguments.steps), *pruning_rows(data), *latency_rows(data)]
+    if not arguments.no_studio:
+        from app_bench import browser_rows
+        from studio_bench import studio_rows
+
+        rows += [*studio_rows(), *browser_rows()]
     origin = provenance(data.info(), seed=0, device=pick_device())
     write_json(RESULTS / "bench.json", {"rows": rows, "provenance": origin})
     head = f"Measured on {origin['device']}, {origin['threads']} threads, data {data.title}, {origin['date']}.\n"

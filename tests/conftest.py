@@ -65,3 +65,19 @@ def tiny_se():
         if isinstance(module, torch.nn.Linear):
             module.weight.data.mul_(2)
     return model.eval()
+
+
+@pytest.fixture(scope="module")
+def lively_se():
+    """A `resnet18_se` of an eighth of the width for four classes, whose channels differ; leave it as it is."""
+    import torch
+
+    from rsprune_lib.models import create_model
+
+    torch.manual_seed(0)
+    model = create_model("resnet18_se", 4, width=0.125, seed=0)
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.weight.data.uniform_(0.3, 1.5)
+            module.bias.data.uniform_(-0.3, 0.3)
+    return model.eval()

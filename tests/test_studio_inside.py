@@ -28,14 +28,8 @@ from rsprune_lib.studio.upload import MAX_BYTES, read_upload
 
 
 @pytest.fixture(scope="module")
-def model():
-    torch.manual_seed(0)
-    model = create_model("resnet18_se", 4, width=0.125, seed=0)
-    for module in model.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.weight.data.uniform_(0.3, 1.5)
-            module.bias.data.uniform_(-0.3, 0.3)
-    return model.eval()
+def model(lively_se):
+    return lively_se
 
 
 @pytest.fixture(scope="module")
