@@ -18,35 +18,16 @@ from rsprune_lib.data import Batches, Dataset
 from rsprune_lib.device import pick_device, supports_bf16
 from rsprune_lib.errors import TrainingError
 from rsprune_lib.measure import predict, quality
+from rsprune_lib.training.callback import Callback, StopTraining
 from rsprune_lib.training.checkpoint import load_checkpoint, save_checkpoint
 from rsprune_lib.training.losses import make_loss
 from rsprune_lib.training.optimise import make_optimizer, make_schedule, warm_average
 from rsprune_lib.training.recipes import Recipe
 
-__all__ = ["Callback", "Fit", "StopTraining", "fit"]
+__all__ = ["Fit", "fit"]
 
 Objective = Callable[[nn.Module, Tensor, Tensor], Tensor]
 _CHECK_EVERY = 16  # steps between two looks at the loss: each look waits for the device
-
-
-class StopTraining(Exception):
-    """Raised by a callback to end training now; `fit` returns the best state so far."""
-
-
-class Callback:
-    """What `fit` tells while it runs; override what you need."""
-
-    def on_step(self, done: int, total: int, loss: float) -> None:
-        """Hears the mean loss since the epoch began, every few steps.
-
-        Args:
-            done: Steps done in this run.
-            total: Steps of the whole run.
-            loss: Mean training loss of the epoch so far.
-        """
-
-    def on_epoch(self, history: list[dict], model: nn.Module) -> None:
-        """Sees the history (one row an epoch, the newest last) and the model that would be kept."""
 
 
 @dataclass
