@@ -77,7 +77,7 @@ RECIPES: dict[str, Recipe] = {
     "paper_finetune": dataclasses.replace(_PAPER, name="paper_finetune", epochs=40),
     "strong": _STRONG,
     "strong_finetune": dataclasses.replace(
-        _STRONG, name="strong_finetune", epochs=20, lr=0.03, weight_decay=5e-4, half_size=0.0
+        _STRONG, name="strong_finetune", epochs=40, lr=0.03, weight_decay=5e-4, half_size=0.0
     ),
 }
 
