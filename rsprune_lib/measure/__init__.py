@@ -3,6 +3,7 @@
 from rsprune_lib.measure.cost import Cost, LayerCost, cost, example_images, layer_costs
 from rsprune_lib.measure.latency import Latency, latency
 from rsprune_lib.measure.layer_time import LayerTime, layer_times, macs_beside_times
+from rsprune_lib.measure.lean import lean
 from rsprune_lib.measure.paired import Paired, compare
 from rsprune_lib.measure.quality import Quality, evaluate, predict, quality, wilson
 from rsprune_lib.measure.result import Result, git_state, measure, provenance
@@ -23,6 +24,7 @@ __all__ = [
     "latency",
     "layer_costs",
     "layer_times",
+    "lean",
     "macs_beside_times",
     "measure",
     "predict",

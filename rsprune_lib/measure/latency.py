@@ -55,6 +55,7 @@ def latency(
     threads: int | None = None,
     repeats: int = 50,
     warmup: int = 10,
+    at_most_ms: float | None = None,
     channels_last: bool = True,
     in_channels: int | None = None,
 ) -> Latency:
@@ -70,6 +71,7 @@ def latency(
         threads: CPU threads inside an operation; by default as many as PyTorch uses now. Restored afterwards.
         repeats: timed passes.
         warmup: passes before them, which are not counted.
+        at_most_ms: end after this many milliseconds of timed passes, but not before the third; None makes all passes.
         channels_last: memory layout of weights and images, usually the faster one for convolutions.
         in_channels: channels of an image; the model's own by default.
 
@@ -83,14 +85,14 @@ def latency(
     network = copy.deepcopy(model).eval().to(device, memory_format=layout)
     images = example_images(network, image_size, batch=batch, in_channels=in_channels).to(memory_format=layout)
     with _using_threads(threads) as used:
-        times = _time(network, images, repeats, warmup)
+        times = _time(network, images, repeats, warmup, at_most_ms)
     low, median, high = np.percentile(1000 * np.asarray(times), [25, 50, 75])
-    return Latency(float(median), float(high - low), batch, used, describe_device(device), repeats)
+    return Latency(float(median), float(high - low), batch, used, describe_device(device), len(times))
 
 
 @torch.inference_mode()
-def _time(network: nn.Module, images: torch.Tensor, repeats: int, warmup: int) -> list[float]:
-    """Seconds of each of ``repeats`` passes."""
+def _time(network: nn.Module, images: torch.Tensor, repeats: int, warmup: int, at_most_ms: float | None) -> list[float]:
+    """Seconds of each of up to ``repeats`` passes."""
     for _ in range(warmup):
         network(images)
     times = []
@@ -100,6 +102,8 @@ def _time(network: nn.Module, images: torch.Tensor, repeats: int, warmup: int) -
         network(images)
         synchronize(images.device)
         times.append(time.perf_counter() - start)
+        if at_most_ms is not None and len(times) >= 3 and 1000 * sum(times) >= at_most_ms:
+            break
     return times
 
 

@@ -19,7 +19,10 @@ from torch.nn import functional as F
 from rsprune_lib.errors import ModelError
 from rsprune_lib.pruning.calibration import RecoveryError
 
-__all__ = ["Fit", "Gram", "Moments", "accumulate", "factorise", "install", "patches", "solve"]
+__all__ = [
+    "Factor", "Fit", "Gram", "Moments", "accumulate", "as_fit", "factorise", "input_scale", "install", "patches",
+    "solve",
+]  # fmt: skip
 
 _FLOOR = 1e-4  # a variance below this share of the mean square is lost in float32 rounding
 _CHUNK = 64 * 2**20  # bytes of patches that are held at once
@@ -75,10 +78,27 @@ class Moments:
         return Moments(
             self.mean_x[:, rows],
             self.mean_t[:, outputs],
-            self.covariance[:, rows[:, None], rows],
-            self.cross[:, rows[:, None], outputs],
+            self.covariance.index_select(1, rows).index_select(2, rows),
+            self.cross.index_select(1, rows).index_select(2, outputs),
             self.power[:, rows],
         )
+
+    def solve(self, layer: nn.Module, ridge: float = 1e-4) -> Fit:
+        """Returns the exact solution, see `solve`."""
+        return solve(self, layer, ridge)
+
+
+@dataclass(frozen=True)
+class Factor:
+    """Cholesky factor of a damped covariance.
+
+    Attributes:
+        lower: (G, D, D).
+        damping: (G,) what was added to the diagonal.
+    """
+
+    lower: Tensor
+    damping: Tensor
 
 
 @dataclass(frozen=True)
@@ -155,7 +175,7 @@ def accumulate(gram: Gram | None, layer: nn.Module, x: Tensor, target: Tensor) -
     return gram
 
 
-def solve(moments: Moments, layer: nn.Module, ridge: float = 1e-4, factor: Tensor | None = None) -> Fit:
+def solve(moments: Moments, layer: nn.Module, ridge: float = 1e-4, factor: Factor | None = None) -> Fit:
     """Solves a layer's normal equations by Cholesky factorisation.
 
     The bias is left out of the ridge by centring: W solves (cov + ridge * mean(diag cov) I) W = cross, b = mean(t) -
@@ -171,35 +191,65 @@ def solve(moments: Moments, layer: nn.Module, ridge: float = 1e-4, factor: Tenso
         RecoveryError: there is no finite solution.
     """
     factor = factorise(moments, ridge) if factor is None else factor
-    weight = torch.cholesky_solve(moments.cross, factor)  # (G, D, O / G)
+    weight = torch.cholesky_solve(moments.cross, factor.lower)  # (G, D, O / G)
     if not weight.isfinite().all():
         raise RecoveryError("A layer's least-squares solution is not finite; check images and dense network for NaN.")
-    mean = torch.einsum("gd,gdo->go", moments.mean_x, weight)
-    var = (weight * (moments.covariance @ weight)).sum(1).clamp_min(0)
+    return as_fit(weight, moments.mean_x, moments.mean_t, moments.cross, factor.damping, layer)
+
+
+def as_fit(weight: Tensor, mean_x: Tensor, mean_t: Tensor, cross: Tensor, damping: Tensor, layer: nn.Module) -> Fit:
+    """Puts a solution of (covariance + damping I) W = cross into the shape of a layer.
+
+    The variance of its output, diag W'(covariance)W, follows from the equation it solves: no product with the
+    covariance is needed.
+
+    Args:
+        weight: (G, D, O / G).
+        mean_x: (G, D) mean of the inputs.
+        mean_t: (G, O / G) mean of the targets.
+        cross: (G, D, O / G) covariance of inputs and targets.
+        damping: (G,) what was added to the diagonal.
+        layer: gives the shape of the weights.
+    """
+    mean = torch.einsum("gd,gdo->go", mean_x, weight)
+    var = ((cross - damping[:, None, None] * weight) * weight).sum(1).clamp_min(0)
     shaped = weight.mT.reshape(layer.weight.shape[0], *layer.weight.shape[2:], layer.weight.shape[1])
     shaped = shaped.movedim(-1, 1) if layer.weight.dim() > 2 else shaped
-    return Fit(shaped, (moments.mean_t - mean).flatten(), mean.flatten(), var.flatten())
+    return Fit(shaped, (mean_t - mean).flatten(), mean.flatten(), var.flatten())
 
 
-def factorise(moments: Moments, ridge: float) -> Tensor:
-    """Returns the Cholesky factor of the damped covariance, (G, D, D).
+def factorise(moments: Moments, ridge: float) -> Factor:
+    """Factorises the damped covariance.
+
+    Args:
+        moments: of the layer's inputs.
+        ridge: damping, relative to the mean variance of an input.
 
     Raises:
-        RecoveryError: there is none, whatever the damping.
+        RecoveryError: there is no factor, whatever the damping.
     """
-    power = _FLOOR * moments.power.mean(1)
-    scale = moments.covariance.diagonal(dim1=1, dim2=2).mean(1).maximum(power).clamp_min(1e-12)  # (G,)
+    scale = input_scale(moments.covariance.diagonal(dim1=1, dim2=2).mean(1), moments.power)
     while ridge <= 1:
         damped = moments.covariance.clone()
         damped.diagonal(dim1=1, dim2=2).add_(ridge * scale[:, None])
-        factor, failed = torch.linalg.cholesky_ex(damped)
+        lower, failed = torch.linalg.cholesky_ex(damped)
         if not failed.any():
-            return factor
+            return Factor(lower, ridge * scale)
         ridge = max(ridge * 10, 1e-6)
     raise RecoveryError(
         "A layer's least-squares problem has no solution; check the images and the dense network for NaN, or give more "
         "images."
     )
+
+
+def input_scale(variance: Tensor, power: Tensor) -> Tensor:
+    """Returns what a ridge is relative to, (G,): the mean variance of an input, kept above rounding.
+
+    Args:
+        variance: (G,) mean over the inputs.
+        power: (G, D) mean square of the inputs.
+    """
+    return variance.maximum(_FLOOR * power.mean(1)).clamp_min(1e-12)
 
 
 @torch.no_grad()

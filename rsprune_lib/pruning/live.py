@@ -4,7 +4,7 @@ If the inputs are those of the *dense* network, X'X and X'T do not depend on the
 columns of them. One pass over the images collects them; after that a repaired network is a Cholesky factorisation a
 layer, and the statistics of its batch norms follow from the same matrices. The price: a layer is not told that the
 layers before it were pruned, so `rsprune_lib.pruning.recover.sequential` is better, and batch-norm re-estimation is
-needed afterwards.
+needed afterwards. Wide layers keep only the leading directions of their inputs, see `rsprune_lib.pruning.low_rank`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from tqdm.auto import tqdm
 from rsprune_lib.models import Unit, evaluating
 from rsprune_lib.pruning.attention import without_gates
 from rsprune_lib.pruning.calibration import Stopped, feed
-from rsprune_lib.pruning.closed_form import Gram, Moments, accumulate, install, solve
+from rsprune_lib.pruning.closed_form import Gram, Moments, accumulate, install
 from rsprune_lib.pruning.groups import Group, find_groups
+from rsprune_lib.pruning.low_rank import LowRank, low_rank
 from rsprune_lib.pruning.plan import Plan
 from rsprune_lib.pruning.recover import MEMORY, Batched, kept_channels, rebuildable, reestimate_bn
 from rsprune_lib.pruning.surgery import apply
@@ -36,12 +37,16 @@ class Live:
         dense: the trained network, with live SE blocks if it has them. Left untouched.
         groups: groups of the plain network, found anew if None.
         batches: training images (labels are not used).
+        rank: directions to keep of a layer with more than five times as many inputs; None solves every layer exactly.
+            256 answers for ResNet-18 in a fifth of the time, with a fifth of the memory, and an accuracy that differs
+            by a few tenths of a point.
         memory: bytes of paused activations that may be held while collecting.
         progress: show a bar, one step a layer.
         should_stop: asked before each batch of each layer; True ends the work.
 
     Attributes:
-        nbytes: memory the matrices take, in bytes: 4 (k * k * C + 1)^2 a layer, some 370 MB for ResNet-18.
+        nbytes: memory the matrices take, in bytes: about 4 D (D + O) for an exact layer of D = k * k * C inputs and O
+            outputs, 4 D (rank + O) for the others.
 
     Raises:
         DataError: an image is not in the training split, or there is none.
@@ -59,6 +64,7 @@ class Live:
         groups: Sequence[Group] | None,
         batches: Batched,
         *,
+        rank: int | None = 256,
         memory: int = MEMORY,
         progress: bool = True,
         should_stop: Callable[[], bool] | None = None,
@@ -76,7 +82,9 @@ class Live:
                 walk.watch_inputs(units)
                 walk.watch_outputs(units, lambda _, value: value.clone())
                 for unit in tqdm(units, "live recovery", leave=False, disable=not progress):
-                    self._moments[unit.layer] = _collect(walk, unit, dense.get_submodule(unit.layer), should_stop)
+                    moments = _collect(walk, unit, dense.get_submodule(unit.layer), should_stop)
+                    wide = rank is not None and moments.mean_x.shape[1] > 5 * rank
+                    self._moments[unit.layer] = low_rank(moments, rank) if wide else moments
 
     @property
     def nbytes(self) -> int:
@@ -99,18 +107,34 @@ class Live:
             PlanError: the plan is for another network.
             RecoveryError: a layer has no finite solution.
         """
-        small, kept = apply(self._plain, plan, self._groups), kept_channels(self._dense, plan, self._groups)
-        for unit in self._units:
-            layer, norm = small.get_submodule(unit.layer), small.get_submodule(unit.norm) if unit.norm else None
-            install(solve(self._cut(unit, kept), layer, ridge), layer, norm)
+        small = self.refit(apply(self._plain, plan, self._groups), plan, ridge=ridge)
         return small if batches is None else reestimate_bn(small, batches, progress)
 
-    def _cut(self, unit: Unit, kept: Callable[[str, str], Tensor]) -> Moments:
+    @torch.no_grad()
+    def refit(self, small: nn.Module, plan: Plan, *, ridge: float = 1e-4) -> nn.Module:
+        """Repairs ``apply(fold(dense, gates), plan)`` in place, whatever its weights are by now, and returns it.
+
+        Args:
+            small: the pruned network.
+            plan: what it was made with.
+            ridge: relative to the mean variance of a layer's inputs.
+
+        Raises:
+            PlanError: the plan is for another network.
+            RecoveryError: a layer has no finite solution.
+        """
+        kept = kept_channels(self._dense, plan, self._groups)
+        for unit in self._units:
+            layer, norm = small.get_submodule(unit.layer), small.get_submodule(unit.norm) if unit.norm else None
+            install(self._cut(unit, kept).solve(layer, ridge), layer, norm)
+        return small
+
+    def _cut(self, unit: Unit, kept: Callable[[str, str], Tensor]) -> Moments | LowRank:
         """The rows and columns of a layer's moments that belong to kept channels."""
         moments, layer = self._moments[unit.layer], self._dense.get_submodule(unit.layer)
         into, out = kept(unit.layer, "in"), kept(unit.layer, "out")
         if len(moments.mean_x) > 1:  # depthwise: one system a channel
-            return Moments(*(value[out] for value in vars(moments).values()))
+            return type(moments)(*(value[out] for value in vars(moments).values()))
         area = layer.weight[0, 0].numel()  # patches are ordered (row, column, channel)
         offsets = torch.arange(area, device=into.device) * (moments.mean_x.shape[1] // area)
         return moments.cut((offsets[:, None] + into).flatten(), out)

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from rsprune_lib.errors import ModelError
-from rsprune_lib.models import Unit, evaluating
+from rsprune_lib.measure import lean
+from rsprune_lib.models import Unit, evaluating, placement
 from rsprune_lib.pruning.attention import without_gates
 from rsprune_lib.pruning.calibration import Stopped, feed
 from rsprune_lib.pruning.closed_form import Gram, accumulate, factorise, install, solve
@@ -37,7 +38,12 @@ MEMORY = 2 * 2**30  # bytes of paused activations
 
 @torch.no_grad()
 def reestimate_bn(
-    model: nn.Module, batches: Batched, progress: bool = True, *, should_stop: Callable[[], bool] | None = None
+    model: nn.Module,
+    batches: Batched,
+    progress: bool = True,
+    *,
+    quick: bool = False,
+    should_stop: Callable[[], bool] | None = None,
 ) -> nn.Module:
     """Replaces the running statistics of every batch norm by those of the images (cumulative average, no labels).
 
@@ -48,6 +54,7 @@ def reestimate_bn(
         model: the network; its statistics change in place (and only if all went well), nothing else does.
         batches: training images; at least two values a channel and batch.
         progress: show a bar.
+        quick: let a `rsprune_lib.measure.lean` copy see the images; the statistics differ by its rounding.
         should_stop: asked before each batch; True ends the work.
 
     Returns:
@@ -57,19 +64,25 @@ def reestimate_bn(
         DataError: an image is not in the training split, or there is none.
         Stopped: ``should_stop`` returned True.
     """
-    worker = copy.deepcopy(model).eval()
-    norms = [m for m in worker.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
-    for norm in norms:
+    worker = lean(model) if quick else copy.deepcopy(model).eval()
+    norms = {name: module for name, module in worker.named_modules() if _keeps_statistics(module)}
+    for norm in norms.values():
         norm.reset_running_stats()
         norm.momentum = None  # cumulative average
         norm.train()
+    dtype = placement(worker)[1]
     batches = [x for x, _ in feed(batches, worker, "batch norm", progress=progress, should_stop=should_stop)]
     for images in _mixed(batches):
         if should_stop is not None and should_stop():
             raise Stopped("The batch-norm re-estimation was stopped; start it again to use it.")
-        worker(images)
-    model.load_state_dict(worker.state_dict())
+        worker(images.to(dtype))
+    for name, norm in norms.items():
+        model.get_submodule(name).load_state_dict(norm.state_dict())
     return model
+
+
+def _keeps_statistics(module: nn.Module) -> bool:
+    return isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats
 
 
 def _mixed(batches: Sequence[Tensor]) -> list[Tensor]:

@@ -18,7 +18,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from rsprune_lib.pruning.closed_form import Fit, Moments, solve
+from rsprune_lib.pruning.closed_form import Factor, Fit, Moments, solve
 
 __all__ = ["Sample", "rectified"]
 
@@ -28,7 +28,7 @@ Sample = tuple[Tensor, Tensor, Tensor | None]  # input, target, and what is adde
 def rectified(
     fit: Fit,
     moments: Moments,
-    factor: Tensor,
+    factor: Factor,
     layer: nn.Module,
     samples: Callable[[], Iterable[Sample]],
     steps: int,
@@ -38,7 +38,7 @@ def rectified(
     Args:
         fit: the ordinary solution.
         moments: of the layer's inputs and targets.
-        factor: Cholesky factor of the damped covariance.
+        factor: of the damped covariance.
         layer: convolution or linear layer; its weights are written over.
         samples: makes an iterable of batches: the input (B, C, ...), the target (B, O, ...) and the shortcut that is
             added before the ReLU, or None.

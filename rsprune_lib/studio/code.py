@@ -9,7 +9,8 @@ from rsprune_lib.studio.setting import Setting
 
 __all__ = ["as_code"]
 
-_DOOR = {"none": "none", "bn": "bn", "live": "none", "sequential": "closed_form"}
+_DOOR = {"none": "none", "bn": "none", "live": "none", "sequential": "closed_form"}
+_SMALL = {"live": "Live(model, pruned.groups, batches).solve(plan)", "bn": "pruned.model"}
 
 
 def as_code(
@@ -17,6 +18,7 @@ def as_code(
     choosing: Mapping[str, Any],
     *,
     images: int,
+    norm_images: int,
     batch_size: int,
     gates: bool,
     own_gates: bool,
@@ -28,6 +30,7 @@ def as_code(
         setting: where the controls stand.
         choosing: the arguments of `rsprune_lib.pruning.choose` that it stands for.
         images: training images of criterion and recovery.
+        norm_images: those of a batch-norm re-estimation.
         batch_size: images a batch.
         gates: the network has SE blocks.
         own_gates: their statistics were collected on these images.
@@ -41,9 +44,9 @@ def as_code(
     arguments = _amount(setting, choosing) | {"recovery": _DOOR[recovery], "images": images, "batch_size": batch_size}
     live, collect = recovery == "live", gates and own_gates
     names = (["Live"] if live else []) + (["Plan"] if setting.amount == "plan" else [])
-    names += ["gate_statistics"] if collect else []
-    lines = ["from rsprune_lib.data import Batches"] if live or collect else []
-    lines += [f"from rsprune_lib.pruning import {', '.join([*names, 'prune'])}"]
+    names += (["gate_statistics"] if collect else []) + ["prune"] + (["reestimate_bn"] if recovery in _SMALL else [])
+    lines = ["from rsprune_lib.data import Batches"] if recovery in _SMALL or collect else []
+    lines += [f"from rsprune_lib.pruning import {', '.join(names)}"]
     lines += ["from rsprune_lib.training import fit, recipe", ""] if tuned else [""]
     if live or collect:
         lines.append(f'batches = Batches(data, "train", {batch_size}, limit={images})')
@@ -53,9 +56,11 @@ def as_code(
     lines += ['    plan=Plan.load("plan.json"),'] if setting.amount == "plan" else []
     lines += [f"    {key}={_literal(value)}," for key, value in arguments.items()]
     lines += [")", "plan = pruned.plan"]
-    lines.append(
-        f"small = {'Live(model, pruned.groups, batches).solve(plan, batches=batches)' if live else 'pruned.model'}"
-    )
+    if recovery in _SMALL:
+        lines.append(f'few = Batches(data, "train", {batch_size}, limit={min(norm_images, images)})')
+        lines.append(f"small = reestimate_bn({_SMALL[recovery]}, few, quick=True)")
+    else:
+        lines.append("small = pruned.model")
     return "\n".join([*lines, *_training(tuned), ""])
 
 

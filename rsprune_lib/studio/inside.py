@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from rsprune_lib.errors import DataError, unknown
-from rsprune_lib.measure import predict
+from rsprune_lib.measure import lean
 from rsprune_lib.models import placement
 from rsprune_lib.pruning.groups import Group
 from rsprune_lib.pruning.layers import KINDS, kind_of
 from rsprune_lib.studio.comparison import Answer, Comparison
-from rsprune_lib.studio.planner import Stop, Tell, Watched, asking
+from rsprune_lib.studio.planner import Stop, Tell
 from rsprune_lib.studio.setting import Snapshot
 from rsprune_lib.studio.state import Studio
 
@@ -79,7 +79,6 @@ class Inside:
         self.studio = studio
         self._dense, self._hooked = _twin(studio.model), _twin(studio.model)
         self._lock, self._making = threading.Lock(), threading.Lock()
-        self._dense_logits: Tensor | None = None
         self._compared: OrderedDict[Key, Comparison] = OrderedDict()
 
     def images(self, label: int | None = None) -> np.ndarray:
@@ -130,9 +129,10 @@ class Inside:
         if known is not None and image in known.images:
             return known.answer(int(image))
         x = self._tensor(image)
-        networks = self._dense, self._pruned(snapshot, should_stop, tell)
+        networks = [lean(network) for network in (self._dense, self._pruned(snapshot, should_stop, tell))]
         with torch.inference_mode():
-            dense, pruned = (network(x)[0].double().softmax(0).cpu().numpy() for network in networks)
+            says = [network(x.to(placement(network)[1]))[0].double().softmax(0) for network in networks]
+        dense, pruned = (one.cpu().numpy() for one in says)
         if isinstance(image, np.ndarray):
             return Answer(dense, pruned)
         return Answer(dense, pruned, int(self.studio.data.labels[image]), int(image))
@@ -149,12 +149,10 @@ class Inside:
         """
         found = self.known(snapshot)
         if found is None:
-            network = self._pruned(snapshot, should_stop, tell)
-            if self._dense_logits is None:
-                text = "Asking the dense network about all validation images, once"
-                self._dense_logits, _ = self._ask(self._dense, text, should_stop, tell)
-            pruned, labels = self._ask(network, "Asking the pruned network", should_stop, tell)
-            found = Comparison(self.studio.validation.indices, labels, self._dense_logits, pruned)
+            with self._making:
+                dense, pruned = self.studio.logits(snapshot, should_stop, tell)
+            images = self.studio.validation.indices
+            found = Comparison(images, torch.as_tensor(self.studio.data.labels[images]).long(), dense, pruned)
             with self._lock:
                 self._compared[network_key(snapshot)] = found
                 while len(self._compared) > _KEPT:
@@ -201,10 +199,6 @@ class Inside:
         pixels = torch.tensor(self.picture(image), device=batches.device).float()  # (H, W, 3)
         x = torch.addcmul(batches.offset, pixels, batches.scale).permute(2, 0, 1)[None]
         return x.to(*placement(self._dense))
-
-    def _ask(self, network: nn.Module, text: str, should_stop: Stop | None, tell: Tell | None) -> tuple[Tensor, Tensor]:
-        batches = self.studio.validation
-        return predict(network, Watched(batches, asking(should_stop, tell, text, len(batches))), progress=False)
 
     def _filters(self, group: Group) -> np.ndarray:
         """(size, h, w, 3) where the root reads RGB images, else (size, h, w)."""

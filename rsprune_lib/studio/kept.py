@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from rsprune_lib.errors import RspruneError
 from rsprune_lib.pruning import Plan
 from rsprune_lib.studio.setting import RECOVERIES
 
-__all__ = ["Kept", "Tuned"]
+__all__ = ["Kept", "Recent", "Tuned"]
 
 _RECENT = 3
 
@@ -32,23 +32,36 @@ class Tuned:
     note: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Recent:
+    """A network that was made lately.
+
+    Attributes:
+        model: the network, in eval mode; shared, so it is left as it is.
+        logits: (N, K) what it says about the studio's validation images; None if it has not been asked.
+    """
+
+    model: nn.Module
+    logits: Tensor | None = None
+
+
 class Kept:
     """The last few networks by (hash of the plan, recovery), and the fine-tuned ones by plan; for any thread."""
 
     def __init__(self) -> None:
-        self._recent: OrderedDict[tuple[str, str], nn.Module] = OrderedDict()
+        self._recent: OrderedDict[tuple[str, str], Recent] = OrderedDict()
         self._tuned: dict[str, Tuned] = {}
         self._lock = threading.Lock()
 
-    def recent(self, plan: Plan, recovery: str) -> nn.Module | None:
-        """A network that was judged lately; None if it is no longer there."""
+    def recent(self, plan: Plan, recovery: str) -> Recent | None:
+        """A network that was made lately; None if it is no longer there."""
         with self._lock:
             return self._recent.get((plan.hash, recovery))
 
-    def remember(self, plan: Plan, recovery: str, network: nn.Module) -> None:
-        """Keeps a network until a few others have come."""
+    def remember(self, plan: Plan, recovery: str, network: nn.Module, logits: Tensor | None = None) -> None:
+        """Keeps a network, and what it says about the validation images, until a few others have come."""
         with self._lock:
-            self._recent[plan.hash, recovery] = network
+            self._recent[plan.hash, recovery] = Recent(network, logits)
             self._recent.move_to_end((plan.hash, recovery))
             while len(self._recent) > _RECENT:
                 self._recent.popitem(last=False)

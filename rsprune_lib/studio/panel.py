@@ -118,7 +118,8 @@ class PruningPanel(widgets.VBox):
         pairs += self.parts.items()
         self.tabs = widgets.Tab([view for _, view in pairs], titles=[title for title, _ in pairs])
         buttons = widgets.Box([self.undo, self.redo, self.reset, self.copy], layout=_WRAP)
-        about = markup.note(f"{self.studio.model.config['name']} on {self.studio.data.title}")
+        name, data = self.studio.model.config["name"], self.studio.data.title
+        about = markup.note(f"{name} on {data}; accuracies are computed in {self.studio.precision}")
         about = widgets.HTML((markup.message(task) if task else "") + about, layout=_WIDE)
         left = [self.controls, self.hint, *([] if "presets" in hide else [self.presets]), buttons]
         column = widgets.VBox(left, layout=widgets.Layout(width=f"{WIDTH + 12}px", flex=f"0 0 {WIDTH + 12}px"))

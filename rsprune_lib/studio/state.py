@@ -9,12 +9,15 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from torch import nn
+import numpy as np
+import torch
+from torch import Tensor, nn
 
 from rsprune_lib.data import Batches, Dataset
-from rsprune_lib.measure import Latency, Quality, evaluate, latency
+from rsprune_lib.device import supports_bf16
+from rsprune_lib.measure import Latency, Quality, latency, lean, predict, quality
 from rsprune_lib.pruning import Plan
-from rsprune_lib.pruning.calibration import Stopped
+from rsprune_lib.pruning.calibration import Stopped, device_of
 from rsprune_lib.pruning.scan import Scan
 from rsprune_lib.studio.planner import Stop, Tell, Watched, asking
 from rsprune_lib.studio.setting import Dense, Setting, Snapshot
@@ -33,7 +36,7 @@ class Studio(Workshop):
         model: the network as trained, with live SE blocks if it has them; left as it is.
         data: its data set.
         val_images: validation images for the final accuracy; None takes all.
-        first: images for a first estimate.
+        first: images for a first estimate, which the final accuracy goes on from.
         **options: of `Planner`: ``gates``, ``images`` (for criteria and recovery), ``batch_size``, ``progress``.
 
     Attributes:
@@ -57,8 +60,12 @@ class Studio(Workshop):
         **options: Any,  # noqa: ANN401 - handed on unchanged
     ) -> None:
         super().__init__(model, data, **options)
-        self._first = min(first, self.images)
-        self._val = {False: self.batches("val", first), True: self.batches("val", val_images)}
+        every = self.batches("val", val_images).indices
+        begin = self.batches(every, min(first, len(every))).indices
+        rest = every[~np.isin(every, begin)]
+        self._begin, self._rest = self.batches(begin, None), self.batches(rest, None)
+        self._all = self.batches(np.concatenate([begin, rest]), None)
+        self._dense_logits: Tensor | None = None
         self._latencies: dict[tuple[int, ...], Latency] = {}
         self._qualities: dict[tuple[str, str], Quality] = {}
         self.scans: dict[str, Scan] = {}
@@ -66,7 +73,7 @@ class Studio(Workshop):
     @property
     def validation(self) -> Batches:
         """The validation images behind a final accuracy."""
-        return self._val[True]
+        return self._all
 
     def apply(self, setting: Setting) -> Snapshot:
         """Decides what stays and counts it, and adds what has been measured for this very plan before.
@@ -87,13 +94,50 @@ class Studio(Workshop):
     def measure_dense(self, tell: Tell | None = None) -> Dense:
         """Latency and accuracy of the trained network, measured once."""
         if self.dense.quality is None:
-            ask = asking(None, tell, "Measuring the trained network, once", len(self._val[True]))
+            ask = asking(None, tell, "Measuring the trained network, once", len(self._all))
             with self.using:
                 took = [self.time(self.model)]
-                quality = evaluate(self.model, Watched(self._val[True], ask), progress=False)
+                self._dense_logits, labels = self.predict(self.model, ask)
                 took.append(self.time(self.model))  # another program can make it slower, never faster
-            self.dense = replace(self.dense, latency=min(took, key=lambda t: t.median_ms), quality=quality)
+            least = min(took, key=lambda t: t.median_ms)
+            self.dense = replace(self.dense, latency=least, quality=quality(self._dense_logits, labels))
         return self.dense
+
+    @property
+    def precision(self) -> str:
+        """The type that accuracies are computed in, see `rsprune_lib.measure.lean`."""
+        return "bfloat16" if supports_bf16(device_of(self.model)) else "float32"
+
+    def predict(self, network: nn.Module, should_stop: Stop | None = None) -> tuple[Tensor, Tensor]:
+        """What a network says about the validation images.
+
+        Args:
+            network: dense, pruned or fine-tuned; a `rsprune_lib.measure.lean` copy of it is asked.
+            should_stop: asked before each batch; True ends the work.
+
+        Returns:
+            logits (N, K) float32 and labels (N,) int64.
+
+        Raises:
+            Stopped: ``should_stop`` returned True.
+        """
+        return self._ask(lean(network, fuse=True), self._all, should_stop)
+
+    def logits(
+        self, snapshot: Snapshot, should_stop: Stop | None = None, tell: Tell | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """What the dense and the pruned network of a snapshot say about the validation images, (N, K) float32 each.
+
+        Raises:
+            Stopped: ``should_stop`` returned True.
+        """
+        self.measure_dense(tell)
+        network = self.recovered(snapshot, should_stop, tell)
+        recent = self.kept.recent(snapshot.plan, snapshot.setting.recovery)
+        if recent is not None and recent.model is network and recent.logits is not None:
+            return self._dense_logits, recent.logits
+        ask = asking(should_stop, tell, "Asking the pruned network", len(self._all))
+        return self._dense_logits, self.predict(network, ask)[0]
 
     def keep_tuned(self, snapshot: Snapshot, model: nn.Module, note: Mapping[str, Any]) -> Setting:
         """As `Workshop.keep_tuned`; what was measured of the network that was kept before is forgotten."""
@@ -107,14 +151,13 @@ class Studio(Workshop):
 
     def time(self, network: nn.Module) -> Latency:
         """Latency of a network at batch 1, quick enough for a slider: fewer passes of a network that takes long."""
-        once = latency(network, self.data.image_size, repeats=1, warmup=2).median_ms
-        return latency(network, self.data.image_size, repeats=max(3, min(15, int(120 / once))), warmup=1)
+        return latency(network, self.data.image_size, repeats=15, warmup=2, at_most_ms=40)
 
-    def latency_of(self, plan: Plan) -> Latency:
-        """Latency of the really pruned network of a plan, measured once for all plans of the same widths."""
+    def latency_of(self, plan: Plan, network: nn.Module | None = None) -> Latency:
+        """Latency of the really pruned network of a plan (made anew if None), measured once for all of its widths."""
         widths = _widths(plan)
         if widths not in self._latencies:
-            self._latencies[widths] = self.time(self.network(plan))
+            self._latencies[widths] = self.time(self.network(plan) if network is None else network)
         return self._latencies[widths]
 
     def final(self, setting: Setting) -> Snapshot:
@@ -149,34 +192,55 @@ class Studio(Workshop):
             yield self.apply(setting)
             self.measure_dense(tell)
             snapshot = self.apply(setting)
+            cut = self.network(snapshot.plan) if snapshot.latency is None or not snapshot.final else None
             if snapshot.latency is None:
-                self.latency_of(snapshot.plan)
+                self.latency_of(snapshot.plan, cut)
                 snapshot = self.apply(setting)
             yield snapshot
             if not snapshot.final:
-                yield from self._judged(snapshot, newest, stale, tell)
+                yield from self._judged(snapshot, cut, newest, stale, tell)
         except Stopped:
             return
 
     def _judged(
-        self, snapshot: Snapshot, newest: Callable[[], Setting], stale: Stop, tell: Tell | None
+        self,
+        snapshot: Snapshot,
+        cut: nn.Module,
+        newest: Callable[[], Setting],
+        stale: Stop,
+        tell: Tell | None,
     ) -> Iterator[Snapshot]:
-        """Adds the accuracy: a first estimate by what is at hand, then the setting's own recovery on all images."""
+        """Adds the accuracy: a first estimate by what is at hand, then the setting's own recovery on all images.
+
+        Args:
+            snapshot: the plan and what it costs.
+            cut: the plan's network before recovery; the first estimate's is made of it.
+            newest: as `answers` takes it.
+            stale: likewise.
+            tell: likewise.
+        """
         plan, recovery = snapshot.plan, snapshot.setting.recovery
         quick = "live" if self.is_live else "bn"
         quick = recovery if recovery in ("none", "bn", "tuned") else quick
-        small = self.network(plan, quick, images=self._first, should_stop=stale)
-        yield replace(snapshot, quality=self._quality(small, stale, final=False), recovered=quick)
+        small = self.network(plan, quick, cut=cut, should_stop=stale)
+        worker = lean(small, fuse=True)
+        logits, labels = self._ask(worker, self._begin, stale)
+        yield replace(snapshot, quality=quality(logits, labels), recovered=quick)
         if recovery == "live":
             self.live(lambda: newest().recovery != "live", tell)
-        if recovery != "none":
+        if quick == recovery:
+            more = self._ask(worker, self._rest, stale) if len(self._rest) else (logits[:0], labels[:0])
+            logits, labels = torch.cat([logits, more[0]]), torch.cat([labels, more[1]])
+        else:
             small = self.network(plan, recovery, should_stop=stale, tell=tell)
-        self.kept.remember(plan, recovery, small)
-        self._qualities[plan.hash, recovery] = self._quality(small, stale, final=True)
+            logits, labels = self.predict(small, stale)
+        self.kept.remember(plan, recovery, small, logits)
+        self._qualities[plan.hash, recovery] = quality(logits, labels)
         yield self.apply(snapshot.setting)
 
-    def _quality(self, network: nn.Module, stale: Stop, *, final: bool) -> Quality:
-        return evaluate(network, Watched(self._val[final], stale), progress=False)
+    @staticmethod
+    def _ask(worker: nn.Module, images: Batches, should_stop: Stop | None) -> tuple[Tensor, Tensor]:
+        return predict(worker, Watched(images, should_stop) if should_stop else images, progress=False)
 
 
 def _widths(plan: Plan) -> tuple[int, ...]:

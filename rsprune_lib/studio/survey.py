@@ -7,7 +7,7 @@ from itertools import product
 
 from tqdm.auto import tqdm
 
-from rsprune_lib.measure import evaluate, latency
+from rsprune_lib.measure import latency, quality
 from rsprune_lib.pruning import apply
 from rsprune_lib.studio.setting import RECOVERIES, Setting
 from rsprune_lib.studio.state import Studio
@@ -46,7 +46,7 @@ def compare_recoveries(
         small = studio.network(plan, recovery, images=images)
         place, accuracy = curves[name][RECOVERIES[recovery]]
         place.append(ratio)
-        accuracy.append(evaluate(small, studio.validation, progress=False).accuracy)
+        accuracy.append(quality(*studio.predict(small)).accuracy)
     return curves
 
 

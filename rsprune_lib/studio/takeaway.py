@@ -58,6 +58,7 @@ def bundle_zip(studio: Studio, snapshot: Snapshot, first: Plan | None = None, or
     measured = {
         "params": snapshot.cost.params, "macs": snapshot.cost.macs, "latency_ms": snapshot.latency.median_ms,
         "part": "val", **quality.to_dict(), "recovery": snapshot.setting.recovery, "pruned_from": origin,
+        "precision": studio.precision,
     }  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         code = studio.code(snapshot.setting, studio.note(snapshot))

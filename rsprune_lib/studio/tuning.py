@@ -11,10 +11,9 @@ from functools import partial
 from torch import Tensor, nn
 
 from rsprune_lib.errors import RspruneError, TrainingError
-from rsprune_lib.measure import compare, predict, quality
+from rsprune_lib.measure import compare, quality
 from rsprune_lib.pruning.calibration import Stopped, device_of
 from rsprune_lib.studio.background import Background, private_copy
-from rsprune_lib.studio.planner import Watched
 from rsprune_lib.studio.setting import Setting, Snapshot
 from rsprune_lib.studio.state import Studio
 from rsprune_lib.studio.tune_run import GENTLE, TuneOptions, TuneResult, TuneRun
@@ -136,10 +135,9 @@ class FineTune:
     def _train(self, run: TuneRun) -> str:
         """Measures, trains and measures again; returns the phase it ends in."""
         studio, began = self.studio, time.monotonic()
-        images = Watched(studio.validation, run.stopping.is_set)
         first = private_copy(studio.recovered(run.snapshot, run.stopping.is_set, partial(self._prepare, run)))
         self._prepare(run, "Measuring the network as it is", None)
-        before, labels = predict(first, images, progress=False)
+        before, labels = studio.predict(first, run.stopping.is_set)
         found = quality(before, labels)
         run.accuracies.append((0, found.accuracy))
         trained = self._fit(run, first)
@@ -147,7 +145,7 @@ class FineTune:
             return "stopped"
         run.phase, run.model = "judging", trained.model.to(device_of(studio.model))
         self._heard()
-        after, _ = predict(run.model, studio.validation, progress=False)
+        after, _ = studio.predict(run.model)
         epochs, seconds = len([row for row in trained.history if row["val_accuracy"] is not None]), time.monotonic()
         run.result = TuneResult(
             found, quality(after, labels), compare(before, after, labels), trained.best_epoch, epochs, seconds - began

@@ -13,7 +13,7 @@ from rsprune_lib.pruning import Plan, apply
 from rsprune_lib.pruning.live import Live
 from rsprune_lib.pruning.recover import reestimate_bn, sequential
 from rsprune_lib.studio.kept import Kept
-from rsprune_lib.studio.planner import Planner, Stop, Tell, asking
+from rsprune_lib.studio.planner import NORM_IMAGES, Planner, Stop, Tell, asking
 from rsprune_lib.studio.setting import Setting, Snapshot
 
 __all__ = ["Workshop"]
@@ -66,6 +66,7 @@ class Workshop(Planner):
         plan: Plan,
         recovery: str = "none",
         *,
+        cut: nn.Module | None = None,
         images: int | None = None,
         should_stop: Stop | None = None,
         tell: Tell | None = None,
@@ -75,6 +76,7 @@ class Workshop(Planner):
         Args:
             plan: what to keep.
             recovery: key of `KNOWN_RECOVERIES`.
+            cut: the plan's network before recovery, which is used up; made anew if None.
             images: training images to recover with; by default all that the studio uses.
             should_stop: asked before each batch; True ends the work.
             tell: told what is being done.
@@ -85,27 +87,29 @@ class Workshop(Planner):
         """
         if recovery == "tuned":
             return self.kept.tuned(plan).model
-        batches = self.batches("train", images or self.images)
-        if recovery == "live":
-            small = self.live(should_stop, tell).solve(plan)
-        else:
+        images = images or self.images
+        if cut is None:
             with self.using:
-                small = apply(self.plain, plan, self.groups)
+                cut = apply(self.plain, plan, self.groups)
+        small = self.live(should_stop, tell).refit(cut, plan) if recovery == "live" else cut
         if recovery == "sequential":
+            batches = self.batches("train", images)
             ask = asking(should_stop, tell, "Refitting layer by layer", len(batches) * (1 + len(self.model.units())))
             with self.using:
                 return sequential(self.model, small, plan, batches, groups=self.groups, progress=False, should_stop=ask)
         if recovery in ("bn", "live"):
-            reestimate_bn(small, batches, progress=False, should_stop=should_stop)
+            few = self.batches("train", min(images, NORM_IMAGES))
+            reestimate_bn(small, few, progress=False, quick=True, should_stop=should_stop)
         return small
 
     def recovered(self, snapshot: Snapshot, should_stop: Stop | None = None, tell: Tell | None = None) -> nn.Module:
         """The really pruned network behind a snapshot's accuracy; shared and kept for a while, so leave it as it is."""
         plan, recovery = snapshot.plan, snapshot.setting.recovery
-        network = self.kept.recent(plan, recovery)
-        if network is None:
-            network = self.network(plan, recovery, should_stop=should_stop, tell=tell)
-            self.kept.remember(plan, recovery, network)
+        recent = self.kept.recent(plan, recovery)
+        if recent is not None:
+            return recent.model
+        network = self.network(plan, recovery, should_stop=should_stop, tell=tell)
+        self.kept.remember(plan, recovery, network)
         return network
 
     def keep_tuned(self, snapshot: Snapshot, model: nn.Module, note: Mapping[str, Any]) -> Setting:
