@@ -9,8 +9,10 @@ Example:
 """
 
 import argparse
+import copy
 import statistics
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 from rsprune_lib.data import Batches, Dataset, load_data
@@ -71,28 +73,27 @@ def baselines(table: Table, bundle: object, data: Dataset, seed: int, images: in
         table.add(key, measured(model, data, seed, stage))
 
 
-def cells(arguments: argparse.Namespace) -> Iterator[dict]:
-    """What to measure: all criteria and scopes with cross-entropy, then attention with every loss."""
-    for scope in arguments.scopes:
-        for criterion in arguments.criteria:
-            if SCOPES[scope][1] != DEFAULT_NORMALISE.get(criterion, "mean"):  # that would be its plain global again
-                yield {"criterion": criterion, "scope": scope, "loss": "ce"}
-    for loss in arguments.losses if arguments.epochs else ():
-        if loss != "ce":
-            yield {"criterion": "attention", "scope": "local", "loss": loss}
+def cells(arguments: argparse.Namespace) -> Iterator[tuple[str, str]]:
+    """Scopes and criteria to measure, each pair once."""
+    for scope, criterion in product(arguments.scopes, arguments.criteria):
+        if SCOPES[scope][1] != DEFAULT_NORMALISE.get(criterion, "mean"):  # that would be its plain global again
+            yield scope, criterion
 
 
 def pruned_rows(table: Table, bundle: object, data: Dataset, seed: int, arguments: argparse.Namespace) -> None:
-    """Raw cut, closed form and fine-tuned network of every cell."""
+    """Raw cut, closed form, and the fine-tuned network of every loss, for every scope and criterion."""
     run = recipe(arguments.recipe, epochs=arguments.epochs or None, lr=arguments.lr)
-    for cell in cells(arguments):
-        choice = {"criterion": cell["criterion"], "scope": cell["scope"], "macs": arguments.macs}
+    for name, criterion in cells(arguments):
+        choice = {"criterion": criterion, "scope": name, "macs": arguments.macs}
         raw, closed = ({"seed": seed, **choice, "stage": stage} for stage in ("raw", "closed form"))
-        tuned = {"seed": seed, **choice, "loss": cell["loss"], "stage": "fine-tuned"}
-        if raw in table and closed in table and (tuned in table or not arguments.epochs):
+        tuned = [
+            {"seed": seed, **choice, "loss": loss, "stage": "fine-tuned", "epochs": run.epochs}
+            for loss in (arguments.losses if arguments.epochs else ())
+        ]
+        if all(key in table for key in (raw, closed, *tuned)):
             continue
         given = {"gates": bundle.gates, "images": arguments.images, "seed": seed, "progress": False}
-        scope, normalise = SCOPES[cell["scope"]]
+        scope, normalise = SCOPES[name]
         options = {} if normalise is None else {"normalise": normalise}
         small = prune(bundle.model, data, **(choice | {"scope": scope}), choosing=options, **given)
         if raw not in table:
@@ -100,10 +101,11 @@ def pruned_rows(table: Table, bundle: object, data: Dataset, seed: int, argument
             table.add(raw, measured(cut.model, data, seed, "raw"))
         if closed not in table:
             table.add(closed, measured(small.model, data, seed, "closed form") | {"widths": small.plan.widths})
-        if arguments.epochs and tuned not in table:
-            best = fit(small.model, data, run, loss=cell["loss"], seed=seed, progress=False)
-            numbers = measured(best.model, data, seed, "fine-tuned")
-            table.add(tuned, numbers | {"recipe": run.to_dict(), "best_epoch": best.best_epoch})
+        for key in tuned:
+            if key not in table:
+                best = fit(copy.deepcopy(small.model), data, run, loss=key["loss"], seed=seed, progress=False)
+                numbers = measured(best.model, data, seed, "fine-tuned")
+                table.add(key, numbers | {"recipe": run.to_dict(), "best_epoch": best.best_epoch})
 
 
 def summary(rows: list[dict], title: str) -> str:
