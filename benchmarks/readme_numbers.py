@@ -13,7 +13,8 @@ import sys
 from pathlib import Path
 
 from rsprune_lib.files import atomic, read_json
-from rsprune_lib.plots import ladder, png, short
+from rsprune_lib.looks import short
+from rsprune_lib.plots import ladder, png
 
 ROOT = Path(__file__).resolve().parents[1]
 START, END = "<!-- measured: start -->", "<!-- measured: end -->"

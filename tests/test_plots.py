@@ -1,12 +1,16 @@
 """Figures: each can be drawn from plain data, says what it must say, and touches no global state."""
 
+import subprocess
+import sys
+
 import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib._pylab_helpers import Gcf
 
 from rsprune_lib import plots
-from rsprune_lib.plots.style import axis_count, depth_colours, png, short, signed, spread
+from rsprune_lib.looks import DIVERGING_RAMP, shade, short, signed
+from rsprune_lib.plots.style import axis_count, depth_colours, png, spread
 
 RNG = np.random.default_rng(0)
 CLASSES = ["Forest", "River", "HerbaceousVegetation"]
@@ -124,3 +128,18 @@ def test_labels_are_spread_and_keep_their_order():
     assert np.all(np.diff(np.sort(placed)) >= 0.1 - 1e-6)
     assert placed[2] == min(placed)
     assert len(depth_colours(1)) == 1
+
+
+def test_numbers_are_shaded_from_one_end_of_a_ramp_to_the_other():
+    found = shade(DIVERGING_RAMP, np.array([[-1.0, 0.0, 0.5], [0.125, 1.0, 9.0]]))
+    assert found.shape == (2, 3, 3) and found.dtype == np.uint8
+    assert found[0, 0].tolist() == found[0, 1].tolist() == [0xB8, 0x4A, 0x00]
+    assert found[0, 2].tolist() == [0xF7, 0xF7, 0xF5]
+    assert found[1, 0].tolist() == [213, 126, 61]  # half-way between the first two stops
+    assert found[1, 1].tolist() == found[1, 2].tolist() == [0x0A, 0x5A, 0x99]
+
+
+def test_the_live_tool_starts_without_matplotlib():
+    """It takes half a second of a kernel's start."""
+    code = "import sys, rsprune_lib.studio.app; assert 'matplotlib' not in sys.modules, 'matplotlib was imported'"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from rsprune_lib.plots import short
+from rsprune_lib.looks import short
 
 __all__ = ["cells", "closing_rows", "closing_table"]
 

@@ -4,9 +4,7 @@ import io
 import warnings
 
 import numpy as np
-import rasterio
 from PIL import Image
-from rasterio.io import MemoryFile
 
 from rsprune_lib.errors import DataError
 
@@ -60,6 +58,8 @@ def image_sides(content: bytes, name: str) -> tuple[int, int]:
             with Image.open(io.BytesIO(content)) as image:
                 return image.size
         except Image.UnidentifiedImageError:
+            from rasterio.io import MemoryFile
+
             with MemoryFile(content) as memory, memory.open() as raster:
                 return raster.width, raster.height
     except Exception as error:
@@ -68,7 +68,9 @@ def image_sides(content: bytes, name: str) -> tuple[int, int]:
 
 def quiet() -> warnings.catch_warnings:
     """Context without the warnings on missing georeferences and large images (their size is bounded here)."""
-    context = warnings.catch_warnings(action="ignore", category=rasterio.errors.NotGeoreferencedWarning)
+    from rasterio.errors import NotGeoreferencedWarning  # a third of a second: only who decodes files waits
+
+    context = warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning)
     return context
 
 
@@ -108,6 +110,8 @@ def _flatten(image: Image.Image) -> Image.Image:
 
 
 def _read_raster(content: bytes) -> np.ndarray:
+    from rasterio.io import MemoryFile
+
     with MemoryFile(content) as memory, memory.open() as raster:
         _bound(raster.width, raster.height)
         bands = raster.read([1, 2, 3] if raster.count >= 3 else [1])  # (3 or 1, H, W)

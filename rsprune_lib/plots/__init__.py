@@ -13,13 +13,12 @@ from rsprune_lib.plots.losses import distance_toy, loss_views, pull_bars, slope_
 from rsprune_lib.plots.pruning import kept_channels, score_histograms, sensitivity
 from rsprune_lib.plots.recovery import class_recovery, recovery_curves
 from rsprune_lib.plots.refit import fit_against_target, ratio_curves, speedups
-from rsprune_lib.plots.style import COLOURS, Picture, beside, canvas, heading, legend, png, short
+from rsprune_lib.plots.style import Picture, beside, canvas, heading, legend, png
 from rsprune_lib.plots.toys import number_grids
 from rsprune_lib.plots.tradeoff import ladder, layer_macs, pareto, pareto_front, time_shares
 from rsprune_lib.plots.training import class_changes, confusion, loss_shapes, training_curves
 
 __all__ = [
-    "COLOURS",
     "Picture",
     "before_after",
     "beside",
@@ -67,7 +66,6 @@ __all__ = [
     "sensitivity",
     "sensitivity_map",
     "share_left",
-    "short",
     "slope_match",
     "speeds",
     "speedups",

@@ -5,21 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.ticker import PercentFormatter
 
-from rsprune_lib.plots.style import (
-    COLOURS,
-    CUT,
-    GRID,
-    INK,
-    KEPT,
-    MUTED,
-    Picture,
-    beside,
-    canvas,
-    dress,
-    heading,
-    legend,
-    signed,
-)
+from rsprune_lib.looks import COLOURS, CUT, GRID, INK, KEPT, MUTED, signed
+from rsprune_lib.plots.style import Picture, beside, canvas, dress, heading, legend
 
 __all__ = ["freezing_costs", "gate_and_relu", "over_depth"]
 

@@ -6,9 +6,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
+from rsprune_lib.looks import COLOURS, CUT, INK, KEPT, MUTED, REMOVED
 from rsprune_lib.measure import wilson
 from rsprune_lib.plots.images import contact_sheet
-from rsprune_lib.plots.style import COLOURS, CUT, INK, KEPT, MUTED, REMOVED, Picture, beside, canvas, heading, legend
+from rsprune_lib.plots.style import Picture, beside, canvas, heading, legend
 
 __all__ = ["class_intervals", "mistaken", "reliability"]
 

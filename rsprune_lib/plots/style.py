@@ -1,8 +1,6 @@
-"""One look for every figure: colours, type, axes, titles.
+"""One look for every figure: colour maps, type, axes, titles.
 
-Nothing here touches pyplot or matplotlib's global settings, so figures can be drawn on a widget's worker thread. The
-series colours keep their distance for the common forms of colour blindness (after Okabe and Ito,
-https://jfly.uni-koeln.de/color/); kept is blue, removed is grey, a warning or a cut is vermillion.
+Nothing here touches pyplot or matplotlib's global settings, so figures can be drawn on a widget's worker thread.
 """
 
 import io
@@ -15,17 +13,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
 
+from rsprune_lib.looks import BLUE_RAMP, DIVERGING_RAMP, GRID, INK, MUTED, ORANGE_RAMP, short
+
 __all__ = [
     "BLUES",
-    "COLOURS",
-    "CUT",
     "DIVERGING",
-    "GRID",
-    "INK",
-    "KEPT",
-    "MUTED",
     "ORANGES",
-    "REMOVED",
     "Picture",
     "axis_count",
     "beside",
@@ -34,19 +27,12 @@ __all__ = [
     "heading",
     "legend",
     "png",
-    "short",
-    "signed",
     "spread",
 ]
 
-INK, MUTED, GRID = "#1F2933", "#66727F", "#E4E8EC"
-COLOURS = ("#0B6FB8", "#D9600A", "#0A8F6C", "#B65C9B", "#E0A100", "#4FB0DE", "#59636E", "#7A4A1E")
-KEPT, REMOVED, CUT = COLOURS[0], "#CDD3DA", COLOURS[1]
-BLUES: Colormap = LinearSegmentedColormap.from_list("house_blues", ["#F5F9FC", "#A9CFEA", "#3C8FCB", "#0A3D68"])
-ORANGES: Colormap = LinearSegmentedColormap.from_list("house_oranges", ["#FFFFFF", "#FCE3CC", "#F2A35E", "#B84A00"])
-DIVERGING: Colormap = LinearSegmentedColormap.from_list(
-    "house_diverging", ["#B84A00", "#F2B27A", "#F7F7F5", "#8FC0E2", "#0A5A99"]
-)
+BLUES: Colormap = LinearSegmentedColormap.from_list("house_blues", BLUE_RAMP)
+ORANGES: Colormap = LinearSegmentedColormap.from_list("house_oranges", ORANGE_RAMP)
+DIVERGING: Colormap = LinearSegmentedColormap.from_list("house_diverging", DIVERGING_RAMP)
 DPI = 110
 
 
@@ -136,25 +122,11 @@ def depth_colours(number: int) -> list[tuple[float, ...]]:
     return [ramp(x) for x in np.linspace(0, 1, max(number, 2))][:number]
 
 
-def short(number: float) -> str:
-    """Returns a count in three digits: ``999552 -> "1.00 M"``, ``15_100_000 -> "15.1 M"``, ``640 -> "640"``."""
-    for size, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(number) >= 0.9995 * size:
-            value = number / size
-            return f"{value:.{2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0}f} {prefix}"
-    return f"{number:.4g}"
-
-
 def axis_count(number: float, _position: int = 0) -> str:
     """Returns a count for an axis tick: like ``short``, without zeros behind the point."""
     head, _, unit = short(number).partition(" ")
     head = head.rstrip("0").rstrip(".") if "." in head else head
     return f"{head} {unit}".strip()
-
-
-def signed(number: float) -> str:
-    """Returns a number with one digit behind the point and its sign, a real minus sign included."""
-    return f"{number:+.1f}".replace("-", "−")
 
 
 def spread(positions: Sequence[float], gap: float) -> list[float]:

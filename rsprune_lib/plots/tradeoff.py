@@ -7,21 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 from matplotlib.transforms import Bbox
 
-from rsprune_lib.plots.style import (
-    COLOURS,
-    INK,
-    KEPT,
-    MUTED,
-    REMOVED,
-    Picture,
-    axis_count,
-    beside,
-    canvas,
-    heading,
-    legend,
-    short,
-    signed,
-)
+from rsprune_lib.looks import COLOURS, INK, KEPT, MUTED, REMOVED, short, signed
+from rsprune_lib.plots.style import Picture, axis_count, beside, canvas, heading, legend
 
 __all__ = ["ladder", "layer_macs", "pareto", "pareto_front", "time_shares"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import ipywidgets as widgets
@@ -59,7 +60,9 @@ class StudioApp(widgets.VBox):
         self._make_picker()
         self._body = widgets.Box(layout=widgets.Layout(display="block"))
         super().__init__([self._picker, self.status, self._body])
-        self._show(open_studio(bundle, data))
+        # in a thread that ends: PyTorch would leave helper threads with this one, and slow the worker's by a third
+        with ThreadPoolExecutor(1) as pool:
+            self._show(pool.submit(open_studio, bundle, data).result())
 
     def _make_picker(self) -> None:
         choices = bundles()

@@ -8,8 +8,7 @@ from html import escape
 
 import numpy as np
 
-from rsprune_lib.plots import short
-from rsprune_lib.plots.style import CUT, GRID, INK, KEPT, MUTED, REMOVED
+from rsprune_lib.looks import CUT, GRID, INK, KEPT, MUTED, REMOVED, short
 from rsprune_lib.studio.history import Point
 from rsprune_lib.studio.markup import note
 from rsprune_lib.studio.setting import KNOWN_RECOVERIES, Snapshot

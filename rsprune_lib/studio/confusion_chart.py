@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from html import escape
 
 import numpy as np
-from matplotlib.colors import to_hex
 
-from rsprune_lib.plots.style import CUT, DIVERGING, GRID, INK, KEPT, MUTED
+from rsprune_lib.looks import CUT, DIVERGING_RAMP, GRID, INK, KEPT, MUTED, shade
 from rsprune_lib.studio.comparison import Comparison
 from rsprune_lib.studio.markup import note
 
@@ -48,7 +47,7 @@ def heat_map(change: np.ndarray, classes: Sequence[str]) -> str:
 def _cell(count: int, row: int, column: int, size: float, limit: int, classes: Sequence[str]) -> str:
     better = count if row == column else -count
     strength = np.sqrt(abs(better) / limit)  # single images stay visible beside a class that fell apart
-    colour = to_hex(DIVERGING(0.5 + 0.5 * np.sign(better) * strength))
+    colour = "#" + shade(DIVERGING_RAMP, 0.5 + 0.5 * np.sign(better) * strength).tobytes().hex()
     x, y = _LEFT + column * size, _TOP + row * size
     edge = f'stroke="{INK}" stroke-width="1.4"' if row == column else f'stroke="{GRID}"'
     what = f"{classes[row]}, answered {classes[column]}: {_signed(count)}"

@@ -8,17 +8,16 @@ from collections.abc import Sequence
 from html import escape
 
 import numpy as np
-from matplotlib.colors import Colormap
 from PIL import Image
 
-from rsprune_lib.plots.style import BLUES, CUT, DIVERGING, GRID, INK, KEPT, MUTED
+from rsprune_lib.looks import BLUE_RAMP, CUT, DIVERGING_RAMP, GRID, INK, KEPT, MUTED, shade
 from rsprune_lib.studio.comparison import Answer
 from rsprune_lib.studio.inside import Channels
 from rsprune_lib.studio.markup import note
 
 __all__ = ["answers", "channels", "picture", "said", "samples", "thumbnail"]
 
-_DENSE = "#59636E"  # the grey of plots.style.COLOURS: told from the blue by lightness, too
+_DENSE = "#59636E"  # the grey of COLOURS: told from the blue by lightness, too
 
 
 def picture(pixels: np.ndarray, side: int, alt: str) -> str:
@@ -149,8 +148,8 @@ def channels(page: Channels, criterion: str, caption: str) -> str:
     if rgb:
         filters = np.clip(127.5 + 127.5 * page.filters / max(page.filter_scale, 1e-12), 0, 255).astype(np.uint8)
     else:
-        filters = _coloured(BLUES, page.filters / max(page.filter_scale, 1e-12))
-    maps = _coloured(DIVERGING, 0.5 + 0.5 * page.maps / max(page.map_scale, 1e-12))
+        filters = shade(BLUE_RAMP, page.filters / max(page.filter_scale, 1e-12))
+    maps = shade(DIVERGING_RAMP, 0.5 + 0.5 * page.maps / max(page.map_scale, 1e-12))
     cards = [
         _card(number, score, kept, filters[place], maps[place])
         for place, (number, score, kept) in enumerate(zip(page.number, page.score, page.kept, strict=True))
@@ -183,11 +182,6 @@ def _card(number: int, score: float, kept: bool, weights: np.ndarray, response: 
         f'<div style="display:flex;justify-content:space-between;margin-top:3px"><span>#{number}</span>{mark}</div>'
         f'<div style="color:{MUTED}">score {score:#.3g}</div></div>'
     )
-
-
-def _coloured(colours: Colormap, values: np.ndarray) -> np.ndarray:
-    """(..., h, w) in [0, 1] -> (..., h, w, 3) uint8."""
-    return colours(np.clip(values, 0, 1), bytes=True)[..., :3]
 
 
 def _percent(share: float) -> str:

@@ -5,8 +5,7 @@ from html import escape
 
 import numpy as np
 
-from rsprune_lib.plots import short
-from rsprune_lib.plots.style import CUT, GRID, INK, KEPT, MUTED
+from rsprune_lib.looks import CUT, GRID, INK, KEPT, MUTED, short
 from rsprune_lib.pruning import Plan, diff
 from rsprune_lib.studio.setting import KNOWN_RECOVERIES, Snapshot
 

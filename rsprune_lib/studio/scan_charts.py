@@ -7,8 +7,8 @@ from html import escape
 
 import numpy as np
 
+from rsprune_lib.looks import CUT, GRID, INK, KEPT, MUTED, REMOVED, signed
 from rsprune_lib.measure import wilson
-from rsprune_lib.plots.style import CUT, GRID, INK, KEPT, MUTED, REMOVED, signed
 from rsprune_lib.pruning import Scan
 from rsprune_lib.studio.guided import guided_ratios
 from rsprune_lib.studio.markup import note

@@ -14,8 +14,8 @@ from typing import Any
 import ipywidgets as widgets
 
 from rsprune_lib.errors import RspruneError
+from rsprune_lib.looks import KEPT
 from rsprune_lib.measure import provenance
-from rsprune_lib.plots.style import KEPT
 from rsprune_lib.pruning import Plan, compose, save_bundle
 from rsprune_lib.studio import markup
 from rsprune_lib.studio.explorer import Explorer

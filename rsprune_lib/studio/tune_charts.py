@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rsprune_lib.plots.style import CUT, GRID, INK, KEPT, MUTED, REMOVED
+from rsprune_lib.looks import CUT, GRID, INK, KEPT, MUTED, REMOVED
 from rsprune_lib.studio.setting import KNOWN_RECOVERIES, Snapshot
 from rsprune_lib.studio.tune_run import TuneRun
 

@@ -11,8 +11,8 @@ from torch import nn
 
 from rsprune_lib.data import Dataset
 from rsprune_lib.errors import TrainingError, unknown
+from rsprune_lib.looks import signed
 from rsprune_lib.measure import Paired, Quality
-from rsprune_lib.plots.style import signed
 from rsprune_lib.studio.setting import Snapshot
 from rsprune_lib.training import LOSSES, Recipe, recipe
 

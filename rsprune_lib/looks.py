@@ -1,0 +1,50 @@
+"""One look for everything that is shown, with matplotlib or without: colours, and how numbers are written.
+
+The series colours keep their distance for the common forms of colour blindness (after Okabe and Ito,
+https://jfly.uni-koeln.de/color/); kept is blue, removed is grey, a warning or a cut is vermillion.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+__all__ = [
+    "BLUE_RAMP", "COLOURS", "CUT", "DIVERGING_RAMP", "GRID", "INK", "KEPT", "MUTED", "ORANGE_RAMP", "REMOVED", "shade",
+    "short", "signed",
+]  # fmt: skip
+
+INK, MUTED, GRID = "#1F2933", "#66727F", "#E4E8EC"
+COLOURS = ("#0B6FB8", "#D9600A", "#0A8F6C", "#B65C9B", "#E0A100", "#4FB0DE", "#59636E", "#7A4A1E")
+KEPT, REMOVED, CUT = COLOURS[0], "#CDD3DA", COLOURS[1]
+BLUE_RAMP = ("#F5F9FC", "#A9CFEA", "#3C8FCB", "#0A3D68")
+ORANGE_RAMP = ("#FFFFFF", "#FCE3CC", "#F2A35E", "#B84A00")
+DIVERGING_RAMP = ("#B84A00", "#F2B27A", "#F7F7F5", "#8FC0E2", "#0A5A99")
+
+
+def shade(ramp: Sequence[str], values: np.ndarray | float) -> np.ndarray:
+    """Colours numbers by a ramp.
+
+    Args:
+        ramp: colours as ``"#RRGGBB"``, at equal distances from 0 to 1.
+        values: any shape; clipped to [0, 1].
+
+    Returns:
+        uint8 of the shape of the values and (3,): red, green, blue.
+    """
+    stops = np.linspace(0, 1, len(ramp))
+    parts = np.array([[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in ramp])
+    return np.stack([np.interp(values, stops, part).round() for part in parts.T], axis=-1).astype(np.uint8)
+
+
+def short(number: float) -> str:
+    """Returns a count in three digits: ``999552 -> "1.00 M"``, ``15_100_000 -> "15.1 M"``, ``640 -> "640"``."""
+    for size, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(number) >= 0.9995 * size:
+            value = number / size
+            return f"{value:.{2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0}f} {prefix}"
+    return f"{number:.4g}"
+
+
+def signed(number: float) -> str:
+    """Returns a number with one digit behind the point and its sign, a real minus sign included."""
+    return f"{number:+.1f}".replace("-", "−")
