@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import ipywidgets as widgets
 import numpy as np
 
 from rsprune_lib.pruning import SCOPES
+from rsprune_lib.studio import markup
 from rsprune_lib.studio.setting import KNOWN_RECOVERIES, RECOVERIES, Setting, Snapshot
 
 __all__ = ["CONTROLS", "WIDTH", "Controls"]
@@ -66,13 +68,15 @@ class Controls(widgets.VBox):
         )
         self._make_groups(groups)
         self._observe()
+        scope, amount = _labelled("scope", self.scope), _labelled("decided by", self.amount)
         rows = [
-            self.criterion, self.recovery, self.scope, self.amount, self.ratio, self.threshold, self.macs,
-            self.normalise,
+            self.criterion, self.recovery, scope, amount, self.ratio, self.threshold, self.macs, self.normalise,
         ]  # fmt: skip
+        boxes = {"scope": scope, "amount": amount}
         for name in hide:
             if name != "own":
-                getattr(self, name).layout.display = "none"
+                for box in filter(None, (getattr(self, name), boxes.get(name))):
+                    box.layout.display = "none"
         super().__init__(rows)
 
     def _make_groups(self, groups: Sequence[str]) -> None:
@@ -91,8 +95,10 @@ class Controls(widgets.VBox):
         )  # fmt: skip
         self.same.on_click(lambda _: self._ask(replace(self._setting, own={}, locked=())))
         note = widgets.HTML(
-            "A group's own share counts in local scope; otherwise the sliders show what it lost. A locked group stays "
-            "whole under every amount."
+            markup.note(
+                "A group's own share counts in local scope; otherwise the sliders show what it lost. A locked group "
+                "stays whole under every amount."
+            )
         )
         pairs = [widgets.HBox([slider, self.locks[name]]) for name, slider in self.own.items()]
         wall = widgets.Box(pairs, layout=widgets.Layout(flex_flow="row wrap"))
@@ -114,17 +120,8 @@ class Controls(widgets.VBox):
             options=list(_SCALES.items()), description="compared", style=_STYLE,
             tooltip="How scores of different groups are put on one scale before they compete", layout=_wide(),
         )  # fmt: skip
-        self.scope = widgets.ToggleButtons(
-            options=SCOPES,
-            description="scope",
-            style={**_STYLE, "button_width": "96px"},
-            tooltips=_SCOPE_TIPS,
-            layout=_wide(),
-        )
-        self.amount = widgets.ToggleButtons(
-            options=list(_AMOUNTS.items())[:3], description="decided by", style={**_STYLE, "button_width": "71px"},
-            tooltips=_TIPS, layout=_wide(),
-        )  # fmt: skip
+        self.scope = _buttons(SCOPES, _SCOPE_TIPS, "94px")
+        self.amount = _buttons(list(_AMOUNTS.items())[:3], _TIPS, "70px")  # a loaded plan adds a fourth
 
     def _observe(self) -> None:
         for name in ("criterion", "scope", "normalise", "recovery", "amount", "ratio", "threshold", "macs"):
@@ -215,6 +212,19 @@ def _slider(
         min=low, max=high, step=0.01, value=low, description=description, tooltip=tooltip, readout_format=form,
         continuous_update=False, style={"description_width": width}, layout=_wide(),
     )  # fmt: skip
+
+
+def _buttons(options: Sequence[Any], tooltips: Sequence[str], width: str) -> widgets.ToggleButtons:
+    layout = widgets.Layout(width="auto", margin="0")
+    return widgets.ToggleButtons(options=options, tooltips=tooltips, style={"button_width": width}, layout=layout)
+
+
+def _labelled(text: str, buttons: widgets.ToggleButtons) -> widgets.HBox:
+    """A row of buttons behind its label (their own description would stand above them)."""
+    label = widgets.Label(
+        text, layout=widgets.Layout(width="76px", justify_content="flex-end", margin="2px 4px 2px 2px")
+    )
+    return widgets.HBox([label, buttons], layout=_wide())
 
 
 def _wide() -> widgets.Layout:

@@ -16,7 +16,7 @@ from rsprune_lib.studio.upload import MAX_BYTES
 
 __all__ = ["Gallery"]
 
-SLOTS = 12  # of 96 px: one row of a page 1,280 px wide
+SLOTS = 8  # of 96 px: one row of a page 1,280 px wide
 _SOURCES = {"any of the validation set": "any", "hardest first": "hardest", "lost by pruning": "lost"}
 _ALL = -1  # a Dropdown takes None for "nothing is chosen"
 _TIP = (
@@ -61,16 +61,16 @@ class Gallery(widgets.VBox):
     def _make_controls(self, relist: Callable[[], None]) -> None:
         self.source = widgets.Dropdown(
             options=list(_SOURCES.items()), description="images", tooltip=_TIP,
-            style={"description_width": "52px"}, layout=widgets.Layout(width="260px"),
+            style={"description_width": "52px"}, layout=widgets.Layout(width="232px"),
         )  # fmt: skip
         self.label = widgets.Dropdown(
             options=[("all classes", _ALL), *((name, label) for label, name in enumerate(self.data.classes))],
             description="true class", tooltip="List images of one class only",
-            style={"description_width": "68px"}, layout=widgets.Layout(width="250px"),
+            style={"description_width": "68px"}, layout=widgets.Layout(width="206px"),
         )  # fmt: skip
         self.previous = _button("Previous", "chevron-left", "The image before this one in the list")
-        self.next = _button("Next", "chevron-right", "The image behind this one in the list")
-        self.more = _button("More", "th", f"The next {SLOTS} images of the list")
+        self.next = _button("Next", "chevron-right", "The image behind this one in the list", "72px")
+        self.more = _button("More", "th", f"The next {SLOTS} images of the list", "72px")
         self.previous.on_click(lambda _: self.step(-1))
         self.next.on_click(lambda _: self.step(1))
         self.more.on_click(lambda _: self.turn())
@@ -163,6 +163,6 @@ class Gallery(widgets.VBox):
             box.layout.visibility = button.layout.visibility = "visible" if there else "hidden"
 
 
-def _button(description: str, icon: str, tooltip: str) -> widgets.Button:
-    layout = widgets.Layout(width="100px")
+def _button(description: str, icon: str, tooltip: str, width: str = "88px") -> widgets.Button:
+    layout = widgets.Layout(width=width)
     return widgets.Button(description=description, icon=icon, tooltip=tooltip, layout=layout)

@@ -125,7 +125,7 @@ class PruningPanel(widgets.VBox):
         column = widgets.VBox(left, layout=widgets.Layout(width=f"{WIDTH + 12}px", flex=f"0 0 {WIDTH + 12}px"))
         answers = widgets.VBox(
             [self.gauges, self.words, self.status, self.tabs],
-            layout=widgets.Layout(flex="1 1 480px", width="auto", min_width="320px"),
+            layout=widgets.Layout(flex="1 1 430px", width="auto", min_width="320px"),
         )
         side_by_side = widgets.Layout(flex_flow="row wrap", align_items="flex-start")
         return [about, widgets.Box([column, answers], layout=side_by_side), self.code]
