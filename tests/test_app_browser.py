@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import psutil
 import pytest
 from studio_browser import (
     NOTEBOOK,
@@ -336,6 +337,23 @@ def test_a_page_cannot_run_code(page, voila, tmp_path):
     until(lambda: gauges(page) != before, "other numbers")
     page.get_by_role("button", name="Undo").click()
     until(lambda: gauges(page) == before, "the numbers before")
+
+
+def test_a_page_whose_kernel_has_gone_says_so_and_keeps_what_it_showed(page, voila, shots):
+    lost, before = page.locator(".rsprune-lost"), settled(page)
+    assert lost.evaluate("e => e.clientHeight") == 0  # hidden while the kernel lives: longer than its patience by now
+    kernel = voila.lines(r"Connecting to kernel ([\w-]+)\.")[0]
+    (process,) = [p for p in psutil.Process(voila.pid).children(recursive=True) if kernel in " ".join(p.cmdline())]
+    process.kill()
+    until(lambda: lost.evaluate("e => e.clientHeight") > 10, "the sentence that the kernel has gone")
+    assert "Reload" in lost.inner_text()
+    assert gauges(page) == before
+    page.screenshot(path=shots / "kernel_gone.png")
+    page.reload(wait_until="commit", timeout=1000 * PATIENCE)
+    wait_for_app(page)
+    before = settled(page)
+    nudge(page)
+    until(lambda: gauges(page) != before, "an answer after the page was loaded anew")
 
 
 def test_behind_a_proxy_it_asks_for_the_token(home, browser):

@@ -5,6 +5,7 @@ import io
 import json
 import re
 import shutil
+import time
 import zipfile
 from dataclasses import replace
 
@@ -18,6 +19,7 @@ from rsprune_lib.studio import Setting, Studio, lesson_panel, pick
 from rsprune_lib.studio.app import SHARED, StudioApp, open_app
 from rsprune_lib.studio.history import History, Point
 from rsprune_lib.studio.lessons import LESSONS
+from rsprune_lib.studio.pulse import Pulse
 from rsprune_lib.studio.session import Session
 from rsprune_lib.studio.takeaway import TakeAway, bundle_zip
 
@@ -331,3 +333,41 @@ def test_settings_survive_json_and_defaults_stay_out(app):
     ):
         assert Setting.from_dict(json.loads(json.dumps(setting.to_dict()))) == setting
     assert Setting().to_dict() == {}
+
+
+def wait_until(holds, seconds=20):
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_a_kernel_calls_itself_alive_until_nobody_uses_the_page():
+    pulse = Pulse(awake=60, every=0.02)
+    first = pulse.value
+    wait_until(lambda: pulse.beats > 4)
+    assert "rsprune-lost" in pulse.value and "Reload" in pulse.value and "max-height:0" in pulse.value
+    assert first.removesuffix("1-->") == pulse.value[:-4]  # only the comment changes, which puts the element there anew
+    pulse._touched -= 100
+    wait_until(lambda: "not been used" in pulse.value)
+    beats = pulse.beats
+    time.sleep(0.1)
+    assert pulse.beats == beats  # silent, so the server can end it
+    pulse.touch()
+    assert "rsprune-lost" in pulse.value and pulse.beats == beats + 1
+    pulse._touched -= 100
+    wait_until(lambda: "not been used" in pulse.value)
+    pulse.get_state("value")
+    assert pulse.asleep
+    assert "rsprune-lost" in pulse.get_state()["value"]  # a page that opens asks for everything
+    pulse.close()
+    beats = pulse.beats
+    time.sleep(0.1)
+    assert pulse.beats == beats
+
+
+def test_a_move_keeps_the_app_awake(app):
+    app.pulse._touched -= 10_000
+    app.panel.go(replace(app.panel.setting, ratio=0.63))
+    app.panel.settle()
+    assert not app.pulse.asleep

@@ -62,7 +62,8 @@ c.VoilaKernelManager.fill_delay = 20
 c.VoilaExecutor.iopub_timeout = 300
 c.VoilaExecutor.startup_timeout = 300
 
-# A closed page ends its kernel; one that is left open ends it after an hour without a move, and frees its memory.
-c.MappingKernelManager.cull_idle_timeout = 3600
+# A closed page ends its kernel; one that is left open ends it after an hour without a move, and frees its memory: the
+# app calls itself alive for half an hour (`rsprune_lib.studio.pulse`), and the server waits for as long again.
+c.MappingKernelManager.cull_idle_timeout = 1800
 c.MappingKernelManager.cull_interval = 60
 c.MappingKernelManager.cull_connected = True

@@ -15,6 +15,7 @@ from rsprune_lib.studio import markup
 from rsprune_lib.studio.lesson_view import lesson_panel
 from rsprune_lib.studio.lessons import get_lesson
 from rsprune_lib.studio.pick import Opened, bundles, data_sets, open_studio
+from rsprune_lib.studio.pulse import Pulse
 from rsprune_lib.studio.scan_view import ScanView
 from rsprune_lib.studio.scans import digest
 from rsprune_lib.studio.session import Session
@@ -42,6 +43,7 @@ class StudioApp(widgets.VBox):
         opened: bundle, data and studio.
         panel: the panel on it.
         bundle, data, bundle_folder, data_folder, open_button: where a person picks.
+        pulse: says on the page that its kernel has gone, when it has.
         status: what is going on, or what went wrong.
         error: why the last opening failed, None if it did not.
 
@@ -59,7 +61,8 @@ class StudioApp(widgets.VBox):
         self.status = widgets.HTML(layout=widgets.Layout(width="auto"))
         self._make_picker()
         self._body = widgets.Box(layout=widgets.Layout(display="block"))
-        super().__init__([self._picker, self.status, self._body])
+        self.pulse = Pulse()
+        super().__init__([self.pulse, self._picker, self.status, self._body])
         # in a thread that ends: PyTorch would leave helper threads with this one, and slow the worker's by a third
         with ThreadPoolExecutor(1) as pool:
             self._show(pool.submit(open_studio, bundle, data).result())
@@ -167,6 +170,7 @@ class StudioApp(widgets.VBox):
         self.panel = lesson_panel(
             opened.studio, self._lesson, folder=bundle.path, first=bundle.plan, restore=self._restore
         )
+        self.panel.gauges.observe(lambda change: self.pulse.touch(), "value")
         self._body.children = [self.panel]
         if bundle.path.name in [value for _, value in self.bundle.options]:
             self.bundle.value = bundle.path.name
