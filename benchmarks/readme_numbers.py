@@ -59,19 +59,41 @@ def span(rows: list[dict]) -> tuple[float, float]:
 
 
 def comparison() -> str:
-    """Says in one sentence how attention compares with the other criteria before fine-tuning, at equal MACs."""
+    """Says in words what folding costs, and how attention and the losses compare at equal MACs."""
     rows = read_json(ROOT / "results" / "fair_table.json", "the fair table")["rows"]
+    plain = {row["stage"]: [r for r in rows if r["stage"] == row["stage"]] for row in rows if "criterion" not in row}
+    lost, left = (100 * (mean(plain["dense"]) - mean(plain[name])) for name in ("folded", "folded + closed form"))
+    local = [row for row in rows if row.get("scope") == "local"]
+    closed = by([row for row in local if row["stage"] == "closed form"], "criterion")
+    tuned = by([row for row in local if row["stage"] == "fine-tuned" and row["loss"] == "ce"], "criterion")
+    losses = by([row for row in local if row["stage"] == "fine-tuned" and row["criterion"] == "attention"], "loss")
+    text = [
+        f"Folding the gates costs {lost:.0f} points, of which the closed form leaves {left:.1f}.",
+        f"At {closed['attention'][0]['macs'] / 1e6:.1f} M MACs, local scope, after the closed form and before any "
+        f"training: {ranking(closed)}; attention is number {list(closed).index('attention') + 1} of {len(closed)}.",
+    ]
+    if len(tuned) > 1:
+        epochs = tuned["attention"][0]["recipe"]["epochs"]
+        text.append(
+            f"After {epochs} epochs of fine-tuning with cross-entropy: {ranking(tuned)}: attention is number "
+            f"{list(tuned).index('attention') + 1} of {len(tuned)}."
+        )
+    if len(losses) > 1:
+        text.append(f"The losses, with attention: {ranking(losses)}.")
+    return " ".join(text)
+
+
+def by(rows: list[dict], key: str) -> dict[str, list[dict]]:
+    """Rows by one of their values, the best mean first."""
     found: dict[str, list[dict]] = {}
     for row in rows:
-        if row["stage"] == "closed form" and row["scope"] == "local":
-            found.setdefault(row["criterion"], []).append(row)
-    ranked = sorted(found, key=lambda name: -mean(found[name]))
-    told = ", ".join(f"{name} {mean(found[name]):.1%}" for name in ranked)
-    macs = found["attention"][0]["macs"]
-    return (
-        f"At {macs / 1e6:.1f} M MACs, local scope, after the closed form and before any training: {told}. "
-        f"Attention is number {ranked.index('attention') + 1} of {len(ranked)} here."
-    )
+        found.setdefault(row[key], []).append(row)
+    return dict(sorted(found.items(), key=lambda item: -mean(item[1])))
+
+
+def ranking(found: dict[str, list[dict]]) -> str:
+    """Names with their mean accuracies, in the order given."""
+    return ", ".join(f"{name} {mean(rows):.1%}" for name, rows in found.items())
 
 
 def table() -> str:

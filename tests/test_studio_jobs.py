@@ -695,8 +695,8 @@ def test_failures_of_a_run_are_sentences(tune_view, studio, monkeypatch):
 
 
 def test_curves_are_drawn_a_few_times_a_second_only(tune_view, short_batches, monkeypatch):
-    drawn, draw = [], tune_view._draw
-    monkeypatch.setattr(tune_view, "_draw", lambda: drawn.append(tune_view.job.run.phase) or draw())
+    drawn, draw = [], tune_view._refresh
+    monkeypatch.setattr(tune_view, "_refresh", lambda: drawn.append(tune_view.job.run.phase) or draw())
     monkeypatch.setattr("rsprune_lib.studio.tune_view._PAUSE", 100.0)
     tune_view.epochs.value = 3
     tune_view.start()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -17,6 +16,7 @@ from rsprune_lib.studio.comparison import Comparison
 from rsprune_lib.studio.gallery import Gallery
 from rsprune_lib.studio.inside import Inside, channel_order, network_key
 from rsprune_lib.studio.look_pages import PAGE, AnswerPage, ChannelPage, Look, MistakesPage
+from rsprune_lib.studio.part import Part
 from rsprune_lib.studio.setting import Snapshot
 from rsprune_lib.studio.state import Studio
 from rsprune_lib.studio.upload import read_upload
@@ -27,7 +27,7 @@ __all__ = ["LookInside"]
 _WAIT = "Follows with the accuracy of this setting …"
 
 
-class LookInside(widgets.VBox):
+class LookInside(Part):
     """Choose or upload an image: answers of both networks, changed confusions, hardest samples, channels.
 
     Nothing is computed while ``active`` is False. What belongs to another setting is taken off the screen at once.
@@ -52,11 +52,9 @@ class LookInside(widgets.VBox):
     """
 
     def __init__(self, studio: Studio) -> None:
-        self.studio, self.inside = studio, Inside(studio)
-        self.snapshot: Snapshot | None = None
-        self.error: Exception | None = None
-        self._active, self._told, self._pick = False, 0.0, 0
-        self._screen = threading.RLock()  # a worker looks whether it is stale and draws in one step
+        super().__init__(studio)
+        self.inside = Inside(studio)
+        self._told, self._pick = 0.0, 0
         self._looker: LatestWins[Look | None] = LatestWins(self._look)
         self._comparer: LatestWins[Snapshot | None] = LatestWins(self._judge)
         self._drawn: dict[str, tuple | None] = {"answer": None, "channels": None, "comparison": None}
@@ -64,31 +62,14 @@ class LookInside(widgets.VBox):
         self._comparing: tuple | None = None  # which networks are being compared
         self.gallery = Gallery(studio.data, self.choose, self._relist, self._sent)
         self.one, self.mistakes = AnswerPage(studio.data.classes), MistakesPage(studio.data)
-        self.channels = ChannelPage(studio.groups, self._go)
+        self.channels = ChannelPage(studio.groups, self._refresh)
         self.pages = widgets.Tab([self.one, self.mistakes, self.channels], titles=["One image", "Mistakes", "Channels"])
         self.status, self.progress = (widgets.HTML(layout=widgets.Layout(width="auto")) for _ in range(2))
-        super().__init__([self.gallery, self.status, self.progress, self.pages])
+        self.children = [self.gallery, self.status, self.progress, self.pages]
         for page in (self.one, self.mistakes, self.channels):
             page.clear(_WAIT)
         self.choose(int(self.inside.images()[0]))
         self._relist()
-
-    @property
-    def active(self) -> bool:
-        """Whether the view is in front; if not, it computes nothing."""
-        return self._active
-
-    @active.setter
-    def active(self, value: bool) -> None:
-        with self._screen:
-            self._active = value
-            self._go()
-
-    def show(self, snapshot: Snapshot) -> None:
-        """Looks at another snapshot; returns at once. What belonged to another one leaves the screen."""
-        with self._screen:
-            self.snapshot = snapshot
-            self._go()
 
     def settle(self, timeout: float = 120.0) -> None:
         """Waits for everything that follows from the last move.
@@ -114,7 +95,7 @@ class LookInside(widgets.VBox):
             self.one.clear("…" if self.snapshot is not None and self.snapshot.final else _WAIT)
             self._drawn["answer"] = None
             self.gallery.mark(None if upload else image)
-            self._go()
+            self._refresh()
 
     def _sent(self, name: str, content: bytes) -> None:
         """Called with a file that a person sent; a bad one is told, and the image that was there stays."""
@@ -137,7 +118,7 @@ class LookInside(widgets.VBox):
             if found is not None:
                 self.mistakes.draw(found, label)
 
-    def _go(self) -> None:
+    def _refresh(self) -> None:
         """Takes down what is out of date, and asks the workers for what is wanted now."""
         with self._screen:
             snapshot = self.snapshot

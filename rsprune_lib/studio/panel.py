@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Protocol
 
 import ipywidgets as widgets
 
@@ -14,30 +13,18 @@ from rsprune_lib.studio import charts, markup
 from rsprune_lib.studio.controls import WIDTH, Controls
 from rsprune_lib.studio.explorer import Explorer
 from rsprune_lib.studio.history import Point
+from rsprune_lib.studio.part import Part
 from rsprune_lib.studio.preset_bar import PresetBar
 from rsprune_lib.studio.setting import Setting, Snapshot
 from rsprune_lib.studio.state import Studio
 from rsprune_lib.studio.trail import Trail
 
-__all__ = ["HIDDEN", "Part", "PruningPanel"]
+__all__ = ["HIDDEN", "PruningPanel"]
 
 TABS = ("Channels", "Scores", "Classes", "Trail", "Groups")
 HIDDEN = ("criterion", "scope", "normalise", "amount", "recovery", "own", "presets")  # what a lesson may leave out
 _WIDE = widgets.Layout(width="auto")
 _WRAP = widgets.Layout(flex_flow="row wrap")
-
-
-class Part(Protocol):
-    """A view in a tab of its own that follows the panel; a widget.
-
-    Attributes:
-        active: it is in front; behind, it should do no work.
-    """
-
-    active: bool
-
-    def show(self, snapshot: Snapshot) -> None:
-        """Hears of every change on the screen, on any thread; must return at once."""
 
 
 class PruningPanel(widgets.VBox):

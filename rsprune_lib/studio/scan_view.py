@@ -15,8 +15,9 @@ from rsprune_lib.pruning.calibration import Stopped
 from rsprune_lib.studio import markup, scan_charts
 from rsprune_lib.studio.background import Background, in_words, time_left
 from rsprune_lib.studio.guided import guided_setting
+from rsprune_lib.studio.part import Part
 from rsprune_lib.studio.scans import Scanner
-from rsprune_lib.studio.setting import Setting, Snapshot
+from rsprune_lib.studio.setting import Setting
 from rsprune_lib.studio.state import Studio
 
 __all__ = ["ScanView"]
@@ -27,7 +28,7 @@ _STYLE = {"description_width": "76px"}
 _PAUSE = 0.2  # seconds between two redraws of the progress
 
 
-class ScanView(widgets.VBox):
+class ScanView(Part):
     """Scans all groups by the criterion on the screen, with progress and cancel, and shows what each group can spare.
 
     Scans that were made before are read when the view is made. A scan goes on while the sliders move; it belongs to the
@@ -53,12 +54,10 @@ class ScanView(widgets.VBox):
     def __init__(
         self, studio: Studio, folder: str | Path | None = None, go: Callable[[Setting], None] | None = None
     ) -> None:
-        self.studio, self.scanner, self._go = studio, Scanner(studio, folder), go
-        self.snapshot: Snapshot | None = None
+        super().__init__(studio)
+        self.scanner, self._go = Scanner(studio, folder), go
         self.running: str | None = None
-        self.error: Exception | None = None
-        self._active, self._stop, self._told, self._began = False, threading.Event(), 0.0, 0.0
-        self._screen = threading.RLock()
+        self._stop, self._told, self._began = threading.Event(), 0.0, 0.0
         self._background, self._reader = Background("a sensitivity scan"), Background("the reading of earlier scans")
         self._make_controls()
         self.status, self.hint, self.curves, self.table = (widgets.HTML(layout=_WIDE) for _ in range(4))
@@ -66,7 +65,7 @@ class ScanView(widgets.VBox):
         top = widgets.HBox([self.images, self.run_button, self.cancel_button, self.progress], layout=row)
         preset = widgets.HBox([self.drop, self.guided, self.guided_macs], layout=row)
         preset.layout.display = "none" if go is None else ""
-        super().__init__([top, self.status, self.hint, self.curves, preset, self.table])
+        self.children = [top, self.status, self.hint, self.curves, preset, self.table]
         self._reader.start(self._restore)
 
     def _make_controls(self) -> None:
@@ -99,31 +98,14 @@ class ScanView(widgets.VBox):
         )  # fmt: skip
         self.run_button.on_click(lambda _: self.run())
         self.cancel_button.on_click(lambda _: self.cancel())
-        self.drop.observe(lambda _: self._draw(), "value")
+        self.drop.observe(lambda _: self._refresh(), "value")
         self.guided.on_click(lambda _: self.ask(self.drop.value / 100))
         self.guided_macs.on_click(lambda _: self.ask(None))
-
-    @property
-    def active(self) -> bool:
-        """Whether the view is in front; if not, it draws nothing."""
-        return self._active
-
-    @active.setter
-    def active(self, value: bool) -> None:
-        with self._screen:
-            self._active = value
-            self._draw()
 
     @property
     def criterion(self) -> str:
         """The criterion on the screen, by which the next scan goes."""
         return self.studio.criteria[0] if self.snapshot is None else self.snapshot.setting.criterion
-
-    def show(self, snapshot: Snapshot) -> None:
-        """Marks another plan on the curves; returns at once."""
-        with self._screen:
-            self.snapshot = snapshot
-            self._draw()
 
     def run(self) -> None:
         """Starts a scan by the criterion on the screen; while one runs, that is refused in a sentence."""
@@ -182,7 +164,7 @@ class ScanView(widgets.VBox):
             self._ended(error)
         else:
             with self._screen:
-                self._draw()
+                self._refresh()
 
     def _work(self, criterion: str, images: int, stop: threading.Event) -> None:
         """Runs on the thread."""
@@ -206,7 +188,7 @@ class ScanView(widgets.VBox):
             self.status.value = markup.note(text)
             if error is not None:
                 self._fail(error)
-            self._draw()
+            self._refresh()
 
     def _tell(self, text: str, share: float | None) -> None:
         now = time.monotonic()
@@ -227,7 +209,7 @@ class ScanView(widgets.VBox):
         missing = self.criterion not in self.studio.scans or self.snapshot is None
         self.guided.disabled = self.guided_macs.disabled = missing
 
-    def _draw(self) -> None:
+    def _refresh(self) -> None:
         with self._screen:
             self._buttons()
             if not self._active:

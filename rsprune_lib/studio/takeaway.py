@@ -19,6 +19,7 @@ from rsprune_lib.measure import provenance
 from rsprune_lib.pruning import Plan, compose, save_bundle
 from rsprune_lib.studio import markup
 from rsprune_lib.studio.explorer import Explorer
+from rsprune_lib.studio.part import Part
 from rsprune_lib.studio.session import LARGEST, Session
 from rsprune_lib.studio.setting import Setting, Snapshot
 from rsprune_lib.studio.state import Studio
@@ -71,7 +72,7 @@ def bundle_zip(studio: Studio, snapshot: Snapshot, first: Plan | None = None, or
     return packed.getvalue()
 
 
-class TakeAway(widgets.VBox):
+class TakeAway(Part):
     """Downloads of what is on the screen, and uploads that change it.
 
     Args:
@@ -98,11 +99,9 @@ class TakeAway(widgets.VBox):
         origin: str = "",
         restore: Callable[[Session], None] | None = None,
     ) -> None:
-        self.studio, self._first, self._origin = studio, first, origin
+        super().__init__(studio)
+        self._first, self._origin = first, origin
         self._restore = restore or self.replay
-        self._snapshot: Snapshot | None = None
-        self._active = False
-        self.error: Exception | None = None
         wide = widgets.Layout(width="auto")
         self.links, self.packed, self.code, self.status = (widgets.HTML(layout=wide) for _ in range(4))
         self.pack = widgets.Button(
@@ -115,38 +114,27 @@ class TakeAway(widgets.VBox):
         self.plan_file.observe(lambda change: self._take(change.new, self.load_plan, _PLAN_LARGEST), "value")
         self.session_file.observe(lambda change: self._take(change.new, self.load_session, LARGEST), "value")
         buttons = widgets.Layout(flex_flow="row wrap", align_items="center")
-        super().__init__([
+        self.children = [
             widgets.HTML(markup.note("Files of what is on the screen. A plan says which channels stay; a bundle is the "
                                      "small network itself; a session is all you did, to go on another day.")),
             widgets.HBox([self.links, self.pack, self.packed], layout=buttons),
             widgets.HBox([self.plan_file, self.session_file], layout=buttons),
             self.status, widgets.HTML(markup.note("The same with the library:")), self.code,
-        ])  # fmt: skip
-
-    @property
-    def active(self) -> bool:
-        """Whether the view is in front."""
-        return self._active
-
-    @active.setter
-    def active(self, value: bool) -> None:
-        self._active = value
-        self._draw()
+        ]  # fmt: skip
 
     def show(self, snapshot: Snapshot) -> None:
         """Offers another snapshot."""
-        if self._snapshot is None or self._snapshot.setting != snapshot.setting:
+        if self.snapshot is None or self.snapshot.setting != snapshot.setting:
             self.packed.value = ""
-        self._snapshot = snapshot
-        self._draw()
+        super().show(snapshot)
 
     def prepare(self) -> None:
         """Packs the bundle and offers it as a link."""
-        if self._snapshot is None or not self._snapshot.complete:
+        if self.snapshot is None or not self.snapshot.complete:
             self._say("The numbers are still being measured; try again in a moment.", error=True)
             return
         self.status.value = markup.working("Packing the network")
-        content = bundle_zip(self.studio, self._snapshot, self._first, self._origin)
+        content = bundle_zip(self.studio, self.snapshot, self._first, self._origin)
         size = f"{len(content) / 1e6:.1f} MB"
         self.packed.value = link("bundle.zip", content, "application/zip", f"Bundle ({size})")
         self._say("")
@@ -204,10 +192,10 @@ class TakeAway(widgets.VBox):
     def _say(self, text: str, *, error: bool = False) -> None:
         self.status.value = markup.message(text, error=error) if text else ""
 
-    def _draw(self) -> None:
-        if not self._active or self._snapshot is None:
+    def _refresh(self) -> None:
+        if not self._active or self.snapshot is None:
             return
-        snapshot = self._snapshot
+        snapshot = self.snapshot
         plan = snapshot.plan if self._first is None else compose(self._first, snapshot.plan)
         session = Session.of(self.studio, self.explorer.history, self._origin).to_json()
         files = (("plan.json", snapshot.plan.to_json(), "Plan"), ("session.json", session, "Session"))

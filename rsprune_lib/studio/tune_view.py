@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 import time
 from collections.abc import Callable
 
@@ -12,6 +11,7 @@ import ipywidgets as widgets
 from rsprune_lib.errors import RspruneError
 from rsprune_lib.studio import markup
 from rsprune_lib.studio.background import in_words, time_left
+from rsprune_lib.studio.part import Part
 from rsprune_lib.studio.setting import Setting, Snapshot
 from rsprune_lib.studio.state import Studio
 from rsprune_lib.studio.tune_charts import named, tune_curves
@@ -37,7 +37,7 @@ _STYLE = {"description_width": "76px"}
 _PAUSE = 0.2  # seconds between two redraws
 
 
-class TuneView(widgets.VBox):
+class TuneView(Part):
     """Fine-tunes the network on the screen while it can be watched; sliders may move, the run keeps to its own network.
 
     Args:
@@ -56,13 +56,10 @@ class TuneView(widgets.VBox):
     """
 
     def __init__(self, studio: Studio, go: Callable[[Setting], None] | None = None) -> None:
-        self.studio, self._go = studio, go
-        self.snapshot: Snapshot | None = None
-        self.error: Exception | None = None
+        super().__init__(studio)
+        self._go = go
         self.job = FineTune(studio, self._heard)
-        self._active, self._drawn, self._phase, self._chosen = False, 0.0, "", False
-        self._quiet = False
-        self._screen = threading.RLock()
+        self._drawn, self._phase, self._chosen, self._quiet = 0.0, "", False, False
         self._make_controls()
         self._make_buttons()
         self.status, self.belongs, self.result, self.curves = (widgets.HTML(layout=_WIDE) for _ in range(4))
@@ -71,8 +68,8 @@ class TuneView(widgets.VBox):
         buttons = [self.start_button, self.stop_button, self.keep_button, self.discard_button, self.progress]
         rows = [widgets.HBox(parts, layout=row) for parts in (first, second, buttons)]
         why = widgets.HTML(markup.note(_WHY), layout=_WIDE)
-        super().__init__([*rows[:2], why, rows[2], self.status, self.belongs, self.result, self.curves])
-        self._draw()
+        self.children = [*rows[:2], why, rows[2], self.status, self.belongs, self.result, self.curves]
+        self._refresh()
 
     def _make_controls(self) -> None:
         most = len(self.studio.data.split.train)
@@ -121,17 +118,6 @@ class TuneView(widgets.VBox):
         self.discard_button.on_click(lambda _: self.job.discard())
 
     @property
-    def active(self) -> bool:
-        """Whether the view is in front; if not, it draws nothing, and a run goes on."""
-        return self._active
-
-    @active.setter
-    def active(self, value: bool) -> None:
-        with self._screen:
-            self._active = value
-            self._draw()
-
-    @property
     def options(self) -> TuneOptions:
         """What the controls say."""
         return TuneOptions(self.loss.value, self.epochs.value, self.images.value, self.rate.value)
@@ -139,13 +125,12 @@ class TuneView(widgets.VBox):
     def show(self, snapshot: Snapshot) -> None:
         """Takes another network as the start of the next run; returns at once."""
         with self._screen:
-            self.snapshot = snapshot
             gentle = GENTLE.get(snapshot.setting.recovery)
             if not self._chosen and gentle is not None:
                 self._quiet = True
                 self.rate.value = gentle
                 self._quiet = False
-            self._draw()
+            super().show(snapshot)
 
     def start(self) -> None:
         """Starts a run from the network on the screen; why that is not possible is said in a sentence."""
@@ -191,7 +176,7 @@ class TuneView(widgets.VBox):
         except RspruneError as error:
             with self._screen:
                 self.error = error
-                self._draw()
+                self._refresh()
 
     def _heard(self) -> None:
         """Called by the run, mostly on its thread: draws each change of phase, and the curve now and then."""
@@ -199,9 +184,9 @@ class TuneView(widgets.VBox):
         if run is not None and (run.phase != self._phase or time.monotonic() - self._drawn > _PAUSE):
             with self._screen:
                 self._phase, self._drawn = run.phase, time.monotonic()
-                self._draw()
+                self._refresh()
 
-    def _draw(self) -> None:
+    def _refresh(self) -> None:
         run = self.job.run
         busy, done = run is not None and run.running, run is not None and run.phase == "done"
         self.start_button.disabled, self.stop_button.disabled = busy, not busy
