@@ -12,6 +12,8 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import torch
@@ -178,9 +180,12 @@ def main() -> None:
     rows = [*training_rows(data, arguments.steps), *pruning_rows(data), *latency_rows(data)]
     if not arguments.no_studio:
         from app_bench import browser_rows
-        from studio_bench import studio_rows
+        from studio_bench import studio_table
 
-        rows += [*studio_rows(), *browser_rows()]
+        # in a process of its own, as a kernel is: this one's threads would slow the studio's worker
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+            rows += pool.submit(studio_table).result()
+        rows += browser_rows()
     origin = provenance(data.info(), seed=0, device=pick_device())
     write_json(RESULTS / "bench.json", {"rows": rows, "provenance": origin})
     head = f"Measured on {origin['device']}, {origin['threads']} threads, data {data.title}, {origin['date']}.\n"

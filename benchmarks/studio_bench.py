@@ -3,6 +3,8 @@
 ``make bench`` includes the moves. The memory of ten minutes of dragging is a run of its own:
 
     python benchmarks/studio_bench.py --bundle eurosat_resnet18_se --minutes 10
+
+It writes ``results/studio_memory.json``.
 """
 
 import argparse
@@ -11,17 +13,20 @@ import random
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import psutil
 
-from rsprune_lib.measure import evaluate
+from rsprune_lib.files import write_json
+from rsprune_lib.measure import evaluate, provenance
 from rsprune_lib.pruning import apply, choose, find_groups
 from rsprune_lib.studio import PruningPanel, Setting, Studio, lesson_panel
 from rsprune_lib.studio.app import StudioApp
 from rsprune_lib.studio.pick import open_studio
 from rsprune_lib.studio.setting import Snapshot
 
+RESULTS = Path(__file__).resolve().parents[1] / "results"
 MOVES = 200
 STAGES = {
     "structure, parameters, MACs": 50.0,
@@ -105,6 +110,11 @@ def studio_rows(bundle: str | None = None, moves: int = MOVES) -> Iterator[dict]
            "budget": 1000.0}  # fmt: skip
 
 
+def studio_table() -> list[dict]:
+    """`studio_rows` on the app's own choice of network, all at once."""
+    return list(studio_rows())
+
+
 def _opened(bundle: str | None) -> Studio:
     studio = open_studio(bundle, val_images=1000).studio
     for criterion in ("l1", "bn_scale"):
@@ -138,7 +148,11 @@ def memory_growth(bundle: str | None, minutes: float) -> dict:
             print(f"{passed:5.1f} min  {moves:5d} moves  {marks[-1][1]:7.0f} MB", flush=True)
     panel.settle(600)
     warm = [size for passed, size in marks if passed >= 0.1 * minutes] or [marks[-1][1]]
-    return {"minutes": minutes, "moves": moves, "grown_mb": max(warm[-3:]) - warm[0], "points": len(panel.past)}
+    origin = provenance(app.opened.studio.data.info(), seed=1)
+    return {
+        "minutes": minutes, "moves": moves, "grown_mb": round(max(warm[-3:]) - warm[0]), "mb": round(warm[-1]),
+        "points": len(panel.past), "bundle": app.opened.bundle.path.name, "budget_mb": 100, "provenance": origin,
+    }  # fmt: skip
 
 
 if __name__ == "__main__":
@@ -148,7 +162,9 @@ if __name__ == "__main__":
     parser.add_argument("--moves", type=int, default=MOVES)
     arguments = parser.parse_args()
     if arguments.minutes:
-        print(memory_growth(arguments.bundle, arguments.minutes))
+        found = memory_growth(arguments.bundle, arguments.minutes)
+        write_json(RESULTS / "studio_memory.json", found)
+        print(found)
     else:
         for line in studio_rows(arguments.bundle, arguments.moves):
             against = f"{line['against']} {line['baseline']:.1f}"
