@@ -1,5 +1,6 @@
 """Every figure of the course: data in, ``matplotlib.figure.Figure`` out, never pyplot state."""
 
+from rsprune_lib.looks import short
 from rsprune_lib.plots.attention import before_after, gate_heatmap, importance_bars
 from rsprune_lib.plots.coupling import coupling_map, residual_channels, sensitivity_map
 from rsprune_lib.plots.dataset import channel_histograms, class_counts
@@ -66,6 +67,7 @@ __all__ = [
     "sensitivity",
     "sensitivity_map",
     "share_left",
+    "short",
     "slope_match",
     "speeds",
     "speedups",
