@@ -84,10 +84,11 @@ def pruned_rows(table: Table, bundle: object, data: Dataset, seed: int, argument
     """Raw cut, closed form, and the fine-tuned network of every loss, for every scope and criterion."""
     run = recipe(arguments.recipe, epochs=arguments.epochs or None, lr=arguments.lr)
     for name, criterion in cells(arguments):
-        choice = {"criterion": criterion, "scope": name, "macs": arguments.macs}
-        raw, closed = ({"seed": seed, **choice, "stage": stage} for stage in ("raw", "closed form"))
+        choice = {"criterion": criterion, "macs": arguments.macs}
+        cell = {"seed": seed, "criterion": criterion, "scope": name, "budget": arguments.macs}
+        raw, closed = (cell | {"stage": stage} for stage in ("raw", "closed form"))
         tuned = [
-            {"seed": seed, **choice, "loss": loss, "stage": "fine-tuned", "epochs": run.epochs}
+            cell | {"loss": loss, "stage": "fine-tuned", "epochs": run.epochs}
             for loss in (arguments.losses if arguments.epochs else ())
         ]
         if all(key in table for key in (raw, closed, *tuned)):
@@ -95,7 +96,7 @@ def pruned_rows(table: Table, bundle: object, data: Dataset, seed: int, argument
         given = {"gates": bundle.gates, "images": arguments.images, "seed": seed, "progress": False}
         scope, normalise = SCOPES[name]
         options = {} if normalise is None else {"normalise": normalise}
-        small = prune(bundle.model, data, **(choice | {"scope": scope}), choosing=options, **given)
+        small = prune(bundle.model, data, **choice, scope=scope, choosing=options, **given)
         if raw not in table:
             cut = prune(bundle.model, data, plan=small.plan, recovery="none", **given)
             table.add(raw, measured(cut.model, data, seed, "raw"))
