@@ -134,12 +134,13 @@ def _mean(values: list[float]) -> str:
 def _origin(rows: list[dict]) -> list[str]:
     """Says where the numbers come from, in one paragraph."""
     first = rows[0]["provenance"]
-    data, git = first["data"], first["git"] or {}
+    data = first["data"]
+    commits = sorted({str((r["provenance"]["git"] or {}).get("commit", "unknown"))[:10] for r in rows})
     tuned = next((r["recipe"] for r in rows if "recipe" in r), None)
     text = (
         f"Data {data['name']} (split {data['split_hash']}, test n = {rows[0]['n']}), seeds "
         f"{sorted({r['seed'] for r in rows})}, on {first['device']}, {first['threads']} threads, torch "
-        f"{first['versions']['torch']}, commit {str(git.get('commit', 'unknown'))[:10]}."
+        f"{first['versions']['torch']}, commits {', '.join(commits)} (each row's in the JSON file)."
     )
     if tuned:
         text += (

@@ -169,7 +169,8 @@ def markdown(found: dict[str, Any]) -> str:
         "",
         f"{found['model']} on {data['name']} ({found['part']} part, split {data['split_hash']}), "
         f"{seeds} dense network(s); accuracy in %, mean{' ± deviation over the seeds' if seeds > 1 else ''}. "
-        f"Local scope, no fine-tuning. {origin['device']}, {origin['threads']} thread(s), {origin['date'][:10]}.",
+        f"Local scope, no fine-tuning; seeds are folders of the JSON file. {origin['device']}, {origin['threads']} thread(s), {origin['date'][:10]}, "
+        f"commit {str((origin['git'] or {}).get('commit', 'unknown'))[:10]}.",
         "",
         "| step | accuracy |",
         "|---|---|",
@@ -187,8 +188,8 @@ def markdown(found: dict[str, Any]) -> str:
         "closed form to folded, 512": "closed form, target folded net, 512",
         "closed form, 512": "closed form, target SE net, 512",
         "closed form, 1024": "closed form, target SE net, 1,024",
-        "live": "live form",
-        "live, bn": "live form + BN, 512",
+        "live": "live form, rank 256",
+        "live, bn": "live form, rank 256 + BN, 512",
     }
     lines += [
         "",

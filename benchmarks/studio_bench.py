@@ -95,7 +95,7 @@ def studio_rows(bundle: str | None = None, moves: int = MOVES) -> Iterator[dict]
     latency = _milliseconds(lambda: studio.time(studio.model), 3)
     against = dict(zip(STAGES, (
         ("graph and surgery anew", plan_anew), ("timing the dense network alike", latency),
-        ("dense network, same final images", dense), ("dense network, same images", dense),
+        ("dense network in float32, all images", dense), ("dense network in float32, same images", dense),
     ), strict=True))  # fmt: skip
     for stage, budget in STAGES.items():
         p50, p95 = np.percentile([t[stage] for t in times], [50, 95])
