@@ -169,7 +169,7 @@ def markdown(found: dict[str, Any]) -> str:
         "",
         f"{found['model']} on {data['name']} ({found['part']} part, split {data['split_hash']}), "
         f"{seeds} dense network(s); accuracy in %, mean{' ± deviation over the seeds' if seeds > 1 else ''}. "
-        f"Local scope, no fine-tuning; seeds are folders of the JSON file. {origin['device']}, {origin['threads']} thread(s), {origin['date'][:10]}, "
+        f"Local scope, no fine-tuning. {origin['device']}, {origin['threads']} thread(s), {origin['date'][:10]}, "
         f"commit {str((origin['git'] or {}).get('commit', 'unknown'))[:10]}.",
         "",
         "| step | accuracy |",
