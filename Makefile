@@ -35,6 +35,7 @@ test: env ## Lint, unit tests, notebooks in profile smoke, their outputs a secon
 	$(BIN)/python -m pytest -v -rs tests $$(ls -d $(SMOKE) 2>/dev/null) --nbval-lax --nbval-current-env --nbval-cell-timeout=300 || status=1; \
 	exit $$status
 
+lab: export GOMP_SPINCOUNT ?= 4000
 lab: env ## Open the course in JupyterLab
 	$(BIN)/jupyter lab notebooks/00_start.ipynb
 

@@ -86,10 +86,12 @@ def moves(page: playwright.Page, count: int) -> list[float]:
     """Milliseconds from each release of the slider to other numbers on the page."""
     settled(page)
     page.evaluate(WATCH)
-    places = random.Random(0)
+    places, place = random.Random(0), 0.5
     for number in range(count):
-        before = gauges(page)
-        drag(page, places.uniform(0.05, 0.95))
+        before, last = gauges(page), place
+        while abs(place - last) < 0.03:  # the slider has steps: a move to the same one changes nothing
+            place = places.uniform(0.05, 0.95)
+        drag(page, place)
         until(lambda number=number: page.evaluate("window.moves.length") > number, "an answer to a move", 30)
         until(lambda before=before: gauges(page) != before, "other numbers", 30)
         page.wait_for_timeout(places.uniform(100, 700))  # some moves meet a worker that is busy with the one before

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
+from rsprune_lib.device import settle_memory
 from rsprune_lib.files import write_json
 from rsprune_lib.measure import evaluate, provenance
 from rsprune_lib.pruning import apply, choose, find_groups
@@ -87,6 +88,7 @@ def studio_rows(bundle: str | None = None, moves: int = MOVES) -> Iterator[dict]
     panel = PruningPanel(studio, Setting("l2", ratio=0.5), criteria=["l1", "l2", "bn_scale"])
     panel.settle(600)
     first = time.perf_counter() - began
+    settle_memory()  # as the app does
     clock, draw = Clock(panel), random.Random(0)
     times = [clock.move(draw) for _ in range(moves)]
     plan_anew = _milliseconds(lambda: apply(studio.plain, choose(studio.scores("l2"), find_groups(
@@ -143,6 +145,7 @@ def memory_growth(bundle: str | None, minutes: float) -> dict:
         moves += 1
         time.sleep(draw.uniform(0.02, 0.6))
         if moves % 50 == 0:
+            panel.settle(600)
             gc.collect()
             marks.append((passed, process.memory_info().rss / 2**20))
             print(f"{passed:5.1f} min  {moves:5d} moves  {marks[-1][1]:7.0f} MB", flush=True)

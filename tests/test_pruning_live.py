@@ -42,9 +42,9 @@ def _inputs(model, layer, batches):
     return torch.cat(seen)
 
 
-def test_a_layer_is_the_ridge_regression_on_the_kept_dense_inputs(tiny_se, live, batches):
+def test_a_layer_is_the_ridge_regression_on_the_kept_dense_inputs(tiny_se, batches):
     plan = _plan(tiny_se, 0.5)
-    small = live.solve(plan, ridge=1e-3)
+    small = Live(tiny_se, None, batches, ridge=1e-3, progress=False).solve(plan)
     x = _inputs(tiny_se, "layer2.0.conv2", batches)[:, list(plan.keep["layer2.0.conv1"])]
     rows = torch.nn.functional.unfold(x, 3, padding=1).transpose(1, 2).flatten(0, 1).double()  # (N, C * 9)
     block = tiny_se.layer2[0]

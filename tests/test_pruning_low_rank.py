@@ -30,7 +30,7 @@ def _moments(inputs=40, hidden=6, noise=0.1, outputs=7, rows=4000):
 
 def test_with_all_directions_it_is_the_exact_solution():
     _, _, layer, moments = _moments()
-    exact, other = solve(moments, layer, 1e-3), low_rank(moments, 40).solve(layer, 1e-3)
+    exact, other = solve(moments, layer, 1e-3), low_rank(moments, 40, 1e-3).solve(layer)
     for name, value in vars(exact).items():
         torch.testing.assert_close(getattr(other, name), value, rtol=1e-6, atol=1e-8, msg=name)
 
@@ -38,7 +38,8 @@ def test_with_all_directions_it_is_the_exact_solution():
 def test_the_covariance_is_kept_but_for_what_is_small():
     _, _, _, moments = _moments()
     found = low_rank(moments, 6)
-    rebuilt = found.basis @ found.basis.mT + torch.diag_embed(found.rest)
+    damping = 1e-4 * moments.covariance.diagonal(dim1=1, dim2=2).mean()
+    rebuilt = found.basis @ found.basis.mT + torch.diag_embed(found.noise - damping)
     torch.testing.assert_close(rebuilt, moments.covariance, rtol=0, atol=0.03)  # inputs vary by about 6
     torch.testing.assert_close(rebuilt.diagonal(dim1=1, dim2=2), moments.covariance.diagonal(dim1=1, dim2=2))
     leading = torch.linalg.eigvalsh(moments.covariance[0])[-6:]
@@ -55,7 +56,7 @@ def test_a_cut_layer_is_fitted_nearly_as_well_as_exactly():
         torch.testing.assert_close(fit.mean + fit.bias, y.mean(0), rtol=1e-4, atol=1e-4)
         return float((y - wanted).square().mean())
 
-    best = error(moments.cut(rows, outputs).solve(layer))
+    best = error(solve(moments.cut(rows, outputs), layer))
     fit = low_rank(moments, 8).cut(rows, outputs).solve(layer)
     near, y = error(fit), (x + 1)[:, rows].double() @ fit.weight.T
     torch.testing.assert_close(fit.var, y.var(0, correction=0), rtol=0.05, atol=1e-3)
@@ -73,7 +74,7 @@ def test_it_is_the_same_each_time_and_leaves_the_random_numbers_alone():
 
 def test_no_solution_is_said():
     _, _, layer, moments = _moments()
-    broken = replace(low_rank(moments, 8), cross=moments.cross * float("nan"))
+    broken = replace(low_rank(moments, 8), lost=moments.cross[:, :8] * float("nan"))
     with pytest.raises(RecoveryError, match="NaN"):
         broken.solve(layer)
 
@@ -88,3 +89,34 @@ def test_live_recovery_of_wide_layers_is_near_the_exact_one_and_smaller(tiny_se,
         want, near = (live.solve(plan, batches=batches)(x) for live in (exact, quick))
         dense = tiny_se(x)
     assert (near - want).square().mean() < 0.1 * (dense - dense.mean(0)).square().mean()
+
+
+@pytest.mark.parametrize("rows", [torch.arange(2, 38), torch.arange(30, 38)], ids=["few removed", "many removed"])
+def test_both_ways_to_what_was_lost_agree_with_the_model_solved_whole(rows):
+    """The solution for the kept inputs of the low-rank model itself, by its whole matrix."""
+    _, _, _, moments = _moments()
+    found, outputs, layer = low_rank(moments, 8, 1e-2), torch.tensor([1, 6]), nn.Linear(len(rows), 2)
+    model = (found.basis @ found.basis.mT + torch.diag_embed(found.noise))[0]
+    cross = (model @ found.weight[0])[rows][:, outputs]
+    wanted = torch.linalg.solve(model[rows][:, rows], cross)
+    fit = found.cut(rows, outputs).solve(layer)
+    torch.testing.assert_close(fit.weight.T, wanted)
+    gone = found.weight[0][:, outputs].clone()
+    gone[rows] -= wanted
+    torch.testing.assert_close(found.var[0, outputs] - fit.var, (gone * (model @ gone)).sum(0))
+
+
+def test_nothing_removed_is_the_exact_solution_whatever_the_rank():
+    _, _, layer, moments = _moments()
+    exact, fit = solve(moments, layer, 1e-4), low_rank(moments, 3).cut(torch.arange(40), torch.arange(7)).solve(layer)
+    for name, value in vars(exact).items():
+        torch.testing.assert_close(getattr(fit, name), value, rtol=1e-6, atol=1e-8, msg=name)
+
+
+def test_a_cut_of_a_cut_is_one_cut():
+    _, _, _, moments = _moments()
+    found, layer, every = low_rank(moments, 8), nn.Linear(12, 7), torch.arange(7)
+    twice = found.cut(torch.arange(5, 35), every).cut(torch.arange(3, 15), every).solve(layer)
+    once = found.cut(torch.arange(8, 20), every).solve(layer)
+    for name, value in vars(once).items():
+        torch.testing.assert_close(getattr(twice, name), value, msg=name)

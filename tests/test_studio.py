@@ -101,14 +101,25 @@ def test_cuts_separate_what_stays_from_what_goes(studio):
 @pytest.mark.parametrize("recovery", RECOVERIES)
 def test_answers_come_step_by_step_and_end_complete(fresh, recovery):
     steps = list(fresh.answers(Setting("l2", ratio=0.5, recovery=recovery)))
-    assert steps[0].latency is None
-    assert steps[1].latency is not None
+    assert (steps[0].quality, steps[0].latency) == (None, None)
+    assert (steps[1].quality.n, steps[1].latency) == (4, None)
+    assert steps[2].latency is not None
     assert [step.final for step in steps] == [False] * (len(steps) - 1) + [True]
     assert steps[-1].complete
     assert steps[-1].recovered == recovery
     assert steps[-1].quality.n == len(fresh.data.split.val)
-    assert steps[2].quality.n == 4
-    assert ("so far" in steps[2].sentence()) == (recovery in ("live", "sequential"))
+    assert ("so far" in steps[1].sentence()) == (recovery in ("live", "sequential"))
+
+
+def test_an_answer_that_has_begun_goes_on_to_the_same_numbers(fresh):
+    setting = Setting("l2", ratio=0.5, recovery="bn")
+    fresh.scores("l2")
+    begun = fresh.apply(setting)
+    steps = list(fresh.answers(setting, begun=begun))
+    assert begun not in steps
+    assert [step.final for step in steps] == [False, False, True]
+    direct = fresh.network(begun.plan, "bn")
+    torch.testing.assert_close(fresh.predict(direct)[0], fresh.logits(steps[-1])[1], rtol=0, atol=0)
 
 
 def test_the_live_form_needs_its_matrices_once(fresh):
@@ -510,7 +521,7 @@ def test_an_error_is_a_sentence_and_undo_leads_back(panel):
 def test_a_failure_on_the_worker_is_shown_and_raised(studio, monkeypatch):
     panel = PruningPanel(studio, Setting("l2", ratio=0.5, recovery="none"))
     panel.settle()
-    monkeypatch.setattr(studio, "network", lambda *a, **k: 1 / 0)
+    monkeypatch.setattr(studio, "unfinished", lambda *a, **k: 1 / 0)
     panel.controls.ratio.value = 0.55
     with pytest.raises(ZeroDivisionError):
         panel.settle()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from torch import nn
 from rsprune_lib.device import describe_device, synchronize
 from rsprune_lib.errors import RspruneError
 from rsprune_lib.measure.cost import example_images
-from rsprune_lib.models import placement
+from rsprune_lib.models import copied, placement
 
 __all__ = ["Latency", "latency"]
 
@@ -82,7 +81,7 @@ def latency(
         raise RspruneError(f"Got repeats={repeats} and warmup={warmup}; time at least one pass, after 0 or more.")
     device = torch.device(device or placement(model)[0])
     layout = torch.channels_last if channels_last else torch.contiguous_format
-    network = copy.deepcopy(model).eval().to(device, memory_format=layout)
+    network = copied(model).eval().to(device, memory_format=layout)
     images = example_images(network, image_size, batch=batch, in_channels=in_channels).to(memory_format=layout)
     with _using_threads(threads) as used:
         times = _time(network, images, repeats, warmup, at_most_ms)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import copy
+from collections.abc import Iterator
 
 import torch
-from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch import Tensor, nn
 
 from rsprune_lib.device import supports_bf16
-from rsprune_lib.models import placement
+from rsprune_lib.models import copied, placement
 
 __all__ = ["lean"]
 
@@ -26,15 +25,40 @@ def lean(model: nn.Module, *, fuse: bool = False) -> nn.Module:
         model: the network.
         fuse: compute each batch norm as part of the convolution before it, which saves some passes over the maps.
     """
-    worker = copy.deepcopy(model).eval()
-    for unit in worker.units() if fuse else ():
-        layer, norm = worker.get_submodule(unit.layer), worker.get_submodule(unit.norm) if unit.norm else None
-        if isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-            worker.set_submodule(unit.layer, fuse_conv_bn_eval(layer, norm))
-            worker.set_submodule(unit.norm, nn.Identity())
-    worker = worker.to(memory_format=torch.channels_last)
-    if supports_bf16(placement(model)[0]):
-        for module in worker.modules():
+    dtype = torch.bfloat16 if supports_bf16(placement(model)[0]) else placement(model)[1]
+    fused = dict(_fusible(model)) if fuse else {}
+    made: dict[int, nn.Parameter] = {}  # so that the copy below never copies a weight that is converted anyway
+    biases: dict[str, Tensor] = {}
+    with torch.no_grad():
+        for name, module in model.named_modules():
             if isinstance(module, (nn.Conv2d, nn.Linear)):
-                module.to(torch.bfloat16)
+                weight, bias = module.weight, module.bias
+                if name in fused:
+                    norm = model.get_submodule(fused[name])
+                    scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+                    bias = norm.bias - norm.running_mean * scale + (0 if bias is None else bias * scale)
+                    weight = weight * scale.view(-1, *[1] * (weight.dim() - 1))
+                layout = torch.channels_last if weight.dim() == 4 else torch.contiguous_format
+                weight = weight.to(dtype).clone(memory_format=layout)
+                made[id(module.weight)] = nn.Parameter(weight, requires_grad=False)
+                if bias is not None:
+                    biases[name] = bias.to(dtype, copy=True)
+    worker = copied(model, made).eval()
+    for name, bias in biases.items():
+        worker.get_submodule(name).bias = nn.Parameter(bias, requires_grad=False)
+    for name in fused.values():
+        worker.set_submodule(name, nn.Identity())
     return worker
+
+
+def _fusible(model: nn.Module) -> Iterator[tuple[str, str]]:
+    """Convolutions with a batch norm right behind them: (its name, the name of the norm)."""
+    for unit in model.units():
+        layer, norm = model.get_submodule(unit.layer), model.get_submodule(unit.norm) if unit.norm else None
+        if (
+            isinstance(layer, nn.Conv2d)
+            and isinstance(norm, nn.BatchNorm2d)
+            and norm.affine
+            and norm.track_running_stats
+        ):
+            yield unit.layer, unit.norm

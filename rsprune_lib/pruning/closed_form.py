@@ -21,7 +21,7 @@ from rsprune_lib.pruning.calibration import RecoveryError
 
 __all__ = [
     "Factor", "Fit", "Gram", "Moments", "accumulate", "as_fit", "factorise", "input_scale", "install", "patches",
-    "solve",
+    "pick", "solve",
 ]  # fmt: skip
 
 _FLOOR = 1e-4  # a variance below this share of the mean square is lost in float32 rounding
@@ -78,14 +78,10 @@ class Moments:
         return Moments(
             self.mean_x[:, rows],
             self.mean_t[:, outputs],
-            self.covariance.index_select(1, rows).index_select(2, rows),
-            self.cross.index_select(1, rows).index_select(2, outputs),
+            pick(self.covariance, rows, rows),
+            pick(self.cross, rows, outputs),
             self.power[:, rows],
         )
-
-    def solve(self, layer: nn.Module, ridge: float = 1e-4) -> Fit:
-        """Returns the exact solution, see `solve`."""
-        return solve(self, layer, ridge)
 
 
 @dataclass(frozen=True)
@@ -116,6 +112,11 @@ class Fit:
     bias: Tensor
     mean: Tensor
     var: Tensor
+
+
+def pick(matrix: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Returns some rows and columns of a (1, M, N) matrix; in two dimensions PyTorch does it five times as fast."""
+    return matrix[0].index_select(0, rows).index_select(1, columns)[None]
 
 
 def patches(layer: nn.Module, x: Tensor) -> Tensor:
@@ -192,30 +193,27 @@ def solve(moments: Moments, layer: nn.Module, ridge: float = 1e-4, factor: Facto
     """
     factor = factorise(moments, ridge) if factor is None else factor
     weight = torch.cholesky_solve(moments.cross, factor.lower)  # (G, D, O / G)
-    if not weight.isfinite().all():
+    if not weight.sum().isfinite():
         raise RecoveryError("A layer's least-squares solution is not finite; check images and dense network for NaN.")
-    return as_fit(weight, moments.mean_x, moments.mean_t, moments.cross, factor.damping, layer)
+    # diag W'(covariance)W follows from the equation that W solves: no product with the covariance is needed
+    var = ((moments.cross - factor.damping[:, None, None] * weight) * weight).sum(1)
+    return as_fit(weight, moments.mean_x, moments.mean_t, var, layer)
 
 
-def as_fit(weight: Tensor, mean_x: Tensor, mean_t: Tensor, cross: Tensor, damping: Tensor, layer: nn.Module) -> Fit:
-    """Puts a solution of (covariance + damping I) W = cross into the shape of a layer.
-
-    The variance of its output, diag W'(covariance)W, follows from the equation it solves: no product with the
-    covariance is needed.
+def as_fit(weight: Tensor, mean_x: Tensor, mean_t: Tensor, var: Tensor, layer: nn.Module) -> Fit:
+    """Puts a solution into the shape of a layer.
 
     Args:
         weight: (G, D, O / G).
         mean_x: (G, D) mean of the inputs.
         mean_t: (G, O / G) mean of the targets.
-        cross: (G, D, O / G) covariance of inputs and targets.
-        damping: (G,) what was added to the diagonal.
+        var: (G, O / G) variance of the output.
         layer: gives the shape of the weights.
     """
     mean = torch.einsum("gd,gdo->go", mean_x, weight)
-    var = ((cross - damping[:, None, None] * weight) * weight).sum(1).clamp_min(0)
     shaped = weight.mT.reshape(layer.weight.shape[0], *layer.weight.shape[2:], layer.weight.shape[1])
     shaped = shaped.movedim(-1, 1) if layer.weight.dim() > 2 else shaped
-    return Fit(shaped, (mean_t - mean).flatten(), mean.flatten(), var.flatten())
+    return Fit(shaped, (mean_t - mean).flatten(), mean.flatten(), var.clamp_min(0).flatten())
 
 
 def factorise(moments: Moments, ridge: float) -> Factor:

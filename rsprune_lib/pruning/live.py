@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 from rsprune_lib.models import Unit, evaluating
 from rsprune_lib.pruning.attention import without_gates
 from rsprune_lib.pruning.calibration import Stopped, feed
-from rsprune_lib.pruning.closed_form import Gram, Moments, accumulate, install
+from rsprune_lib.pruning.closed_form import Gram, Moments, accumulate, install, solve
 from rsprune_lib.pruning.groups import Group, find_groups
 from rsprune_lib.pruning.low_rank import LowRank, low_rank
 from rsprune_lib.pruning.plan import Plan
@@ -37,9 +37,9 @@ class Live:
         dense: the trained network, with live SE blocks if it has them. Left untouched.
         groups: groups of the plain network, found anew if None.
         batches: training images (labels are not used).
-        rank: directions to keep of a layer with more than five times as many inputs; None solves every layer exactly.
-            256 answers for ResNet-18 in a fifth of the time, with a fifth of the memory, and an accuracy that differs
-            by a few tenths of a point.
+        rank: directions to keep of a layer with more than ten times as many inputs; None solves every layer exactly.
+            128 answers for ResNet-18 in a tenth of the time, with a fifth of the memory and the same accuracy.
+        ridge: relative to the mean variance of a layer's inputs.
         memory: bytes of paused activations that may be held while collecting.
         progress: show a bar, one step a layer.
         should_stop: asked before each batch of each layer; True ends the work.
@@ -64,7 +64,8 @@ class Live:
         groups: Sequence[Group] | None,
         batches: Batched,
         *,
-        rank: int | None = 256,
+        rank: int | None = 128,
+        ridge: float = 1e-4,
         memory: int = MEMORY,
         progress: bool = True,
         should_stop: Callable[[], bool] | None = None,
@@ -75,7 +76,7 @@ class Live:
         self._groups = find_groups(self._plain, images[0].shape[-1]) if groups is None else groups
         norms = {unit.layer: unit.norm for unit in rebuildable(self._plain)}
         units = [replace(unit, norm=norms[unit.layer]) for unit in dense.units()]
-        self._units, self._moments = units, {}
+        self._units, self._moments, self._ridge = units, {}, ridge
         with evaluating(dense):
             paused = 2 * activation_bytes(dense, units, images[0][:1]) * sum(map(len, images)) <= memory
             with Walk(dense, images, paused=paused) as walk:
@@ -83,8 +84,8 @@ class Live:
                 walk.watch_outputs(units, lambda _, value: value.clone())
                 for unit in tqdm(units, "live recovery", leave=False, disable=not progress):
                     moments = _collect(walk, unit, dense.get_submodule(unit.layer), should_stop)
-                    wide = rank is not None and moments.mean_x.shape[1] > 5 * rank
-                    self._moments[unit.layer] = low_rank(moments, rank) if wide else moments
+                    wide = rank is not None and moments.mean_x.shape[1] > 10 * rank
+                    self._moments[unit.layer] = low_rank(moments, rank, ridge) if wide else moments
 
     @property
     def nbytes(self) -> int:
@@ -92,14 +93,11 @@ class Live:
         return sum(value.nbytes for moments in self._moments.values() for value in vars(moments).values())
 
     @torch.no_grad()
-    def solve(
-        self, plan: Plan, *, ridge: float = 1e-4, batches: Batched | None = None, progress: bool = False
-    ) -> nn.Module:
+    def solve(self, plan: Plan, *, batches: Batched | None = None, progress: bool = False) -> nn.Module:
         """Returns the pruned and repaired network of a plan.
 
         Args:
             plan: what to keep.
-            ridge: relative to the mean variance of a layer's inputs.
             batches: training images for a batch-norm re-estimation afterwards, None for none.
             progress: show its bar.
 
@@ -107,17 +105,16 @@ class Live:
             PlanError: the plan is for another network.
             RecoveryError: a layer has no finite solution.
         """
-        small = self.refit(apply(self._plain, plan, self._groups), plan, ridge=ridge)
+        small = self.refit(apply(self._plain, plan, self._groups), plan)
         return small if batches is None else reestimate_bn(small, batches, progress)
 
     @torch.no_grad()
-    def refit(self, small: nn.Module, plan: Plan, *, ridge: float = 1e-4) -> nn.Module:
+    def refit(self, small: nn.Module, plan: Plan) -> nn.Module:
         """Repairs ``apply(fold(dense, gates), plan)`` in place, whatever its weights are by now, and returns it.
 
         Args:
             small: the pruned network.
             plan: what it was made with.
-            ridge: relative to the mean variance of a layer's inputs.
 
         Raises:
             PlanError: the plan is for another network.
@@ -126,7 +123,9 @@ class Live:
         kept = kept_channels(self._dense, plan, self._groups)
         for unit in self._units:
             layer, norm = small.get_submodule(unit.layer), small.get_submodule(unit.norm) if unit.norm else None
-            install(self._cut(unit, kept).solve(layer, ridge), layer, norm)
+            part = self._cut(unit, kept)
+            fit = part.solve(layer) if isinstance(part, LowRank) else solve(part, layer, self._ridge)
+            install(fit, layer, norm)
         return small
 
     def _cut(self, unit: Unit, kept: Callable[[str, str], Tensor]) -> Moments | LowRank:

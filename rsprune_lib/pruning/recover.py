@@ -30,7 +30,7 @@ from rsprune_lib.pruning.rectify import Sample, rectified
 from rsprune_lib.pruning.surgery import kept_positions
 from rsprune_lib.pruning.walk import Walk, activation_bytes
 
-__all__ = ["kept_channels", "rebuildable", "reestimate_bn", "sequential"]
+__all__ = ["kept_channels", "rebuildable", "reestimate_bn", "sequential", "settle_norms"]
 
 Batched = Iterable[tuple[Tensor, Tensor]]
 MEMORY = 2 * 2**30  # bytes of paused activations
@@ -65,8 +65,29 @@ def reestimate_bn(
         Stopped: ``should_stop`` returned True.
     """
     worker = lean(model) if quick else copy.deepcopy(model).eval()
-    norms = {name: module for name, module in worker.named_modules() if _keeps_statistics(module)}
-    for norm in norms.values():
+    settle_norms(worker, batches, progress, should_stop)
+    for name, norm in _norms(worker).items():
+        model.get_submodule(name).load_state_dict(norm.state_dict())
+    return model
+
+
+@torch.no_grad()
+def settle_norms(
+    worker: nn.Module, batches: Batched, progress: bool = True, should_stop: Callable[[], bool] | None = None
+) -> nn.Module:
+    """As `reestimate_bn`, for a network that nobody else needs: it is of no use any more if this fails.
+
+    Args:
+        worker: the network, in evaluation mode; as `rsprune_lib.measure.lean` makes it, for instance.
+        batches: training images.
+        progress: show a bar.
+        should_stop: asked before each batch; True ends the work.
+
+    Returns:
+        The same network.
+    """
+    norms = _norms(worker).values()
+    for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # cumulative average
         norm.train()
@@ -76,9 +97,13 @@ def reestimate_bn(
         if should_stop is not None and should_stop():
             raise Stopped("The batch-norm re-estimation was stopped; start it again to use it.")
         worker(images.to(dtype))
-    for name, norm in norms.items():
-        model.get_submodule(name).load_state_dict(norm.state_dict())
-    return model
+    for norm in norms:
+        norm.eval()
+    return worker
+
+
+def _norms(model: nn.Module) -> dict[str, nn.Module]:
+    return {name: module for name, module in model.named_modules() if _keeps_statistics(module)}
 
 
 def _keeps_statistics(module: nn.Module) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -10,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from rsprune_lib.models import copied
 from rsprune_lib.pruning.groups import Group, find_groups
 from rsprune_lib.pruning.layers import KINDS, channels, kind_of
 from rsprune_lib.pruning.plan import Plan
@@ -48,7 +48,7 @@ def apply(model: nn.Module, plan: Plan, groups: Sequence[Group] | None = None) -
     for parameter in model.parameters():
         if id(parameter) in made:
             made[id(parameter)] = nn.Parameter(made[id(parameter)], requires_grad=parameter.requires_grad)
-    small = copy.deepcopy(model, made)  # a memo that already knows the smaller tensors
+    small = copied(model, made)  # a memo that already knows the smaller tensors
     for (layer, side), kept in cuts.items():
         module = small.get_submodule(layer)
         for attribute in KINDS[kind_of(modules[layer])].sizes(side):

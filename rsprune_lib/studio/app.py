@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import ipywidgets as widgets
 
+from rsprune_lib.device import settle_memory
 from rsprune_lib.errors import RspruneError
 from rsprune_lib.studio import markup
 from rsprune_lib.studio.lesson_view import lesson_panel
@@ -54,6 +56,7 @@ class StudioApp(widgets.VBox):
     def __init__(
         self, bundle: str | Path | None = None, data: str | Path | None = None, lesson: str | None = None
     ) -> None:
+        sys.setswitchinterval(0.001)  # the thread that sends numbers to the page should not wait 5 ms for charts
         self._lesson, self._turn, self._idle = get_lesson(lesson), 0, threading.Event()
         self._lock = threading.RLock()
         self.error: Exception | None = None
@@ -179,6 +182,7 @@ class StudioApp(widgets.VBox):
             if data.synthetic
             else ""
         )
+        settle_memory()
 
     def _restore(self, session: Session) -> None:
         """Goes on where a session ended, on the bundle that it belongs to."""

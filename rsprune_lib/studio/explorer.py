@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
@@ -31,7 +31,7 @@ class Screen(Protocol):
     """What an `Explorer` tells; called with its lock held, on the thread of the move or on the worker."""
 
     def moved(self, setting: Setting) -> None:
-        """Another setting is wanted; nothing has been computed yet."""
+        """Another setting is wanted; what could be computed at once has been drawn."""
 
     def draw(self, snapshot: Snapshot, before: Snapshot | None) -> None:
         """There is more to show; ``before`` is what was on the screen."""
@@ -45,9 +45,10 @@ class Screen(Protocol):
 
 @dataclass(frozen=True, eq=False)  # jobs are told apart by identity
 class _Job:
-    """A setting to answer, or a search that ends in a setting."""
+    """A setting to answer, with what is on the screen of it by now, or a search that ends in a setting."""
 
     setting: Setting
+    begun: Snapshot | None = None
     search: Search | None = None
 
 
@@ -119,7 +120,7 @@ class Explorer:
         """
         with self.lock:
             self.error = None
-            self._worker.submit(_Job(self.history.now, search))
+            self._worker.submit(_Job(self.history.now, search=search))
 
     def settle(self, timeout: float = 120.0) -> Snapshot:
         """Waits for everything that follows from the last move.
@@ -137,15 +138,22 @@ class Explorer:
         return self.snapshot
 
     def _answer(self, setting: Setting) -> None:
-        """Shows structure and costs now if the scores are known; everything else comes from the worker."""
-        self.error = None
+        """Shows structure and costs now if the scores are known; everything else comes from the worker.
+
+        The numbers are drawn first and the worker is woken last, so that nothing competes with what a person waits for.
+        """
+        self.error = begun = problem = None
+        try:
+            begun = self.studio.apply(setting) if self.studio.knows(setting) else None
+        except RspruneError as error:
+            problem = error
+        if begun is not None:
+            self._draw(begun)
+            setting = begun.setting
         self._screen.moved(setting)
-        self._worker.submit(_Job(replace(setting)))
-        if self.studio.knows(setting):
-            try:
-                self._draw(self.studio.apply(setting))
-            except RspruneError as error:
-                self._fail(error)
+        if problem is not None:
+            self._fail(problem)
+        self._worker.submit(_Job(setting, begun))
 
     def _work(self, turn: Turn[_Job]) -> None:
         """Runs on the worker: shows each answer as it comes, nothing once a newer move waits."""
@@ -155,10 +163,12 @@ class Explorer:
                 found = turn.job.search(turn.stale, tell)
                 self._unless_stale(turn, self.go, found)
                 return
-            for snapshot in self.studio.answers(turn.job.setting, lambda: turn.newest.setting, tell, turn.stale):
-                self._unless_stale(turn, self._draw, snapshot)
-                if not self.measured:
-                    break
+            begun, wanted = turn.job.begun, lambda: turn.newest.setting
+            if begun is None or (self.measured and not begun.complete):
+                for snapshot in self.studio.answers(turn.job.setting, wanted, tell, turn.stale, begun):
+                    self._unless_stale(turn, self._draw, snapshot)
+                    if not self.measured:
+                        break
             self._unless_stale(turn, self._screen.say, "", None)
         except Stopped:
             pass

@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from rsprune_lib.data import Batches, Dataset
@@ -36,7 +35,7 @@ class Studio(Workshop):
         model: the network as trained, with live SE blocks if it has them; left as it is.
         data: its data set.
         val_images: validation images for the final accuracy; None takes all.
-        first: images for a first estimate, which the final accuracy goes on from.
+        first: how many of them are for a first estimate.
         **options: of `Planner`: ``gates``, ``images`` (for criteria and recovery), ``batch_size``, ``progress``.
 
     Attributes:
@@ -56,15 +55,14 @@ class Studio(Workshop):
         data: Dataset,
         *,
         val_images: int | None = 1000,
-        first: int = 128,
+        first: int = 96,
         **options: Any,  # noqa: ANN401 - handed on unchanged
     ) -> None:
         super().__init__(model, data, **options)
         every = self.batches("val", val_images).indices
         begin = self.batches(every, min(first, len(every))).indices
-        rest = every[~np.isin(every, begin)]
-        self._begin, self._rest = self.batches(begin, None), self.batches(rest, None)
-        self._all = self.batches(np.concatenate([begin, rest]), None)
+        self._first = self.batches(begin, None)
+        self._all = self.batches(np.concatenate([begin, every[~np.isin(every, begin)]]), None)
         self._dense_logits: Tensor | None = None
         self._latencies: dict[tuple[int, ...], Latency] = {}
         self._qualities: dict[tuple[str, str], Quality] = {}
@@ -151,7 +149,7 @@ class Studio(Workshop):
 
     def time(self, network: nn.Module) -> Latency:
         """Latency of a network at batch 1, quick enough for a slider: fewer passes of a network that takes long."""
-        return latency(network, self.data.image_size, repeats=15, warmup=2, at_most_ms=40)
+        return latency(network, self.data.image_size, repeats=15, warmup=2, at_most_ms=30)
 
     def latency_of(self, plan: Plan, network: nn.Module | None = None) -> Latency:
         """Latency of the really pruned network of a plan (made anew if None), measured once for all of its widths."""
@@ -171,6 +169,7 @@ class Studio(Workshop):
         newest: Callable[[], Setting] | None = None,
         tell: Tell | None = None,
         stale: Stop | None = None,
+        begun: Snapshot | None = None,
     ) -> Iterator[Snapshot]:
         """Answers a setting step by step, what is quick first; ends early once a newer setting is wanted.
 
@@ -181,62 +180,59 @@ class Studio(Workshop):
             newest: returns the setting that is wanted by now.
             tell: told what takes long, with the share that is done.
             stale: returns whether this answer is wanted no more; by default, whether the newest setting is another.
+            begun: what `apply` said of the setting, if that has been shown; it is not computed and yielded again.
 
         Yields:
-            Snapshots: the plan and its cost; with the latency; with a first estimate of the accuracy; complete.
+            Snapshots: the plan and its cost; with a first estimate of the accuracy; with the latency; complete.
         """
         newest = newest or (lambda: setting)
         stale = stale or (lambda: newest() != setting)
         try:
-            self.scores(setting.criterion, lambda: newest().criterion != setting.criterion, tell)
-            yield self.apply(setting)
-            self.measure_dense(tell)
-            snapshot = self.apply(setting)
-            cut = self.network(snapshot.plan) if snapshot.latency is None or not snapshot.final else None
-            if snapshot.latency is None:
-                self.latency_of(snapshot.plan, cut)
-                snapshot = self.apply(setting)
-            yield snapshot
-            if not snapshot.final:
-                yield from self._judged(snapshot, cut, newest, stale, tell)
+            if begun is None:
+                self.scores(setting.criterion, lambda: newest().criterion != setting.criterion, tell)
+                begun = self.apply(setting)
+                yield begun
+            if self.dense.quality is None:
+                self.measure_dense(tell)
+                begun = replace(begun, dense=self.dense)
+            yield from self._measured(begun, newest, stale, tell)
         except Stopped:
             return
 
-    def _judged(
-        self,
-        snapshot: Snapshot,
-        cut: nn.Module,
-        newest: Callable[[], Setting],
-        stale: Stop,
-        tell: Tell | None,
+    def _measured(
+        self, begun: Snapshot, newest: Callable[[], Setting], stale: Stop, tell: Tell | None
     ) -> Iterator[Snapshot]:
-        """Adds the accuracy: a first estimate by what is at hand, then the setting's own recovery on all images.
+        """Adds a first estimate by what is at hand, the latency, then the setting's own recovery on all images.
 
         Args:
-            snapshot: the plan and what it costs.
-            cut: the plan's network before recovery; the first estimate's is made of it.
+            begun: the plan and what it costs.
             newest: as `answers` takes it.
             stale: likewise.
             tell: likewise.
         """
-        plan, recovery = snapshot.plan, snapshot.setting.recovery
+        plan, recovery = begun.plan, begun.setting.recovery
+        if begun.final:
+            yield replace(begun, latency=self.latency_of(plan))
+            return
         quick = "live" if self.is_live else "bn"
         quick = recovery if recovery in ("none", "bn", "tuned") else quick
-        small = self.network(plan, quick, cut=cut, should_stop=stale)
-        worker = lean(small, fuse=True)
-        logits, labels = self._ask(worker, self._begin, stale)
-        yield replace(snapshot, quality=quality(logits, labels), recovered=quick)
+        small = self.unfinished(plan, quick, should_stop=stale)
+        answers = self._ask(self.sketch(small, quick, stale), self._first, stale)
+        guess = replace(begun, quality=quality(*answers), recovered=quick)
+        if begun.latency is None:
+            yield guess
+            guess = replace(guess, latency=self.latency_of(plan, small))
+        yield guess
         if recovery == "live":
             self.live(lambda: newest().recovery != "live", tell)
         if quick == recovery:
-            more = self._ask(worker, self._rest, stale) if len(self._rest) else (logits[:0], labels[:0])
-            logits, labels = torch.cat([logits, more[0]]), torch.cat([labels, more[1]])
+            self.finish(small, recovery, should_stop=stale)
         else:
             small = self.network(plan, recovery, should_stop=stale, tell=tell)
-            logits, labels = self.predict(small, stale)
+        logits, labels = self.predict(small, stale)
         self.kept.remember(plan, recovery, small, logits)
         self._qualities[plan.hash, recovery] = quality(logits, labels)
-        yield self.apply(snapshot.setting)
+        yield self.apply(begun.setting)
 
     @staticmethod
     def _ask(worker: nn.Module, images: Batches, should_stop: Stop | None) -> tuple[Tensor, Tensor]:

@@ -9,14 +9,18 @@ from typing import Any
 from torch import nn
 
 from rsprune_lib.data import Dataset
+from rsprune_lib.measure import lean
 from rsprune_lib.pruning import Plan, apply
 from rsprune_lib.pruning.live import Live
-from rsprune_lib.pruning.recover import reestimate_bn, sequential
+from rsprune_lib.pruning.recover import reestimate_bn, sequential, settle_norms
 from rsprune_lib.studio.kept import Kept
 from rsprune_lib.studio.planner import NORM_IMAGES, Planner, Stop, Tell, asking
 from rsprune_lib.studio.setting import Setting, Snapshot
 
 __all__ = ["Workshop"]
+
+_NORMALISED = ("bn", "live")  # recoveries that end with a batch-norm re-estimation
+_SKETCH_IMAGES = 64  # training images of the one behind a first estimate
 
 
 class Workshop(Planner):
@@ -66,7 +70,6 @@ class Workshop(Planner):
         plan: Plan,
         recovery: str = "none",
         *,
-        cut: nn.Module | None = None,
         images: int | None = None,
         should_stop: Stop | None = None,
         tell: Tell | None = None,
@@ -76,7 +79,6 @@ class Workshop(Planner):
         Args:
             plan: what to keep.
             recovery: key of `KNOWN_RECOVERIES`.
-            cut: the plan's network before recovery, which is used up; made anew if None.
             images: training images to recover with; by default all that the studio uses.
             should_stop: asked before each batch; True ends the work.
             tell: told what is being done.
@@ -85,22 +87,55 @@ class Workshop(Planner):
             Stopped: ``should_stop`` returned True.
             RspruneError: no fine-tuned network is kept for this plan.
         """
+        small = self.unfinished(plan, recovery, images=images, should_stop=should_stop, tell=tell)
+        return self.finish(small, recovery, images=images, should_stop=should_stop)
+
+    def unfinished(
+        self,
+        plan: Plan,
+        recovery: str,
+        *,
+        images: int | None = None,
+        should_stop: Stop | None = None,
+        tell: Tell | None = None,
+    ) -> nn.Module:
+        """What `network` makes, before its batch norms are re-estimated; takes its arguments."""
         if recovery == "tuned":
             return self.kept.tuned(plan).model
-        images = images or self.images
-        if cut is None:
-            with self.using:
-                cut = apply(self.plain, plan, self.groups)
-        small = self.live(should_stop, tell).refit(cut, plan) if recovery == "live" else cut
+        with self.using:
+            small = apply(self.plain, plan, self.groups)
+        if recovery == "live":
+            return self.live(should_stop, tell).refit(small, plan)
         if recovery == "sequential":
-            batches = self.batches("train", images)
+            batches = self.batches("train", images or self.images)
             ask = asking(should_stop, tell, "Refitting layer by layer", len(batches) * (1 + len(self.model.units())))
             with self.using:
                 return sequential(self.model, small, plan, batches, groups=self.groups, progress=False, should_stop=ask)
-        if recovery in ("bn", "live"):
-            few = self.batches("train", min(images, NORM_IMAGES))
+        return small
+
+    def finish(
+        self, small: nn.Module, recovery: str, *, images: int | None = None, should_stop: Stop | None = None
+    ) -> nn.Module:
+        """Re-estimates the batch norms of an `unfinished` network in place if its recovery asks for it; returns it.
+
+        Raises:
+            Stopped: ``should_stop`` returned True; the network is as it was.
+        """
+        if recovery in _NORMALISED:
+            few = self.batches("train", min(images or self.images, NORM_IMAGES))
             reestimate_bn(small, few, progress=False, quick=True, should_stop=should_stop)
         return small
+
+    def sketch(self, small: nn.Module, recovery: str, should_stop: Stop | None = None) -> nn.Module:
+        """A copy of an `unfinished` network for a first estimate: lean, its batch norms estimated on a few images.
+
+        Raises:
+            Stopped: ``should_stop`` returned True.
+        """
+        worker = lean(small, fuse=recovery not in _NORMALISED)
+        if recovery in _NORMALISED:
+            settle_norms(worker, self.batches("train", _SKETCH_IMAGES), progress=False, should_stop=should_stop)
+        return worker
 
     def recovered(self, snapshot: Snapshot, should_stop: Stop | None = None, tell: Tell | None = None) -> nn.Module:
         """The really pruned network behind a snapshot's accuracy; shared and kept for a while, so leave it as it is."""
