@@ -188,8 +188,8 @@ def markdown(found: dict[str, Any]) -> str:
         "closed form to folded, 512": "closed form, target folded net, 512",
         "closed form, 512": "closed form, target SE net, 512",
         "closed form, 1024": "closed form, target SE net, 1,024",
-        "live": "live form, rank 256",
-        "live, bn": "live form, rank 256 + BN, 512",
+        "live": "live form, rank 128",
+        "live, bn": "live form, rank 128 + BN, 512",
     }
     lines += [
         "",

@@ -55,7 +55,7 @@ class Studio(Workshop):
         data: Dataset,
         *,
         val_images: int | None = 1000,
-        first: int = 96,
+        first: int = 64,
         **options: Any,  # noqa: ANN401 - handed on unchanged
     ) -> None:
         super().__init__(model, data, **options)
