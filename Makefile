@@ -12,6 +12,11 @@ PORT := 8866
 HOST :=
 VOILA :=
 
+# One heap for all threads: with one a thread, ten minutes of dragging leave 150 MB of holes between them, with one none
+# (the app: notebooks/serve/voila.py).
+lab bench: export MALLOC_ARENA_MAX ?= 1
+lab: export GOMP_SPINCOUNT ?= 4000
+
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  make \1\t/' | expand -t 18
 
@@ -35,7 +40,6 @@ test: env ## Lint, unit tests, notebooks in profile smoke, their outputs a secon
 	$(BIN)/python -m pytest -v -rs tests $$(ls -d $(SMOKE) 2>/dev/null) --nbval-lax --nbval-current-env --nbval-cell-timeout=300 || status=1; \
 	exit $$status
 
-lab: export GOMP_SPINCOUNT ?= 4000
 lab: env ## Open the course in JupyterLab
 	$(BIN)/jupyter lab notebooks/00_start.ipynb
 

@@ -9,7 +9,9 @@ It writes ``results/studio_memory.json``.
 
 import argparse
 import gc
+import os
 import random
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -154,7 +156,8 @@ def memory_growth(bundle: str | None, minutes: float) -> dict:
     origin = provenance(app.opened.studio.data.info(), seed=1)
     return {
         "minutes": minutes, "moves": moves, "grown_mb": round(max(warm[-3:]) - warm[0]), "mb": round(warm[-1]),
-        "points": len(panel.past), "bundle": app.opened.bundle.path.name, "budget_mb": 100, "provenance": origin,
+        "arenas": os.environ["MALLOC_ARENA_MAX"], "points": len(panel.past),
+        "bundle": app.opened.bundle.path.name, "budget_mb": 100, "provenance": origin,
     }  # fmt: skip
 
 
@@ -164,6 +167,8 @@ if __name__ == "__main__":
     parser.add_argument("--minutes", type=float, default=0.0, help="measure memory over this time of dragging")
     parser.add_argument("--moves", type=int, default=MOVES)
     arguments = parser.parse_args()
+    if "MALLOC_ARENA_MAX" not in os.environ:  # as `make app` starts it; the C library reads it at the start only
+        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | {"MALLOC_ARENA_MAX": "1"})
     if arguments.minutes:
         found = memory_growth(arguments.bundle, arguments.minutes)
         write_json(RESULTS / "studio_memory.json", found)

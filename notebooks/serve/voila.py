@@ -34,7 +34,11 @@ c.Voila.auto_token = bool(host)  # JUPYTER_TOKEN, or a new one that the terminal
 windows = sys.platform in ("darwin", "win32") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
 c.Voila.open_browser = bool(windows) and not host
 
-# Kernels inherit this: with strangers in front, the app takes no names of folders of this machine.
+# Kernels inherit what follows. One heap for all threads of a kernel: with one a thread, ten minutes of dragging leave
+# 150 MB of holes between them, with one none (results/studio_memory.json).
+os.environ.setdefault("MALLOC_ARENA_MAX", "1")
+
+# With strangers in front, the app takes no names of folders of this machine.
 if host:
     os.environ["RSPRUNE_APP_SHARED"] = "1"
 
