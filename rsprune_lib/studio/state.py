@@ -149,7 +149,8 @@ class Studio(Workshop):
 
     def time(self, network: nn.Module) -> Latency:
         """Latency of a network at batch 1, quick enough for a slider: fewer passes of a network that takes long."""
-        return latency(network, self.data.image_size, repeats=15, warmup=2, at_most_ms=30)
+        with self.collector.paused():
+            return latency(network, self.data.image_size, repeats=15, warmup=2, at_most_ms=30)
 
     def latency_of(self, plan: Plan, network: nn.Module | None = None) -> Latency:
         """Latency of the really pruned network of a plan (made anew if None), measured once for all of its widths."""
@@ -211,6 +212,8 @@ class Studio(Workshop):
             tell: likewise.
         """
         plan, recovery = begun.plan, begun.setting.recovery
+        if newest().recovery != "live":
+            self.collector.stop()
         if begun.final:
             yield replace(begun, latency=self.latency_of(plan))
             return
@@ -224,7 +227,7 @@ class Studio(Workshop):
             guess = replace(guess, latency=self.latency_of(plan, small))
         yield guess
         if recovery == "live":
-            self.live(lambda: newest().recovery != "live", tell)
+            self.live(stale, tell)
         if quick == recovery:
             self.finish(small, recovery, should_stop=stale)
         else:

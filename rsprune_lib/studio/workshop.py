@@ -8,11 +8,13 @@ from typing import Any
 
 from torch import nn
 
-from rsprune_lib.data import Dataset
+from rsprune_lib.data import Batches, Dataset
 from rsprune_lib.measure import lean
 from rsprune_lib.pruning import Plan, apply
 from rsprune_lib.pruning.live import Live
 from rsprune_lib.pruning.recover import reestimate_bn, sequential, settle_norms
+from rsprune_lib.studio.background import private_copy
+from rsprune_lib.studio.collector import Collector
 from rsprune_lib.studio.kept import Kept
 from rsprune_lib.studio.planner import NORM_IMAGES, Planner, Stop, Tell, asking
 from rsprune_lib.studio.setting import Setting, Snapshot
@@ -32,38 +34,37 @@ class Workshop(Planner):
         **options: of `Planner`.
 
     Attributes:
+        collector: makes what the live recovery needs.
         kept: networks that were judged lately, and fine-tuned ones.
     """
 
     def __init__(self, model: nn.Module, data: Dataset, **options: Any) -> None:  # noqa: ANN401 - handed on unchanged
         super().__init__(model, data, **options)
         self.kept = Kept()
-        self._live: Live | None = None
+        few, steps = self.batches("train", self.images), 1 + len(self.model.units())
+        self.collector = Collector(lambda ask: self._collect(few, ask), len(few) * steps)
 
     @property
     def is_live(self) -> bool:
         """Whether the matrices behind the live recovery are there."""
-        return self._live is not None
+        return self.collector.ready
 
     def live(self, should_stop: Stop | None = None, tell: Tell | None = None) -> Live:
         """The Gram matrices behind the live recovery, collected once; takes some seconds.
 
         Args:
-            should_stop: asked before each batch of each layer; True ends the work.
+            should_stop: asked while waiting for them; True ends the waiting.
             tell: told what is being done.
 
         Raises:
             Stopped: ``should_stop`` returned True.
         """
-        with self.using:
-            return self._collected(should_stop, tell)
+        return self.collector.get(should_stop, tell)
 
-    def _collected(self, should_stop: Stop | None, tell: Tell | None) -> Live:
-        if self._live is None:
-            batches, steps = self.batches("train", self.images), 1 + len(self.model.units())
-            ask = asking(should_stop, tell, "Collecting the dense network's Gram matrices, once", len(batches) * steps)
-            self._live = Live(self.model, self.groups, batches, progress=False, should_stop=ask)
-        return self._live
+    def _collect(self, batches: Batches, should_stop: Stop) -> Live:
+        with self.using:
+            dense = private_copy(self.model)  # others may use the original meanwhile
+        return Live(dense, self.groups, batches, progress=False, should_stop=should_stop)
 
     def network(
         self,
