@@ -15,6 +15,7 @@ from pathlib import Path
 from rsprune_lib.files import atomic, read_json
 from rsprune_lib.looks import short
 from rsprune_lib.plots import ladder, png
+from rsprune_lib.training import RECIPES
 
 ROOT = Path(__file__).resolve().parents[1]
 START, END = "<!-- measured: start -->", "<!-- measured: end -->"
@@ -80,7 +81,29 @@ def comparison() -> str:
         )
     if len(losses) > 1:
         text.append(f"The losses, with attention: {ranking(losses)}.")
-    return " ".join(text)
+    rivals = [row for row in rows if row.get("scope", "local") != "local" and row["stage"] == "fine-tuned"]
+    rivals = by([row for row in rivals if row["loss"] == "ce"], "criterion")
+    best = {name: next(iter(by(own, "scope").values())) for name, own in rivals.items()}  # global, or by layer mean
+    if best:
+        best = dict(sorted(best.items(), key=lambda item: -mean(item[1])))
+        text.append(f"Globally, each criterion with the better of its two scales: {ranking(best)}.")
+    return " ".join([*text, paper()])
+
+
+def paper() -> str:
+    """Says in words how far the shortened recipe of the paper gets."""
+    rows = read_json(ROOT / "results" / "seeds.json", "the table of seeds")["rows"]
+    found = {row["stage"].removeprefix("paper: "): row for row in rows if row["stage"].startswith("paper: ")}
+    if not found:
+        return ""
+    recipes = [row["provenance"]["recipe"] for row in (found["dense"], found["pruned, fine-tuned"])]
+    (epochs, tuning), whole = (r["epochs"] for r in recipes), [RECIPES[r["name"]].epochs for r in recipes]
+    dense, closed, tuned = (found[key] for key in ("dense", "pruned, closed form", "pruned, fine-tuned"))
+    return (
+        f"The papers' recipe (`--recipe paper`: plain SGD, no augmentation), cut to {epochs} of its {whole[0]} epochs "
+        f"and {tuning} of {whole[1]} of fine-tuning with its mining loss, one seed: dense {dense['accuracy']:.1%}, "
+        f"pruned alike by closed form {closed['accuracy']:.1%}, fine-tuned {tuned['accuracy']:.1%}."
+    )
 
 
 def by(rows: list[dict], key: str) -> dict[str, list[dict]]:

@@ -36,14 +36,19 @@ def main() -> None:
         rows += [row(name, Path(folder)) for folder in folders.split(",")]
     write_json(RESULTS / "seeds.json", {"rows": rows})
     lines = ["# Several seeds", "", "Mean and standard deviation over the seeds, EuroSAT test part.", ""]
-    lines += ["| network | parameters | MACs | test accuracy | seeds | each |", "|---|---|---|---|---|---|"]
+    lines += [
+        "| network | recipe | parameters | MACs | test accuracy | seeds | each |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for name in dict.fromkeys(r["stage"] for r in rows):
         own = [r for r in rows if r["stage"] == name]
         values = [100 * r["accuracy"] for r in own]
         spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
         each = ", ".join(f"{r['seed']}: {v:.2f}" for r, v in zip(own, values, strict=True))
         size = f"{own[0]['params']:,} | {own[0]['macs'] / 1e6:.2f} M"
-        lines.append(f"| {name} | {size} | {statistics.mean(values):.2f} %{spread} | {len(own)} | {each} |")
+        used = own[0]["provenance"].get("recipe")
+        used = f"{used['name']}, {used['epochs']} epochs" if used else ""
+        lines.append(f"| {name} | {used} | {size} | {statistics.mean(values):.2f} %{spread} | {len(own)} | {each} |")
     (RESULTS / "seeds.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     print("\n".join(lines))
 
