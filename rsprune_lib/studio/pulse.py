@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 import time
-import weakref
 from html import escape
 
 import ipywidgets as widgets
@@ -54,7 +53,7 @@ class Pulse(widgets.HTML):
         super().__init__(layout=widgets.Layout(width="auto", margin="0"))
         self.beats, self._awake, self._touched = 0, awake, time.monotonic()
         self.beat()
-        threading.Thread(target=_keep_alive, args=(weakref.ref(self), every), daemon=True).start()
+        threading.Thread(target=self._keep_alive, args=(every,), daemon=True).start()
 
     @property
     def asleep(self) -> bool:
@@ -81,13 +80,9 @@ class Pulse(widgets.HTML):
             self.touch()
         return super().get_state(key, drop_defaults)
 
-
-def _keep_alive(pulse: weakref.ref[Pulse], every: float) -> None:
-    """Beats until the widget is closed or gone."""
-    while True:
+    def _keep_alive(self, every: float) -> None:
+        """Beats until the widget is closed."""
         time.sleep(every)
-        widget = pulse()
-        if widget is None or widget.comm is None:
-            return
-        widget.beat()
-        del widget  # the thread must not keep it
+        while self.comm is not None:
+            self.beat()
+            time.sleep(every)
