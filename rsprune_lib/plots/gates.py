@@ -201,7 +201,8 @@ def then_and_now(
         ax.set(xlim=limits, ylim=limits, xlabel="gate before training", aspect="equal")
         heading(ax, name)
         if notes:
-            ax.text(0.97, 0.04, notes[name], transform=ax.transAxes, ha="right", fontsize=8.5, color=INK)
+            box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 2}
+            ax.text(0.97, 0.04, notes[name], transform=ax.transAxes, ha="right", fontsize=8.5, color=INK, bbox=box)
     axes[0, 0].set_ylabel("mean gate after training")
     heading(figure, title, synthetic=synthetic)
     return figure
