@@ -202,6 +202,13 @@ def test_nothing_is_overwritten_without_being_asked(run, dense, tiny_folder, tmp
     assert (tmp_path / "thesis.txt").exists()
 
 
+@pytest.mark.parametrize("epochs", [0, -1])
+def test_no_epochs_are_refused_not_replaced(run, tiny_folder, tmp_path, epochs):
+    options = ["--data", tiny_folder, "--profile", "smoke", "--out", tmp_path / "run"]
+    status, _, err = run("train", "resnet18", "--epochs", epochs, *options)
+    assert status == 1 and f"Got epochs={epochs}; expected a value from 1" in err
+
+
 def test_an_interrupted_training_says_how_to_go_on(run, tiny_folder, tmp_path, monkeypatch):
     options = ["--data", tiny_folder, "--profile", "smoke", "--epochs", 2, "--width", 0.125, "--out", tmp_path / "run"]
     from rsprune_lib.training import loop

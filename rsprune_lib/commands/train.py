@@ -102,7 +102,9 @@ def _recipe(name: str, epochs: int | None, how: "Profile", few: int) -> "Recipe"
     """The recipe with the epochs that were asked for; the full profile leaves the recipe its own number."""
     from rsprune_lib.training import recipe
 
-    return recipe(name, epochs=epochs or (None if how.name == "full" else few))
+    if epochs is None and how.name != "full":
+        epochs = few
+    return recipe(name, epochs=epochs)
 
 
 @dataclass(frozen=True)
