@@ -136,7 +136,7 @@ def _milliseconds(function: object, repeats: int = 5) -> float:
 
 
 def memory_growth(bundle: str | None, minutes: float) -> dict:
-    """Drags at random without waiting for answers, and tells by how many MB the process grew after a warm-up."""
+    """Drags at random without waiting for answers, and tells by how many MB the process grew, at rest."""
     app = StudioApp(bundle)
     app.panel = lesson_panel(app.opened.studio)
     panel, draw, process = app.panel, random.Random(1), psutil.Process()
@@ -149,6 +149,7 @@ def memory_growth(bundle: str | None, minutes: float) -> dict:
         if moves % 50 == 0:
             panel.settle(600)
             gc.collect()
+            time.sleep(3)  # a short rest, in which the app gives back what it does not need
             marks.append((passed, process.memory_info().rss / 2**20))
             print(f"{passed:5.1f} min  {moves:5d} moves  {marks[-1][1]:7.0f} MB", flush=True)
     panel.settle(600)

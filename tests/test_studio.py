@@ -538,6 +538,21 @@ def test_an_error_is_a_sentence_and_undo_leads_back(panel):
     assert panel.status.value == ""
 
 
+def test_the_worker_rests_once_after_a_pause_and_not_between_moves():
+    rests, done = [], []
+    worker = LatestWins(lambda turn: done.append(turn.job), lambda: rests.append(len(done)), pause=0.2)
+    for number in range(5):
+        worker.submit([number])
+        worker.settle()
+    assert len(done) == 5 and rests == []
+    time.sleep(0.6)
+    assert rests == [5]
+    worker.submit([5])
+    worker.settle()
+    time.sleep(0.4)
+    assert rests == [5, 6]
+
+
 def test_a_failure_on_the_worker_is_shown_and_raised(studio, monkeypatch):
     panel = PruningPanel(studio, Setting("l2", ratio=0.5, recovery="none"))
     panel.settle()

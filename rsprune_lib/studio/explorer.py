@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
+from rsprune_lib.device import give_memory_back
 from rsprune_lib.errors import RspruneError
 from rsprune_lib.pruning.calibration import Stopped
 from rsprune_lib.studio.history import History
@@ -74,7 +75,7 @@ class Explorer:
         self.error: Exception | None = None
         self.lock = threading.RLock()  # whether an answer is stale, and drawing it, are one step
         self._told = 0.0
-        self._worker: LatestWins[_Job] = LatestWins(self._work)
+        self._worker: LatestWins[_Job] = LatestWins(self._work, give_memory_back)
 
     @property
     def setting(self) -> Setting:

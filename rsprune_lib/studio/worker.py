@@ -37,10 +37,14 @@ class LatestWins(Generic[Job]):
 
     Args:
         work: called with a `Turn`. It should ask ``stale()`` often, and must not show anything once the answer is True.
+        rest: called once when nothing has been asked for during ``pause`` seconds after a piece of work.
+        pause: see there.
     """
 
-    def __init__(self, work: Callable[[Turn[Job]], None]) -> None:
-        self._work = work
+    def __init__(
+        self, work: Callable[[Turn[Job]], None], rest: Callable[[], None] | None = None, pause: float = 2.0
+    ) -> None:
+        self._work, self._rest, self._pause = work, rest, pause
         self._changed = threading.Condition()
         self._newest: Job | None = None
         self._waiting = self._busy = False
@@ -71,6 +75,11 @@ class LatestWins(Generic[Job]):
 
     def _run(self) -> None:
         while True:
+            with self._changed:
+                pause = self._pause if self._rest else None
+                asked = self._changed.wait_for(lambda: self._waiting, pause)
+            if not asked:
+                self._rest()
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting)
                 turn, self._waiting, self._busy = Turn(self._newest, lambda: self._newest), False, True
