@@ -4,13 +4,22 @@ import ctypes
 import gc
 import os
 import platform
+import threading
 from pathlib import Path
 
 import torch
 
 from rsprune_lib.errors import RspruneError
 
-__all__ = ["describe_device", "give_memory_back", "pick_device", "settle_memory", "supports_bf16", "synchronize"]
+__all__ = [
+    "describe_device",
+    "give_memory_back",
+    "give_way",
+    "pick_device",
+    "settle_memory",
+    "supports_bf16",
+    "synchronize",
+]
 
 
 def pick_device() -> torch.device:
@@ -54,6 +63,15 @@ def describe_device(device: torch.device) -> str:
     lines = info.read_text().splitlines() if info.exists() else []
     model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
     return f"{model or platform.processor() or platform.machine()}, {os.cpu_count()} cores"
+
+
+def give_way() -> None:
+    """Lets this thread, and those that PyTorch starts for it, work where a core is free; only Linux can do that.
+
+    For work behind a page: the thread that answers the page, its server and its browser come first.
+    """
+    if platform.system() == "Linux":  # elsewhere a priority is the whole process's
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
 
 
 def settle_memory() -> None:

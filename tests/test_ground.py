@@ -6,13 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 import torch
 
-from rsprune_lib.device import describe_device, pick_device
+from rsprune_lib.device import describe_device, give_way, pick_device
 from rsprune_lib.errors import RspruneError, unknown
 from rsprune_lib.files import atomic, read_json, sha256, write_json
 
@@ -132,6 +133,20 @@ def test_rooms_import_only_rooms_that_stand_before_them():
                 there = module.split(".")[1:2]
                 if module.startswith("rsprune_lib.") and there and there[0] in ROOMS:
                     assert ROOMS.index(there[0]) <= ROOMS.index(parts[0]), f"{path} imports {module}"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="priorities of threads are Linux's")
+def test_a_thread_that_gives_way_takes_no_other_with_it():
+    before, found = os.getpriority(os.PRIO_PROCESS, 0), []
+
+    def work():
+        give_way()
+        found.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert found == [max(before, 10)] and os.getpriority(os.PRIO_PROCESS, 0) == before
 
 
 def test_device_names_stand_in_one_place():

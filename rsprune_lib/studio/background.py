@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from torch import nn
 
+from rsprune_lib.device import give_way
 from rsprune_lib.errors import RspruneError
 
 __all__ = ["Background", "in_words", "private_copy", "time_left"]
@@ -63,6 +64,7 @@ class Background:
             raise error
 
     def _run(self, work: Callable[[], None]) -> None:
+        give_way()
         try:
             work()
         except BaseException as raised:  # kept for settle(): a thread has nobody to raise to

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from rsprune_lib.device import give_way
 from rsprune_lib.pruning.calibration import Stopped
 from rsprune_lib.pruning.live import Live
 from rsprune_lib.studio.planner import Stop, Tell
@@ -87,6 +88,7 @@ class Collector:
                 self._changed.notify_all()
 
     def _run(self) -> None:
+        give_way()
         found = error = None
         try:
             found = self._collect(self._ask)

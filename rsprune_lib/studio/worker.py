@@ -4,6 +4,8 @@ import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from rsprune_lib.device import give_way
+
 __all__ = ["LatestWins", "Turn"]
 
 Job = TypeVar("Job")
@@ -74,6 +76,7 @@ class LatestWins(Generic[Job]):
             raise error
 
     def _run(self) -> None:
+        give_way()
         while True:
             with self._changed:
                 pause = self._pause if self._rest else None
