@@ -203,3 +203,11 @@ def tiny_synthetic():
 def test_real_mirror(mirror, tmp_path):
     assert fetch("eurosat", tmp_path, mirror) == mirror / "EuroSAT_RGB.zip"
     assert find("aid", tmp_path, mirror) is None
+
+
+def test_without_a_connection_it_is_said_in_plain_words(tmp_path, monkeypatch):
+    monkeypatch.delenv("RSPRUNE_MIRROR", raising=False)
+    source = Source("http://127.0.0.1:9/set.zip", "set.zip", sha256=SHA)  # nobody listens on port 9
+    with pytest.raises(DataError, match=r"9/set\.zip: no connection\); get set\.zip from .* and place it as") as told:
+        fetch(card(source), tmp_path, progress=False)
+    assert "Max retries" not in str(told.value) and "object at" not in str(told.value)

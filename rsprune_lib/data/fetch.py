@@ -157,6 +157,19 @@ def _check(path: Path, stated: str | None, source: Source, own: bool) -> None:
     raise DataError(f"{path} has {algorithm} {got[:12]}…, expected {wanted[:12]}…; {done}.")
 
 
+def _reason(error: Exception) -> str:
+    """What went wrong, without the chain of library objects that requests puts into the text."""
+    for kind, words in (
+        (requests.exceptions.SSLError, "its certificate could not be checked"),
+        (requests.exceptions.ProxyError, "the proxy gave no connection"),
+        (requests.Timeout, "no answer in time"),
+        (requests.ConnectionError, "no connection"),
+    ):
+        if isinstance(error, kind):
+            return words
+    return str(error)
+
+
 def _download_any(card: Card, folder: Path, mirror: str | Path | None, progress: bool) -> Path:
     """Try the mirror's address, then each source's; keep what was verified and write its sum down."""
     mirror = str(mirror or os.environ.get("RSPRUNE_MIRROR") or "")
@@ -165,7 +178,7 @@ def _download_any(card: Card, folder: Path, mirror: str | Path | None, progress:
         try:
             path = download(url, source, _known_hash(source, stated), folder, progress)
         except (requests.RequestException, OSError, ValueError) as error:
-            failures.append(f"{url}: {error}")
+            failures.append(f"{url}: {_reason(error)}")
             continue
         if path.stat().st_size == 0:
             path.unlink()
