@@ -59,7 +59,7 @@ c.TagRemovePreprocessor.remove_cell_tags = {"notebook-only"}
 c.VoilaConfiguration.preheat_kernel = True
 # It is made some time after the last one was taken: earlier, both would want the processor while the page opens.
 c.VoilaConfiguration.default_pool_size = 1
-c.VoilaKernelManager.fill_delay = 20
+c.VoilaKernelManager.fill_delay = 40  # seconds; at 20, the first moves of a person still met it (p95 of 59 ms, not 30)
 
 # The app measures its first setting on a thread while its cell ends; on a busy machine the kernel's messages can take
 # longer than the usual 4 s then, and Voila would leave the app out of the page without a word.

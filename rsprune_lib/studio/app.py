@@ -11,7 +11,7 @@ from pathlib import Path
 
 import ipywidgets as widgets
 
-from rsprune_lib.device import settle_memory
+from rsprune_lib.device import give_way, settle_memory
 from rsprune_lib.errors import RspruneError
 from rsprune_lib.studio import markup
 from rsprune_lib.studio.lesson_view import lesson_panel
@@ -67,7 +67,7 @@ class StudioApp(widgets.VBox):
         self.pulse = Pulse()
         super().__init__([self.pulse, self._picker, self.status, self._body])
         # in a thread that ends: PyTorch would leave helper threads with this one, and slow the worker's by a third
-        with ThreadPoolExecutor(1) as pool:
+        with ThreadPoolExecutor(1, initializer=give_way) as pool:
             self._show(pool.submit(open_studio, bundle, data).result())
 
     def _make_picker(self) -> None:
