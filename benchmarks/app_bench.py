@@ -118,9 +118,7 @@ def browser_rows(count: int = MOVES) -> Iterator[dict]:
     yield _row("app, first page of a new server ready, s", first, cold, against, cold / first, READY)
     yield _row("app, later page ready, s", warm, cold, against, cold / warm, READY)
     p95 = statistics.quantiles(times, n=20, method="inclusive")[-1]
-    name = (
-        f"app, pointer-up to changed text, ms, p95 of {len(times)} moves (before the next page is made)"
-    )
+    name = f"app, pointer-up to changed text, ms, p95 of {len(times)} moves (before the next page is made)"
     yield _row(name, p95, statistics.median(times), "its median", None, ANSWERED)
 
 
