@@ -11,6 +11,7 @@ Example:
 import argparse
 import copy
 import statistics
+from collections import Counter
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
@@ -26,6 +27,7 @@ from rsprune_lib.training import fit, recipe
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 SCOPES = {"local": ("local", None), "global": ("global", None), "global, by layer mean": ("global", "mean")}
 LOSSES = ("ce", "mining", "mining_code", "focal")
+CELL = ("criterion", "scope", "loss", "stage")  # what rows of one cell share; they differ in the seed
 
 
 class Table:
@@ -113,7 +115,7 @@ def summary(rows: list[dict], title: str) -> str:
     """Markdown: one line a cell with mean and deviation over seeds."""
     groups: dict[tuple, list[dict]] = {}
     for row in rows:
-        key = tuple(row.get(k, "") for k in ("criterion", "scope", "loss", "stage"))
+        key = tuple(row.get(k, "") for k in CELL)
         groups.setdefault(key, []).append(row)
     lines = [f"# {title}", "", *_origin(rows), ""]
     head = ("criterion", "scope", "loss", "stage", "parameters", "MACs", "test accuracy", "validation", "seeds")
@@ -147,8 +149,11 @@ def _origin(rows: list[dict]) -> list[str]:
             f" Fine-tuning: {tuned['epochs']} epochs, one-cycle peak {tuned['lr']}, batch {tuned['batch_size']}, "
             "the same for every cell; the epoch that is best on validation is kept."
         )
-    if len({r["seed"] for r in rows}) < 3:
-        text += " Fewer than three seeds: differences of a few tenths of a point mean nothing yet."
+    cells = Counter(tuple(r.get(k, "") for k in CELL) for r in rows)
+    if min(cells.values()) < 3:
+        text += (
+            " Cells with fewer than three seeds (last column): differences of a few tenths of a point mean nothing yet."
+        )
     return [text]
 
 

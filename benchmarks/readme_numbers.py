@@ -107,16 +107,20 @@ def paper() -> str:
 
 
 def by(rows: list[dict], key: str) -> dict[str, list[dict]]:
-    """Rows by one of their values, the best mean first."""
+    """Rows by one of their values, the best mean first; only of those seeds that all have, so that they compare."""
     found: dict[str, list[dict]] = {}
     for row in rows:
         found.setdefault(row[key], []).append(row)
+    shared = set.intersection(*({row["seed"] for row in own} for own in found.values())) if found else set()
+    found = {name: [row for row in own if row["seed"] in shared] for name, own in found.items()}
     return dict(sorted(found.items(), key=lambda item: -mean(item[1])))
 
 
 def ranking(found: dict[str, list[dict]]) -> str:
-    """Names with their mean accuracies, in the order given."""
-    return ", ".join(f"{name} {mean(rows):.1%}" for name, rows in found.items())
+    """Names with their mean accuracies, in the order given, and how many seeds are behind them."""
+    seeds = len(next(iter(found.values())))
+    text = ", ".join(f"{name} {mean(rows):.1%}" for name, rows in found.items())
+    return f"{text} ({seeds} seed{'s' if seeds > 1 else ''})"
 
 
 def table() -> str:
