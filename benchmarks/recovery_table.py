@@ -156,7 +156,8 @@ def summary(networks: list[dict[str, dict]], name: str, key: str = "accuracy") -
     if not values:
         return ""
     spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 and key == "accuracy" else ""
-    return f"{statistics.mean(values):.1f}{spread}"
+    fewer = f" ({len(values)})" if len(values) < len(networks) else ""
+    return f"{statistics.mean(values):.1f}{spread}{fewer}"
 
 
 def markdown(found: dict[str, Any]) -> str:
@@ -168,7 +169,8 @@ def markdown(found: dict[str, Any]) -> str:
         "# Recovery without labels and without training",
         "",
         f"{found['model']} on {data['name']} ({found['part']} part, split {data['split_hash']}), "
-        f"{seeds} dense network(s); accuracy in %, mean{' ± deviation over the seeds' if seeds > 1 else ''}. "
+        f"{seeds} dense network(s); accuracy in %, mean{' ± deviation over the seeds' if seeds > 1 else ''}; "
+        "in brackets the number of networks behind a value, where it is not all of them. "
         f"Local scope, no fine-tuning. {origin['device']}, {origin['threads']} thread(s), {origin['date'][:10]}, "
         f"commit {str((origin['git'] or {}).get('commit', 'unknown'))[:10]}.",
         "",
@@ -193,15 +195,14 @@ def markdown(found: dict[str, Any]) -> str:
     }
     lines += [
         "",
-        "| removed | criterion | parameters | MACs | " + " | ".join(columns.values()) + " | s (512) | s live |",
+        "| removed | criterion | parameters | MACs | " + " | ".join(columns.values()) + " |",
     ]
-    lines += ["|---" * (len(columns) + 6) + "|"]
+    lines += ["|---" * (len(columns) + 4) + "|"]
     heads = dict.fromkeys(name.rsplit(", raw", 1)[0] for name in networks[0] if name.endswith(", raw"))
     for head in heads:
         base, cut = networks[0]["folded"], networks[0][f"{head}, raw"]
         row = [*head.split(", "), *(f"{cut[key] / base[key]:.1%}" for key in ("params", "macs"))]
         row += [summary(networks, f"{head}, {column}") for column in columns]
-        row += [summary(networks, f"{head}, {column}", "seconds") for column in ("closed form, 512", "live")]
         lines.append("| " + " | ".join(row) + " |")
     return "\n".join(lines) + "\n"
 
