@@ -150,12 +150,12 @@ def run(bench: Bench, found: dict[str, dict], save: Callable[[], None]) -> None:
         save()
 
 
-def summary(networks: list[dict[str, dict]], name: str, key: str = "accuracy") -> str:
-    """Mean and deviation of a cell over the networks, accuracies in per cent; empty if there is none."""
-    values = [network[name][key] * (100 if key == "accuracy" else 1) for network in networks if name in network]
+def summary(networks: list[dict[str, dict]], name: str) -> str:
+    """Mean and deviation of a cell's accuracy over the networks, in per cent; empty if there is none."""
+    values = [100 * network[name]["accuracy"] for network in networks if name in network]
     if not values:
         return ""
-    spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 and key == "accuracy" else ""
+    spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
     fewer = f" ({len(values)})" if len(values) < len(networks) else ""
     return f"{statistics.mean(values):.1f}{spread}{fewer}"
 
