@@ -12,8 +12,8 @@ PORT := 8866
 HOST :=
 VOILA :=
 
-# One heap for all threads: with one a thread, ten minutes of dragging leave 150 MB of holes between them, with one none
-# (the app: notebooks/serve/voila.py).
+# One heap for all threads: the holes that one heap a thread leaves added up to 0.2 GB in the live tool (the app's own
+# setting: notebooks/serve/voila.py).
 lab bench: export MALLOC_ARENA_MAX ?= 1
 lab: export GOMP_SPINCOUNT ?= 4000
 

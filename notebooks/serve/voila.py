@@ -36,8 +36,8 @@ c.Voila.auto_token = bool(host)  # JUPYTER_TOKEN, or a new one that the terminal
 windows = sys.platform in ("darwin", "win32") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
 c.Voila.open_browser = bool(windows) and not host
 
-# Kernels inherit what follows. One heap for all threads of a kernel: with one a thread, ten minutes of dragging leave
-# 150 MB of holes between them, with one none (results/studio_memory.json).
+# Kernels inherit what follows. One heap for all threads of a kernel: the holes that one heap a thread leaves added up to
+# 0.2 GB (results/studio_memory.json has what is left).
 os.environ.setdefault("MALLOC_ARENA_MAX", "1")
 
 # With strangers in front, the app takes no names of folders of this machine.
@@ -54,7 +54,7 @@ c.VoilaConfiguration.allow_theme_override = "NO"
 c.VoilaConfiguration.extension_denylist = ["jupyterlab_pygments", "@voila-dashboards/jupyterlab-preview"]
 
 
-class Prompt(ZMQChannelsWebsocketConnection):
+class SendsAtOnce(ZMQChannelsWebsocketConnection):
     """A page's connection that sends at once: TCP would hold back one small message in twenty for 40 ms."""
 
     def connect(self) -> object:
@@ -63,7 +63,7 @@ class Prompt(ZMQChannelsWebsocketConnection):
         return super().connect()
 
 
-c.Voila.kernel_websocket_connection_class = Prompt
+c.Voila.kernel_websocket_connection_class = SendsAtOnce
 
 # What only a reader of the notebook needs is left out.
 c.TagRemovePreprocessor.enabled = True
@@ -73,7 +73,7 @@ c.TagRemovePreprocessor.remove_cell_tags = {"notebook-only"}
 c.VoilaConfiguration.preheat_kernel = True
 # It is made some time after the last one was taken: earlier, both would want the processor while the page opens.
 c.VoilaConfiguration.default_pool_size = 1
-c.VoilaKernelManager.fill_delay = 40  # seconds; at 20, the first moves of a person still met it (p95 of 59 ms, not 30)
+c.VoilaKernelManager.fill_delay = 40  # seconds; at 20, one of a person's first moves waited for it, for 0.15 s
 
 # The app measures its first setting on a thread while its cell ends; on a busy machine the kernel's messages can take
 # longer than the usual 4 s then, and Voila would leave the app out of the page without a word.
