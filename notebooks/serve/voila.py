@@ -36,7 +36,7 @@ c.Voila.auto_token = bool(host)  # JUPYTER_TOKEN, or a new one that the terminal
 windows = sys.platform in ("darwin", "win32") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
 c.Voila.open_browser = bool(windows) and not host
 
-# Kernels inherit what follows. One heap for all threads of a kernel: the holes that one heap a thread leaves added up to
+# Kernels inherit what follows. One heap for all threads of a kernel: the holes that one heap a thread leaves came to
 # 0.2 GB (results/studio_memory.json has what is left).
 os.environ.setdefault("MALLOC_ARENA_MAX", "1")
 
