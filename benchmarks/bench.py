@@ -1,10 +1,12 @@
 """Speed, measured side by side with what a user would run instead: ``make bench`` or ``python benchmarks/bench.py``.
 
 Every number stands beside its baseline from the same run, because an absolute time means little on a shared machine.
-Writes ``results/bench.json`` and ``results/bench.md``.
+Writes ``results/bench.json`` and ``results/bench.md``. Parts can be measured alone; the rows of the others stay as they
+were, and each row keeps its own commit and date.
 
 Example:
     python benchmarks/bench.py --data synthetic --steps 10
+    python benchmarks/bench.py --parts app
 """
 
 import argparse
@@ -22,7 +24,7 @@ from torch import nn
 
 from rsprune_lib.data import Augment, Batches, Dataset, load_data
 from rsprune_lib.device import pick_device
-from rsprune_lib.files import write_json
+from rsprune_lib.files import read_json, write_json
 from rsprune_lib.measure import cost, latency, layer_costs, provenance
 from rsprune_lib.models import create_model, plain_name
 from rsprune_lib.pruning import apply, choose, find_groups, plan_cost, score
@@ -170,28 +172,65 @@ def table(rows: list[dict]) -> str:
     return "\n".join(lines)
 
 
+def studio_rows() -> Iterator[dict]:
+    """Measures a slider's path through the studio's state, in a process of its own as a kernel is."""
+    from studio_bench import studio_table
+
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:  # this one's threads would slow its worker
+        yield from pool.submit(studio_table).result()
+
+
+def app_rows() -> Iterator[dict]:
+    """Measures the app in a real browser."""
+    from app_bench import browser_rows
+
+    yield from browser_rows()
+
+
+def page(rows: list[dict]) -> str:
+    """The table, with a line of origin for every run that its rows come from."""
+    runs = {(row["date"], row["commit"], row["origin"]): [] for row in rows}
+    for row in rows:
+        runs[row["date"], row["commit"], row["origin"]].append(row["part"])
+    heads = [
+        f"{', '.join(dict.fromkeys(parts))}: {origin}, {date}, commit {commit[:10]}."
+        for (date, commit, origin), parts in runs.items()
+    ]
+    return "\n\n".join(["# Speed, with its baseline from the same run", *heads, table(rows)]) + "\n"
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0], formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", default="auto", help="eurosat, synthetic or a folder of class folders")
     parser.add_argument("--steps", type=int, default=24, help="training steps to time")
-    parser.add_argument("--no-studio", action="store_true", help="leave the studio out, on its state and in a browser")
+    names = ("training", "pruning", "latency", "studio", "app")
+    parser.add_argument("--parts", nargs="+", choices=names, default=names, help="what to measure")
     arguments = parser.parse_args()
-    data = load_data(arguments.data)
-    rows = [*training_rows(data, arguments.steps), *pruning_rows(data), *latency_rows(data)]
-    if not arguments.no_studio:
-        from app_bench import browser_rows
-        from studio_bench import studio_table
-
-        # in a process of its own, as a kernel is: this one's threads would slow the studio's worker
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            rows += pool.submit(studio_table).result()
-        rows += browser_rows()
+    data, path = load_data(arguments.data), RESULTS / "bench.json"
+    parts = {
+        "training": lambda: training_rows(data, arguments.steps),
+        "pruning": lambda: pruning_rows(data),
+        "latency": lambda: latency_rows(data),
+        "studio": studio_rows,
+        "app": app_rows,
+    }
     origin = provenance(data.info(), seed=0, device=pick_device())
-    write_json(RESULTS / "bench.json", {"rows": rows, "provenance": origin})
-    head = f"Measured on {origin['device']}, {origin['threads']} threads, data {data.title}, {origin['date']}.\n"
-    text = f"# Speed, with its baseline from the same run\n\n{head}\n{table(rows)}\n"
-    (RESULTS / "bench.md").write_text(text, encoding="utf-8")
-    print(text)
+    where = f"{origin['device']}, {origin['threads']} threads, data {data.title}"
+    run = {"date": origin["date"], "commit": str((origin["git"] or {}).get("commit", "unknown")), "origin": where}
+    kept = read_json(path, "a table of speeds")["rows"] if path.exists() else []
+    rows: list[dict] = []
+    for name, measure_part in parts.items():
+        chosen = name in arguments.parts
+        rows += [row | {"part": name} | run for row in measure_part()] if chosen else _of(kept, name)
+    write_json(path, {"rows": rows, "provenance": origin})
+    (RESULTS / "bench.md").write_text(page(rows), encoding="utf-8")
+    print(page(rows))
+
+
+def _of(rows: list[dict], part: str) -> list[dict]:
+    return [row for row in rows if row["part"] == part]
 
 
 if __name__ == "__main__":

@@ -4,17 +4,20 @@ One row a cell and seed, appended to ``results/NAME.json`` as soon as it is meas
 it was. ``results/NAME.md`` shows means and deviations over the seeds. Nothing is chosen on the test part: fine-tuning
 keeps the epoch that is best on validation, and the test part is looked at once a cell.
 
+Seeds or scopes can be measured side by side, each under a name of its own, and joined afterwards.
+
 Example:
     python benchmarks/fair_table.py runs/dense_s0 runs/dense_s1 runs/dense_s2 --data eurosat --epochs 6
+    python benchmarks/fair_table.py --join results/fair_s0.json results/fair_s1.json
 """
 
 import argparse
 import copy
-import statistics
-from collections import Counter
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
+
+from fair_summary import page
 
 from rsprune_lib.data import Batches, Dataset, load_data
 from rsprune_lib.device import pick_device
@@ -28,6 +31,7 @@ RESULTS = Path(__file__).resolve().parents[1] / "results"
 SCOPES = {"local": ("local", None), "global": ("global", None), "global, by layer mean": ("global", "mean")}
 LOSSES = ("ce", "mining", "mining_code", "focal")
 CELL = ("criterion", "scope", "loss", "stage")  # what rows of one cell share; they differ in the seed
+KEY = ("seed", *CELL, "budget", "epochs")  # what no two rows share
 
 
 class Table:
@@ -39,6 +43,14 @@ class Table:
 
     def __contains__(self, key: dict) -> bool:
         return any(all(row.get(k) == v for k, v in key.items()) for row in self.rows)
+
+    def join(self, other: Path) -> None:
+        """Takes the rows of another table whose cells this one does not have yet."""
+        for row in read_json(other, "a table of results")["rows"]:
+            if {name: row[name] for name in KEY if name in row} not in self:
+                self.rows.append(row)
+        self.rows.sort(key=lambda row: row["seed"])
+        write_json(self.path, {"rows": self.rows})
 
     def add(self, key: dict, numbers: dict) -> None:
         """Appends a row and saves the table."""
@@ -111,55 +123,10 @@ def pruned_rows(table: Table, bundle: object, data: Dataset, seed: int, argument
                 table.add(key, numbers | {"recipe": run.to_dict(), "best_epoch": best.best_epoch})
 
 
-def summary(rows: list[dict], title: str) -> str:
-    """Markdown: one line a cell with mean and deviation over seeds."""
-    groups: dict[tuple, list[dict]] = {}
-    for row in rows:
-        key = tuple(row.get(k, "") for k in CELL)
-        groups.setdefault(key, []).append(row)
-    lines = [f"# {title}", "", *_origin(rows), ""]
-    head = ("criterion", "scope", "loss", "stage", "parameters", "MACs", "test accuracy", "validation", "seeds")
-    lines += ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    for key, cell in sorted(groups.items(), key=lambda item: -statistics.mean(r["accuracy"] for r in item[1])):
-        params, macs = (statistics.mean(r[k] for r in cell) for k in ("params", "macs"))
-        accuracy, val = (_mean([r[k] for r in cell]) for k in ("accuracy", "val_accuracy"))
-        sizes = f"{params:,.0f} | {macs / 1e6:.2f} M"
-        lines.append(f"| {' | '.join(key)} | {sizes} | {accuracy} | {val} | {len(cell)} |")
-    return "\n".join(lines) + "\n"
-
-
-def _mean(values: list[float]) -> str:
-    text = f"{100 * statistics.mean(values):.2f} %"
-    return text + (f" ± {100 * statistics.stdev(values):.2f}" if len(values) > 1 else "")
-
-
-def _origin(rows: list[dict]) -> list[str]:
-    """Says where the numbers come from, in one paragraph."""
-    first = rows[0]["provenance"]
-    data = first["data"]
-    commits = sorted({str((r["provenance"]["git"] or {}).get("commit", "unknown"))[:10] for r in rows})
-    tuned = next((r["recipe"] for r in rows if "recipe" in r), None)
-    text = (
-        f"Data {data['name']} (split {data['split_hash']}, test n = {rows[0]['n']}), seeds "
-        f"{sorted({r['seed'] for r in rows})}, on {first['device']}, {first['threads']} threads, torch "
-        f"{first['versions']['torch']}, commits {', '.join(commits)} (each row's in the JSON file)."
-    )
-    if tuned:
-        text += (
-            f" Fine-tuning: {tuned['epochs']} epochs, one-cycle peak {tuned['lr']}, batch {tuned['batch_size']}, "
-            "the same for every cell; the epoch that is best on validation is kept."
-        )
-    cells = Counter(tuple(r.get(k, "") for k in CELL) for r in rows)
-    if min(cells.values()) < 3:
-        text += (
-            " Cells with fewer than three seeds (last column): differences of a few tenths of a point mean nothing yet."
-        )
-    return [text]
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("bundles", nargs="+", type=Path, help="trained dense bundles, one a seed")
+    parser.add_argument("bundles", nargs="*", type=Path, help="trained dense bundles, one a seed")
+    parser.add_argument("--join", nargs="+", type=Path, default=[], help="tables measured elsewhere, to take rows from")
     parser.add_argument("--data", default="eurosat")
     parser.add_argument("--name", default="fair_table")
     parser.add_argument("--macs", type=float, default=15.11e6, help="MACs that may be left for one image")
@@ -172,14 +139,18 @@ def main() -> None:
     parser.add_argument("--losses", nargs="+", default=list(LOSSES))
     arguments = parser.parse_args()
     data, table = load_data(arguments.data), Table(RESULTS / f"{arguments.name}.json")
+    if not arguments.bundles and not arguments.join:
+        parser.error("nothing to measure and nothing to join: name trained bundles, or tables with --join")
+    for path in arguments.join:
+        table.join(path)
     for folder in arguments.bundles:
         bundle = load_bundle(folder)
         seed = bundle.config["provenance"]["seed"]
         assert cost(bundle.model, data.image_size).macs > arguments.macs
         baselines(table, bundle, data, seed, arguments.images)
         pruned_rows(table, bundle, data, seed, arguments)
-        title = f"Pruning at equal MACs ({arguments.macs / 1e6:.2f} M), {data.title}"
-        (RESULTS / f"{arguments.name}.md").write_text(summary(table.rows, title), encoding="utf-8")
+    title = f"Pruning at equal MACs ({arguments.macs / 1e6:.2f} M), {data.title}"
+    (RESULTS / f"{arguments.name}.md").write_text(page(table.rows, title), encoding="utf-8")
     print(RESULTS / f"{arguments.name}.md")
 
 

@@ -5,8 +5,11 @@ the cut and after each recovery. Nothing is fine-tuned. Every number is kept as 
 broken off goes on where it was. Writes ``results/closed_form_recovery.json`` and ``.md`` (mean and deviation over the
 networks).
 
+Networks can be measured side by side, each into a file of its own, and joined afterwards.
+
 Example:
     python benchmarks/recovery_table.py --bundles runs/dense_s0 runs/dense_s1 runs/dense_s2
+    python benchmarks/recovery_table.py --join rec_s0.json rec_s1.json rec_s2.json
 """
 
 from __future__ import annotations
@@ -14,7 +17,6 @@ from __future__ import annotations
 import argparse
 import copy
 import statistics
-import time
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
@@ -43,7 +45,7 @@ from rsprune_lib.pruning import (
 )
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
-Cell = tuple[str, Callable[[], tuple[nn.Module, float]]]  # its name, and how to make (network, seconds)
+Cell = tuple[str, Callable[[], nn.Module]]  # its name, and how to make the network
 
 
 class Bench:
@@ -90,20 +92,13 @@ class Bench:
         return evaluate(model, Batches(self.data, self.args.part, 128, device=self.device)).accuracy
 
 
-def timed(function: Callable[..., nn.Module], *args: Any, **options: Any) -> tuple[nn.Module, float]:  # noqa: ANN401
-    """Returns what a function returns, and its seconds."""
-    start = time.perf_counter()
-    model = function(*args, **options)
-    return model, time.perf_counter() - start
-
-
 def cells(bench: Bench) -> Iterator[Cell]:
     """Every cell of the tables for one dense network, in order; nothing is computed before it is called."""
     dense, count = bench.dense, bench.batches
-    yield "dense", lambda: (dense, 0.0)
-    yield "folded", lambda: (bench.folded, 0.0)
-    yield "folded, bn", lambda: timed(reestimate_bn, copy.deepcopy(bench.folded), count(2048))
-    yield "folded, closed form", lambda: timed(sequential, dense, bench.folded, None, count(512))
+    yield "dense", lambda: dense
+    yield "folded", lambda: bench.folded
+    yield "folded, bn", lambda: reestimate_bn(copy.deepcopy(bench.folded), count(2048))
+    yield "folded, closed form", lambda: sequential(dense, bench.folded, None, count(512))
     for ratio in bench.args.ratios:
         for criterion in bench.args.criteria:
             yield from pruned(bench, ratio, criterion)
@@ -119,18 +114,18 @@ def pruned(bench: Bench, ratio: float, criterion: str) -> Iterator[Cell]:
             held.extend((plan, apply(bench.folded, plan, bench.groups)))
         return tuple(held)
 
-    def closed(target: Callable[[], nn.Module], images: int, **options: float) -> tuple[nn.Module, float]:
+    def closed(target: Callable[[], nn.Module], images: int, **options: float) -> nn.Module:
         plan, small = made()
-        return timed(sequential, target(), small, plan, bench.batches(images), groups=bench.groups, **options)
+        return sequential(target(), small, plan, bench.batches(images), groups=bench.groups, **options)
 
-    def live(images: int) -> tuple[nn.Module, float]:
+    def live(images: int) -> nn.Module:
         plan, collected = made()[0], bench.live
-        model, seconds = timed(collected.solve, plan)
-        return (reestimate_bn(model, bench.batches(images)) if images else model), seconds
+        model = collected.solve(plan)
+        return reestimate_bn(model, bench.batches(images)) if images else model
 
     head = f"{ratio:.0%}, {criterion}"
-    yield f"{head}, raw", lambda: (made()[1], 0.0)
-    yield f"{head}, bn", lambda: timed(reestimate_bn, copy.deepcopy(made()[1]), bench.batches(2048))
+    yield f"{head}, raw", lambda: made()[1]
+    yield f"{head}, bn", lambda: reestimate_bn(copy.deepcopy(made()[1]), bench.batches(2048))
     yield f"{head}, closed form to folded, 512", lambda: closed(lambda: bench.folded, 512)
     yield f"{head}, closed form, 512", lambda: closed(lambda: bench.dense, 512)
     yield f"{head}, closed form, 1024", lambda: closed(lambda: bench.dense, 1024)
@@ -143,11 +138,26 @@ def run(bench: Bench, found: dict[str, dict], save: Callable[[], None]) -> None:
     for name, make in cells(bench):
         if name in found:
             continue
-        model, seconds = make()
-        size = cost(model, bench.data.image_size)
-        found[name] = {"accuracy": bench.accuracy(model), "seconds": round(seconds, 2), **vars(size)}
-        print(f"{bench.folder.name}: {name}: {found[name]['accuracy']:.2%} in {seconds:.1f} s", flush=True)
+        model = make()
+        origin = provenance(None, seed=None, device=bench.device)
+        measured = {"commit": (origin["git"] or {}).get("commit"), "date": origin["date"]}
+        size = vars(cost(model, bench.data.image_size))
+        found[name] = {"accuracy": bench.accuracy(model), **size, **measured}
+        print(f"{bench.folder.name}: {name}: {found[name]['accuracy']:.2%}", flush=True)
         save()
+
+
+def join(found: dict[str, Any], other: dict[str, Any]) -> None:
+    """Takes over the cells of another run that ``found`` does not have yet; the networks must be of one kind."""
+    for key in ("model", "part"):
+        if found.setdefault(key, other[key]) != other[key]:
+            raise SystemExit(f"Tables of {key} {found[key]!r} and {other[key]!r} cannot be joined: measure them apart.")
+    found.setdefault("provenance", other["provenance"])
+    for key, network in other["networks"].items():
+        mine = found["networks"].setdefault(key, network | {"cells": {}})
+        mine["folder"] = network["folder"]
+        mine["cells"] |= {name: cell for name, cell in network["cells"].items() if name not in mine["cells"]}
+    found["networks"] = dict(sorted(found["networks"].items(), key=lambda item: item[1]["folder"]))
 
 
 def summary(networks: list[dict[str, dict]], name: str) -> str:
@@ -165,6 +175,8 @@ def markdown(found: dict[str, Any]) -> str:
     networks = [network["cells"] for network in found["networks"].values()]
     seeds, origin = len(networks), found["provenance"]
     data = origin["data"]
+    commits = {cell["commit"][:10] for network in networks for cell in network.values() if cell.get("commit")}
+    commits |= {str((origin["git"] or {}).get("commit", "unknown"))[:10]}
     lines = [
         "# Recovery without labels and without training",
         "",
@@ -172,7 +184,7 @@ def markdown(found: dict[str, Any]) -> str:
         f"{seeds} dense network(s); accuracy in %, mean{' ± deviation over the seeds' if seeds > 1 else ''}; "
         "in brackets the number of networks behind a value, where it is not all of them. "
         f"Local scope, no fine-tuning. {origin['device']}, {origin['threads']} thread(s), {origin['date'][:10]}, "
-        f"commit {str((origin['git'] or {}).get('commit', 'unknown'))[:10]}.",
+        f"commits {', '.join(sorted(commits))} (newer cells' in the JSON file).",
         "",
         "| step | accuracy |",
         "|---|---|",
@@ -199,7 +211,7 @@ def markdown(found: dict[str, Any]) -> str:
     ]
     lines += ["|---" * (len(columns) + 4) + "|"]
     heads = dict.fromkeys(name.rsplit(", raw", 1)[0] for name in networks[0] if name.endswith(", raw"))
-    for head in heads:
+    for head in sorted(heads):  # by what was removed, then by the criterion
         base, cut = networks[0]["folded"], networks[0][f"{head}, raw"]
         row = [*head.split(", "), *(f"{cut[key] / base[key]:.1%}" for key in ("params", "macs"))]
         row += [summary(networks, f"{head}, {column}") for column in columns]
@@ -210,7 +222,10 @@ def markdown(found: dict[str, Any]) -> str:
 def main() -> None:
     """Reads the arguments, fills the table, writes it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bundles", type=Path, nargs="+", required=True, help="dense networks, one a seed")
+    parser.add_argument("--bundles", type=Path, nargs="+", default=[], help="dense networks, one a seed")
+    parser.add_argument(
+        "--join", type=Path, nargs="+", default=[], help="tables measured elsewhere, to take cells from"
+    )
     parser.add_argument("--data", help="data set; by default the one that the first bundle names")
     parser.add_argument("--mirror", help="folder or URL of archives")
     parser.add_argument("--part", default="val", choices=("val", "test"), help="images that are judged")
@@ -220,6 +235,10 @@ def main() -> None:
     args = parser.parse_args()
     path = args.out.with_suffix(".json")
     found = read_json(path, "recovery tables") if path.exists() else {"networks": {}}
+    if not args.bundles and not args.join:
+        parser.error("nothing to measure and nothing to join: name networks with --bundles, or tables with --join")
+    for other in args.join:
+        join(found, read_json(other, "recovery tables"))
     for folder in args.bundles:
         bench = Bench(folder, args)
         found["model"], found["part"] = bench.dense.config["name"], args.part
@@ -228,7 +247,8 @@ def main() -> None:
         network = found["networks"].setdefault(key, {"folder": folder.name, "cells": {}})
         with torch.no_grad():
             run(bench, network["cells"], lambda: write_json(path, found))
-        path.with_suffix(".md").write_text(markdown(found), encoding="utf-8")
+    write_json(path, found)
+    path.with_suffix(".md").write_text(markdown(found), encoding="utf-8")
     print(markdown(found))
 
 

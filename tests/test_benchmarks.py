@@ -1,0 +1,85 @@
+"""The scripts that write the tables of `results/`: joining, standing in words, and rows that keep their origin."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from rsprune_lib.files import read_json, write_json
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
+
+import fair_summary
+import fair_table
+import recovery_table
+
+ORIGIN = {
+    "git": {"commit": "0123456789abcdef"},
+    "data": {"name": "toy", "split_hash": "abc"},
+    "device": "a machine",
+    "threads": 1,
+    "versions": {"torch": "2"},
+}
+
+
+def row(seed: int, accuracy: float, **key: object) -> dict:
+    numbers = {"accuracy": accuracy, "val_accuracy": accuracy, "params": 10, "macs": 2e6, "n": 100}
+    return {"seed": seed, **key, **numbers, "provenance": ORIGIN}
+
+
+def cell(seed: int, criterion: str, loss: str, accuracy: float) -> dict:
+    return row(seed, accuracy, criterion=criterion, scope="local", loss=loss, stage="fine-tuned", epochs=3, budget=2e6)
+
+
+def test_tables_measured_side_by_side_are_joined_without_doubling(tmp_path):
+    first = [row(1, 0.5, stage="dense"), cell(1, "l1", "ce", 0.6)]
+    second = [row(0, 0.4, stage="dense"), cell(1, "l1", "ce", 0.9), cell(1, "l1", "focal", 0.7)]
+    write_json(tmp_path / "second.json", {"rows": second})
+    write_json(tmp_path / "table.json", {"rows": first})
+    table = fair_table.Table(tmp_path / "table.json")
+    for _ in range(2):
+        table.join(tmp_path / "second.json")
+    assert table.rows == [second[0], *first, second[2]], "a cell that is there stays as it was measured"
+    assert read_json(tmp_path / "table.json", "a table")["rows"] == table.rows
+
+
+def test_page_says_where_attention_does_not_win():
+    rows = [row(0, 0.97, stage="dense")]
+    rows += [cell(s, "l1", "ce", 0.95) for s in (0, 1)] + [
+        cell(s, "attention", "ce", a) for s, a in ((0, 0.9), (1, 1.0))
+    ]
+    rows += [cell(0, "l1", "focal", 0.8), cell(0, "attention", "focal", 0.7), cell(1, "attention", "focal", 0.9)]
+    page = fair_summary.page(rows, "Title")
+    assert "| l1 | 10 | 2.00 M | 95.00 ± 0.00 (2) | 80.00 (1) |" in page
+    assert "focal: attention is 2 of 2, 10.00 points behind l1 (seeds 0)." in page, "over the seeds that both have"
+    assert "0123456789" in page and "mining" not in page
+
+
+def test_recovery_tables_of_different_networks_are_not_joined():
+    cells = {"folder": "b", "cells": {"dense": {"accuracy": 0.9}}}
+    one = {"model": "resnet18_se", "part": "val", "provenance": ORIGIN, "networks": {"1": cells}}
+    found = {"networks": {"0": {"folder": "a", "cells": {"dense": {"accuracy": 0.8}}}}}
+    recovery_table.join(found, one)
+    recovery_table.join(found, one | {"networks": {"1": {"folder": "b", "cells": {"dense": {"accuracy": 0.1}}}}})
+    assert [n["cells"]["dense"]["accuracy"] for n in found["networks"].values()] == [0.8, 0.9]
+    with pytest.raises(SystemExit, match=r"'val' and 'test' cannot be joined"):
+        recovery_table.join(found, one | {"part": "test"})
+
+
+def test_rows_of_a_benchmark_keep_the_run_they_come_from(monkeypatch, tmp_path):
+    import bench
+
+    monkeypatch.setattr(bench, "RESULTS", tmp_path)
+    for name in ("training", "pruning", "latency"):
+        monkeypatch.setattr(bench, f"{name}_rows", lambda *_, name=name: [bench.row(name, 1.0, 2.0, "it", 2.0, None)])
+    monkeypatch.setattr(bench, "load_data", lambda _: type("Data", (), {"title": "toy", "info": lambda self: {}})())
+    monkeypatch.setattr(sys, "argv", ["bench.py", "--parts", "training", "pruning"])
+    bench.main()
+    before = read_json(tmp_path / "bench.json", "speeds")["rows"]
+    monkeypatch.setattr(bench, "pruning_rows", lambda *_: [bench.row("pruning", 7.0, 2.0, "it", 2.0, None)])
+    monkeypatch.setattr(sys, "argv", ["bench.py", "--parts", "pruning"])
+    bench.main()
+    after = read_json(tmp_path / "bench.json", "speeds")["rows"]
+    assert [row["part"] for row in after] == ["training", "pruning"]
+    assert after[0] == before[0] and after[1]["ours"] == 7.0
+    assert "| pruning | 7 |" in (tmp_path / "bench.md").read_text()
