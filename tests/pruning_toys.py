@@ -15,7 +15,7 @@ def lively(model, seed=0):
     """Gives every norm statistics, scales and shifts that are not trivial, and returns the network in eval mode."""
     generator = torch.Generator().manual_seed(seed)
     for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.weight.data.uniform_(0.3, 1.5, generator=generator)
             module.bias.data.uniform_(-0.5, 0.5, generator=generator)
             module.running_mean.uniform_(-0.5, 0.5, generator=generator)
@@ -24,7 +24,7 @@ def lively(model, seed=0):
 
 
 def course_model(name, seed=0):
-    return lively(create_model(name, 4, width=0.125, stem="small", seed=seed))
+    return lively(create_model(name, 4, width=0.25 if name == "densenet40" else 0.125, stem="small", seed=seed))
 
 
 class Concat(nn.Module):
@@ -108,7 +108,10 @@ class Unpool(nn.Module):
 
 
 TOYS = {cls.__name__: cls for cls in (Concat, Flatten, Depthwise, Transposed, Unpool)}
-NETWORKS = [*model_names(), *TOYS]
+COURSE = [name for name in model_names() if name not in ("resnet32", "resnet44", "resnet56", "resnet110")]
+TWO_STEMS = ("resnet18", "resnet18_se", "vgg16", "vgg16_se")
+STEMS = [(name, "small") for name in COURSE] + [(name, "imagenet") for name in TWO_STEMS]
+NETWORKS = [*COURSE, *TOYS]  # the longer ResNets are resnet20 again, with more blocks
 
 
 @cache

@@ -4,12 +4,13 @@ import copy
 
 import pytest
 import torch
+from pruning_toys import STEMS
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from rsprune_lib.errors import ModelError, RspruneError
 from rsprune_lib.measure import Cost, cost, example_images, layer_costs
-from rsprune_lib.models import create_model, model_names
+from rsprune_lib.models import create_model
 from rsprune_lib.models.resnet import ResNet
 
 
@@ -37,9 +38,8 @@ def test_published_numbers_after_pruning():
     assert totals(layer_costs(pruned, 64)) == cost(pruned, 64)
 
 
-@pytest.mark.parametrize("stem", ["imagenet", "small"])
 @pytest.mark.parametrize("width", [0.125, 0.17])
-@pytest.mark.parametrize("name", model_names())
+@pytest.mark.parametrize(("name", "stem"), STEMS)
 def test_layers_add_up_to_the_counter(name, width, stem):
     model = create_model(name, 5, in_channels=4, width=width, stem=stem)
     expected = counted(model.eval(), torch.zeros(1, 4, 32, 48))

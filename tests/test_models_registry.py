@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from pruning_toys import COURSE, TWO_STEMS
 from torch import nn
 
 from rsprune_lib.errors import ModelError, RspruneError
@@ -22,12 +23,13 @@ def awake(model):
     return model
 
 
-def test_names_come_in_pairs():
-    assert model_names() == ["resnet18", "resnet18_se", "vgg16", "vgg16_se"]
-    assert {plain_name(name) for name in model_names()} == {"resnet18", "vgg16"}
+def test_names():
+    small = ["vgg16_cifar", "resnet20", "resnet32", "resnet44", "resnet56", "resnet110", "densenet40"]
+    assert model_names() == ["resnet18", "resnet18_se", "vgg16", "vgg16_se", *small]
+    assert {plain_name(name) for name in TWO_STEMS} == {"resnet18", "vgg16"}
 
 
-@pytest.mark.parametrize("name", model_names())
+@pytest.mark.parametrize("name", COURSE)
 def test_config_rebuilds_the_network(name):
     model = awake(create_model(name, 5, in_channels=4, width=0.125, stem="small", seed=3))
     config = json.loads(json.dumps(model.config))
@@ -39,14 +41,17 @@ def test_config_rebuilds_the_network(name):
     assert copy.deepcopy(model).config == config
 
 
-@pytest.mark.parametrize("stem", ["imagenet", "small"])
-@pytest.mark.parametrize("name", model_names())
+@pytest.mark.parametrize(
+    ("name", "stem"),
+    [(name, stem) for name in COURSE for stem in ("imagenet", "small") if stem == "small" or name in TWO_STEMS],
+)
 def test_units_come_in_execution_order(name, stem):
     """Forward hooks see each unit's layer, then its norm, then its gate, in the order of ``units()``."""
     model = create_model(name, stem=stem, **TINY).eval()
     called, inside_se = [], {f"{n}." for n, m in model.named_modules() if isinstance(m, SqueezeExcite)}
     for path, module in model.named_modules():
-        if isinstance(module, nn.Conv2d | nn.Linear | nn.BatchNorm2d | SqueezeExcite):
+        norms = nn.BatchNorm2d if model.norms_behind_layers else SqueezeExcite
+        if isinstance(module, nn.Conv2d | nn.Linear | norms | SqueezeExcite):
             if not any(path.startswith(prefix) for prefix in inside_se):
                 module.register_forward_hook(lambda *_, path=path: called.append(path))
     model(torch.zeros(1, 3, 32, 32))
@@ -70,7 +75,7 @@ def test_plain_network_is_the_se_network_with_its_gates_out(name):
     assert torch.equal(with_se.eval()(x), plain.eval()(x))
 
 
-@pytest.mark.parametrize("name", model_names())
+@pytest.mark.parametrize("name", COURSE)
 def test_every_weight_learns(name):
     model = awake(create_model(name, seed=0, **TINY))
     model(torch.randn(4, 3, 32, 32)).square().sum().backward()
@@ -104,6 +109,15 @@ def test_bad_arguments_are_one_clear_sentence(arguments, sentence):
 def test_numpy_numbers_are_welcome():
     config = create_model("vgg16", np.int64(3), width=np.float32(0.125)).config
     assert json.dumps(config) and type(config["num_classes"]) is int and type(config["width"]) is float
+
+
+def test_small_networks_have_one_stem():
+    assert (
+        create_model("resnet20", 5).config["stem"] == "small"
+        and create_model("resnet18", 5).config["stem"] == "imagenet"
+    )
+    with pytest.raises(ModelError, match="resnet20 was published with one stem"):
+        create_model("resnet20", stem="imagenet")
 
 
 @pytest.mark.parametrize("shape", [(3, 32, 32), (2, 4, 32, 32), (2, 32, 32, 3)])

@@ -2,7 +2,7 @@ import copy
 
 import pytest
 import torch
-from pruning_toys import Concat, Depthwise, Flatten, Unpool, course_model, network
+from pruning_toys import COURSE, Concat, Depthwise, Flatten, Unpool, course_model, network
 from torch import nn
 
 from rsprune_lib.errors import ModelError
@@ -64,7 +64,7 @@ def test_live_se_blocks_join_but_their_hidden_width_is_no_group(name):
     assert not {(f"{gate}.fc1", "out") for gate in gates} & touched
 
 
-@pytest.mark.parametrize("name", model_names())
+@pytest.mark.parametrize("name", COURSE)
 def test_input_and_output_of_the_network_are_in_no_group(name):
     model = create_model(name, 4, width=0.125)
     touched = {place for group in find_groups(model) for place in places(group)}

@@ -4,11 +4,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pruning_toys import NETWORKS, TOYS, course_model, groups_of, images, network, random_plan, random_scores
+from pruning_toys import COURSE, NETWORKS, TOYS, course_model, groups_of, images, network, random_plan, random_scores
 from torch import nn
 
 from rsprune_lib.errors import PlanError
-from rsprune_lib.models import create_model, model_names
+from rsprune_lib.models import create_model
 from rsprune_lib.pruning import Plan, apply, choose, find_groups, full_plan, masked
 
 
@@ -55,7 +55,7 @@ def test_masked_equals_applied_for_any_plan(data):
     assert_masked_is_applied(model, plan, groups, images(32, seed=3))
 
 
-@pytest.mark.parametrize("name", model_names())
+@pytest.mark.parametrize("name", COURSE)
 def test_a_plan_of_the_plain_network_cuts_the_one_with_se_too(name):
     plan = random_plan(groups_of(name.removesuffix("_se")), 0.5)
     assert_masked_is_applied(network(name)[0], plan, groups_of(name), images(32))

@@ -74,9 +74,12 @@ class Network(nn.Module):
         config: the arguments of `create_model` that rebuild this network (without the seed), JSON-able.
         in_channels: number of image channels.
         min_size: smallest height and width of an image, in pixels.
+        norms_behind_layers: False where norms stand elsewhere (behind a ReLU, in front of a convolution): then no unit
+            has a norm, because what a norm does cannot be moved into the layer.
     """
 
     config: dict[str, Any]
+    norms_behind_layers: bool = True
     in_channels: int = 3
     min_size: int = 1
 
@@ -91,7 +94,8 @@ class Network(nn.Module):
                 inside = f"{name}."
                 rows[-1]["gate"] = name
             elif isinstance(module, _NORMS):
-                rows[-1]["norm"] = name
+                if self.norms_behind_layers:
+                    rows[-1]["norm"] = name
             elif isinstance(module, _WEIGHTED):
                 rows.append({"layer": name})
         return [Unit(**row) for row in rows]

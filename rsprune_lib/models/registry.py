@@ -6,12 +6,15 @@ import math
 import operator
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
 
 from rsprune_lib.errors import ModelError, unknown
 from rsprune_lib.models.blocks import Network
+from rsprune_lib.models.cifar import CifarResNet, CifarVGG
+from rsprune_lib.models.densenet import DenseNet
 from rsprune_lib.models.resnet import ResNet
 from rsprune_lib.models.vgg import VGG
 
@@ -28,12 +31,32 @@ def _vgg16(*, width: float, **options: Any) -> Network:  # noqa: ANN401 - handed
     return VGG(widths=_scaled((64, 128, 256, 512, 512), width), **options)
 
 
+def _vgg16_cifar(*, width: float, **options: Any) -> Network:  # noqa: ANN401 - handed on unchanged
+    return CifarVGG(widths=_scaled((64, 128, 256, 512, 512), width), **options)
+
+
+def _cifar_resnet(depth: int, *, width: float, **options: Any) -> Network:  # noqa: ANN401 - handed on unchanged
+    return CifarResNet(depth=depth, widths=_scaled((16, 32, 64), width), **options)
+
+
+def _densenet40(*, width: float, **options: Any) -> Network:  # noqa: ANN401 - handed on unchanged
+    initial, growth = _scaled((16, 12), width)
+    return DenseNet(initial=initial, growth=growth, **options)
+
+
+# these come plain and with SE blocks, and with two stems
 _BUILDERS: dict[str, Callable[..., Network]] = {"resnet18": _resnet18, "vgg16": _vgg16}
+# these come as they were published on CIFAR-10
+_SMALL: dict[str, Callable[..., Network]] = {
+    "vgg16_cifar": _vgg16_cifar,
+    **{f"resnet{depth}": partial(_cifar_resnet, depth) for depth in (20, 32, 44, 56, 110)},
+    "densenet40": _densenet40,
+}
 
 
 def model_names() -> list[str]:
-    """Names that `create_model` knows; each network comes plain and with SE blocks (``..._se``)."""
-    return [name + suffix for name in _BUILDERS for suffix in ("", "_se")]
+    """Names that `create_model` knows; ``..._se`` is the network with SE blocks."""
+    return [name + suffix for name in _BUILDERS for suffix in ("", "_se")] + list(_SMALL)
 
 
 def plain_name(name: str) -> str:
@@ -47,7 +70,7 @@ def create_model(
     *,
     in_channels: int = 3,
     width: float = 1.0,
-    stem: str = "imagenet",
+    stem: str | None = None,
     seed: int | None = None,
 ) -> Network:
     """Build a network with fresh weights.
@@ -60,7 +83,8 @@ def create_model(
         in_channels: channels of an image.
         width: factor on the number of channels of every layer, rounded to whole channels.
         stem: ``"imagenet"`` or, for images of 32 pixels and less, ``"small"``, which leaves out the first downsampling
-            (ResNet: stride and max-pool of the stem; VGG: the first max-pool).
+            (ResNet: stride and max-pool of the stem; VGG: the first max-pool). None takes the usual one: ``"small"``
+            for the networks that were published on CIFAR-10, which have no other, ``"imagenet"`` for the rest.
         seed: weights depend on it alone; None draws from PyTorch's global generator. The global state is left as it was
             when a seed is given.
 
@@ -83,13 +107,18 @@ def create_model(
         "num_classes": _count("num_classes", num_classes),
         "in_channels": _count("in_channels", in_channels),
         "width": _positive("width", width),
-        "stem": stem,
+        "stem": stem or ("small" if name in _SMALL else "imagenet"),
     }
-    if stem not in STEMS:
+    if config["stem"] not in STEMS:
         raise ModelError(f"stem is {stem!r} but must be one of {', '.join(map(repr, STEMS))}.")
+    if name in _SMALL and config["stem"] != "small":
+        raise ModelError(f"{name} was published with one stem, 'small', but stem is {stem!r}; leave stem out.")
     options = {key: value for key, value in config.items() if key != "name"}
     with _seeded(seed):
-        model = _BUILDERS[plain_name(name)](se=name.endswith("_se"), **options)
+        if name in _SMALL:
+            model = _SMALL[name](**{key: value for key, value in options.items() if key != "stem"})
+        else:
+            model = _BUILDERS[plain_name(name)](se=name.endswith("_se"), **options)
     model.config = config
     return model
 
