@@ -1,5 +1,7 @@
 """Batches: whole-batch arithmetic equals the plain per-image way, and every epoch can be replayed."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -56,6 +58,16 @@ def test_all_eight_elements_come_up_and_differ(tiny_data):
     distinct = torch.unique(images.flatten(1), dim=0)
     assert len(distinct) == 8
     assert torch.allclose(distinct.mean(1), distinct.mean(1)[:1].expand(8), atol=1e-5)
+
+
+def test_images_with_an_upside_are_only_mirrored(tiny_data):
+    index = tiny_data.part("train")[:1]
+    upright = dataclasses.replace(tiny_data, upright=True)
+    batches = Batches(upright, np.repeat(index, 200), 200, augment=Augment(dihedral=True))
+    images, _ = next(iter(batches))
+    found = {image.numpy().tobytes() for image in images}
+    image = next(iter(Batches(tiny_data, index)))[0][0]
+    assert found == {image.numpy().tobytes(), image.flip(2).numpy().tobytes()}
 
 
 def test_epochs_replay_and_differ(tiny_data):

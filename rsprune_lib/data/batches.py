@@ -19,7 +19,8 @@ class Augment:
     """What a training batch goes through; each image draws its own values.
 
     Args:
-        dihedral: one of the eight rotations and reflections of the square (an aerial image has no upside).
+        dihedral: one of the eight rotations and reflections of the square (an aerial image has no upside); images of a
+            data set that is ``upright`` are only mirrored, left to right.
         shift: largest displacement in pixels, along both axes; borders are reflected.
         brightness: largest relative change; every pixel is multiplied by ``1 ± brightness``.
         contrast: largest relative change of the distance from the image's mean.
@@ -112,7 +113,8 @@ class Batches:
             order = np.random.default_rng([self.seed, number]).permutation(order)
         for step in range(len(self)):
             batch = order[step * self.batch_size : (step + 1) * self.batch_size]
-            draws = _draw(self.augment, len(batch), np.random.default_rng([self.seed, number, step + 1]))
+            random = np.random.default_rng([self.seed, number, step + 1])
+            draws = _draw(self.augment, len(batch), random, self.data.upright)
             mine = slice(self.rank, None, self.world)
             images, labels = self._make(batch[mine], {name: values[mine] for name, values in draws.items()})
             yield (images if shrink == 1 else avg_pool2d(images, shrink)), labels
@@ -135,13 +137,15 @@ class Batches:
         return pixels.view(B, S, S, C).permute(0, 3, 1, 2), labels  # NHWC in memory = channels-last
 
 
-def _draw(augment: Augment | None, count: int, random: np.random.Generator) -> dict[str, np.ndarray]:
+def _draw(
+    augment: Augment | None, count: int, random: np.random.Generator, upright: bool = False
+) -> dict[str, np.ndarray]:
     """Draw the values of one whole batch, on the CPU: the same on every device and for every number of processes."""
     if augment is None:
         return {}
     draws: dict[str, np.ndarray] = {}
     if augment.dihedral:
-        draws["element"] = random.integers(0, 8, count)
+        draws["element"] = 4 * random.integers(0, 2, count) if upright else random.integers(0, 8, count)
     if augment.shift:
         draws["shift"] = random.integers(-augment.shift, augment.shift + 1, (count, 2))
     if augment.brightness or augment.contrast:

@@ -48,6 +48,7 @@ class Card:
         task: always ``"classification"`` so far.
         original_size: pixels a side as published.
         synthetic: True for images that were drawn, not taken.
+        upright: True for images with an up and a down, taken from the ground; augmentation only mirrors them.
     """
 
     name: str
@@ -65,3 +66,4 @@ class Card:
     task: str = "classification"
     original_size: int | None = None
     synthetic: bool = False
+    upright: bool = False

@@ -170,6 +170,7 @@ PATTERNNET = Card(
 CIFAR10 = Card(
     name="cifar10",
     title="CIFAR-10",
+    upright=True,
     classes=_words("airplane automobile bird cat deer dog frog horse ship truck"),
     image_size=32,
     num_images=60_000,

@@ -35,6 +35,7 @@ class Dataset:
         std: RGB channel standard deviations in [0, 1].
         content_hash: of pixels, labels and class names.
         synthetic: True for drawn images.
+        upright: True for images with an up and a down, which augmentation only mirrors.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Dataset:
     std: tuple[float, float, float]
     content_hash: str
     synthetic: bool = False
+    upright: bool = False
 
     @property
     def num_classes(self) -> int:
@@ -171,6 +173,7 @@ def _dataset(card: Card | None, arrays: Arrays, seed: int, name: str) -> Dataset
         std=std,
         content_hash=index["content_hash"],
         synthetic=bool(card and card.synthetic),
+        upright=bool(card and card.upright),
     )
 
 
