@@ -168,15 +168,17 @@ def test_rebuilt_norm_passes_the_fit_through_and_trains():
         torch.testing.assert_close(norm.train()(conv(x)), wanted, rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("name", ["resnet18", "vgg16"])
+@pytest.mark.parametrize("name", ["resnet18", "vgg16", "vgg16_cifar", "resnet20", "densenet40"])
 def test_nothing_pruned_is_the_identity(name):
     dense = _randomise(create_model(name, 4, width=0.125, seed=0))
     repaired = sequential(dense, dense, None, _images(), ridge=1e-9, progress=False)
-    assert _error(repaired, dense, _images()) < 1e-6
+    assert _error(repaired, dense, _images()) < 1e-5
     assert repaired is not dense
 
 
-@pytest.mark.parametrize("name", ["resnet18", "vgg16", "resnet18_se", "vgg16_se"])
+@pytest.mark.parametrize(
+    "name", ["resnet18", "vgg16", "resnet18_se", "vgg16_se", "vgg16_cifar", "resnet20", "densenet40"]
+)
 def test_recovery_lowers_the_error_of_every_network(name):
     dense, batches = _randomise(create_model(name, 4, width=0.125, seed=0)), _images(8)
     plain = fold(dense, gate_statistics(dense, batches, progress=False)) if name.endswith("se") else dense

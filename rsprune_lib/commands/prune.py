@@ -26,13 +26,30 @@ __all__ = ["prune"]
 
 
 Criterion = Annotated[
-    str, typer.Option("--criterion", help="attention, l1, l2, bn_scale, fpgm, lamp, taylor, hessian or random.")
+    str,
+    typer.Option("--criterion", help="attention, l1, l2, bn_scale, fpgm, lamp, taylor, hessian, similarity or random."),
 ]
 Scope = Annotated[str, typer.Option("--scope", help="local, global or isomorphic.")]
 Ratio = Annotated[
     float | None, typer.Option("--ratio", help="Share of the channels to remove; 0.7 if no amount is given.")
 ]
-Threshold = Annotated[float | None, typer.Option("--threshold", help="Remove channels with a lower normalised score.")]
+Threshold = Annotated[
+    float | None,
+    typer.Option(
+        "--threshold",
+        help="Remove channels with a lower normalised score; with criterion similarity: join channels that are at "
+        "least as alike, and let --selector decide.",
+    ),
+]
+Selector = Annotated[
+    str | None,
+    typer.Option(
+        "--selector", help="Of criterion similarity: dominating, paper, core or scored (the last two: --rank)."
+    ),
+]
+Rank = Annotated[
+    str | None, typer.Option("--rank", help="Of criterion similarity: the criterion that says which of two is better.")
+]
 Macs = Annotated[str | None, typer.Option("--macs", help="Most MACs that may be left, e.g. 15M.")]
 PlanFile = Annotated[Path | None, typer.Option("--plan", help="Replay a plan.json; nothing is scored then.")]
 Recovery = Annotated[str, typer.Option("--recovery", help="closed_form, bn or none.")]
@@ -43,8 +60,8 @@ MultipleOf = Annotated[int, typer.Option("--multiple-of", help="Channel counts a
 def prune(
     folder: RunFolder, out: Out, criterion: Criterion = "attention", scope: Scope = "local", ratio: Ratio = None,
     threshold: Threshold = None, macs: Macs = None, plan: PlanFile = None, recovery: Recovery = "closed_form",
-    images: Images = 1024, multiple_of: MultipleOf = 1, data: Data = None, seed: Seed = 0, force: Force = False,
-    half: Half = False, as_json: Json = False,
+    images: Images = 1024, multiple_of: MultipleOf = 1, selector: Selector = None, rank: Rank = None,
+    data: Data = None, seed: Seed = 0, force: Force = False, half: Half = False, as_json: Json = False,
 ) -> None:  # fmt: skip
     """Prune a trained network, repair it without labels, and write model, plan and numbers into --out."""
     amounts = {"ratio": ratio, "threshold": threshold, "macs": amount(macs) if macs else None}
@@ -53,6 +70,11 @@ def prune(
         raise typer.BadParameter(f"give one of --ratio, --threshold, --macs and --plan, not {len(given)}")
     if not given:
         amounts["ratio"] = 0.7
+    own = {key: value for key, value in (("selector", selector), ("rank", rank)) if value is not None}
+    if own and criterion != "similarity":
+        raise typer.BadParameter(f"--{next(iter(own))} belongs to --criterion similarity, not to {criterion}")
+    if selector and (ratio is not None or not given or (macs and scope != "global")):
+        raise typer.BadParameter("--selector needs --threshold, or --macs with --scope global")
     from rsprune_lib.pruning import Plan
     from rsprune_lib.pruning.door import prune as prune_network
 
@@ -61,7 +83,7 @@ def prune(
     bundle, loaded, name = open_run(folder, data)
     result = prune_network(
         bundle.model, loaded, criterion=criterion, scope=scope, plan=replay, recovery=recovery, images=images,
-        gates=bundle.gates, choosing={"multiple_of": multiple_of}, seed=seed, **amounts,
+        gates=bundle.gates, options=own, choosing={"multiple_of": multiple_of}, seed=seed, **amounts,
     )  # fmt: skip
     how, dense = result.plan.how, bundle.config.get("measured", {})
     title = f"{bundle.config['model']['name']} pruned ({how.get('criterion', 'plan')}, {recovery})"

@@ -19,6 +19,9 @@ from rsprune_lib.pruning.plan import Plan, full_plan
 from rsprune_lib.pruning.recover import reestimate_bn, sequential
 from rsprune_lib.pruning.scan import Scan, sensitivity_scan
 from rsprune_lib.pruning.scores import CRITERIA, Scores, score
+from rsprune_lib.pruning.select import select
+from rsprune_lib.pruning.selectors import SELECTORS
+from rsprune_lib.pruning.similarity import Similarity, perceptual_hash, similarity
 from rsprune_lib.pruning.surgery import apply, masked
 
 __all__ = [
@@ -27,6 +30,7 @@ __all__ = [
     "NORMALISE",
     "RECOVERIES",
     "SCOPES",
+    "SELECTORS",
     "Bundle",
     "Change",
     "CostModel",
@@ -39,6 +43,7 @@ __all__ = [
     "Pruned",
     "Scan",
     "Scores",
+    "Similarity",
     "apply",
     "choose",
     "compose",
@@ -50,12 +55,15 @@ __all__ = [
     "load_bundle",
     "masked",
     "normalised",
+    "perceptual_hash",
     "plan_cost",
     "prune",
     "reestimate_bn",
     "save_bundle",
     "score",
+    "select",
     "sensitivity_scan",
     "sequential",
+    "similarity",
     "to_half",
 ]

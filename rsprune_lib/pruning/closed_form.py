@@ -20,8 +20,8 @@ from rsprune_lib.errors import ModelError
 from rsprune_lib.pruning.calibration import RecoveryError
 
 __all__ = [
-    "Factor", "Fit", "Gram", "Moments", "accumulate", "as_fit", "factorise", "input_scale", "install", "patches",
-    "pick", "solve",
+    "Factor", "Fit", "Gram", "Moments", "accumulate", "as_fit", "factorise", "input_scale", "install", "movable",
+    "patches", "pick", "solve",
 ]  # fmt: skip
 
 _FLOOR = 1e-4  # a variance below this share of the mean square is lost in float32 rounding
@@ -41,11 +41,18 @@ class Gram:
     xx: Tensor
     xt: Tensor
 
-    def moments(self) -> Moments:
-        """Returns the totals as means and covariances."""
+    def moments(self, centred: bool = True) -> Moments:
+        """Returns the totals as means and covariances.
+
+        Args:
+            centred: False for a layer that is not `movable` and so must be fitted through the origin: means count as
+                zero then, and covariances are mean products.
+        """
         xx, xt = self.xx.tril() / self.xx[0, -1, -1], self.xt / self.xx[0, -1, -1]
         xx = xx + xx.tril(-1).mT
         mean_x, mean_t = xx[:, -1, :-1], xt[:, -1]
+        if not centred:
+            mean_x, mean_t = torch.zeros_like(mean_x), torch.zeros_like(mean_t)
         power = xx.diagonal(dim1=1, dim2=2)[:, :-1]
         covariance = xx[:, :-1, :-1] - mean_x[:, :, None] * mean_x[:, None]
         return Moments(mean_x, mean_t, covariance, xt[:, :-1] - mean_x[:, :, None] * mean_t[:, None], power)
@@ -112,6 +119,11 @@ class Fit:
     bias: Tensor
     mean: Tensor
     var: Tensor
+
+
+def movable(layer: nn.Module, norm: object) -> bool:
+    """Whether a constant can be added to what a layer sends on: by its bias, or by the norm behind it."""
+    return norm is not None or layer.bias is not None
 
 
 def pick(matrix: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
@@ -259,7 +271,8 @@ def install(fit: Fit, layer: nn.Module, norm: nn.Module | None) -> None:
     """
     layer.weight.copy_(fit.weight)
     if norm is None:
-        layer.bias.copy_(fit.bias)
+        if layer.bias is not None:
+            layer.bias.copy_(fit.bias)
         return
     if layer.bias is not None:
         layer.bias.zero_()

@@ -17,6 +17,8 @@ from rsprune_lib.pruning.groups import Group, find_groups
 from rsprune_lib.pruning.plan import Plan
 from rsprune_lib.pruning.recover import reestimate_bn, sequential
 from rsprune_lib.pruning.scores import CRITERIA, Scores, score
+from rsprune_lib.pruning.select import select
+from rsprune_lib.pruning.similarity import similarity
 from rsprune_lib.pruning.surgery import apply
 
 __all__ = ["RECOVERIES", "Pruned", "prune"]
@@ -31,7 +33,7 @@ class Pruned:
     Attributes:
         model: the small network, in eval mode.
         plan: which channels stayed.
-        scores: by which they were chosen; None if a plan was given.
+        scores: by which they were chosen; None if a plan was given, or a similarity graph decided.
         groups: the groups of the plain network.
         gates: the gate statistics that were folded in; None for a network without SE.
     """
@@ -74,16 +76,18 @@ def prune(
         data: the data set it was trained on.
         criterion: key of `CRITERIA`.
         ratio: share of the channels to remove; give one of ratio, threshold, macs (or a plan), see `choose`.
-        threshold: channels with a lower score go.
-        macs: the most MACs that may be left for one image.
+        threshold: channels with a lower score go; with criterion ``"similarity"`` two channels are alike from this
+            similarity on, and a selector decides who stays (`select`).
+        macs: the most MACs that may be left for one image; with criterion ``"similarity"`` and global scope, one
+            threshold for all layers is found for it.
         scope: ``"local"``, ``"global"`` or ``"isomorphic"``.
         plan: a finished plan; nothing is scored then.
         recovery: ``"closed_form"`` (see `sequential`), ``"bn"`` (statistics only) or ``"none"``.
         images: class-balanced training images that scoring and recovery look at.
         gates: gate statistics of the network; collected over the whole training split if None.
         groups: groups of the plain network, found if None.
-        options: of the criterion, see `score`.
-        choosing: further arguments of `choose`, e.g. ``{"multiple_of": 8}``.
+        options: of the criterion, see `score`; where a graph decides also ``selector``.
+        choosing: further arguments of `choose`, e.g. ``{"multiple_of": 8}``, or of `select`, e.g. ``{"least": 0.1}``.
         ridge: of the closed form.
         batch_size: images a batch, without influence on the result beyond rounding.
         seed: for the random criterion.
@@ -115,10 +119,13 @@ def prune(
     scores = None
     if plan is None:
         given = {"data": batches(images), "gates": gates, "seed": seed, "progress": progress}
-        scores = score(model, groups, criterion, **given, **(options or {}))
         costs = layer_costs(plain, data.image_size) if macs is not None else None
-        amount = {"ratio": ratio, "threshold": threshold, "macs": macs, "scope": scope, "costs": costs}
-        plan = choose(scores, groups, **amount, **(choosing or {}))
+        amount = {"ratio": ratio, "threshold": threshold, "macs": macs, "costs": costs}
+        if criterion == "similarity" and ratio is None and (macs is None or scope == "global"):
+            plan = _by_graph(model, groups, given, amount, dict(options or {}), dict(choosing or {}))
+        else:
+            scores = score(model, groups, criterion, **given, **(options or {}))
+            plan = choose(scores, groups, scope=scope, **amount, **(choosing or {}))
     small = apply(plain, plan, groups).eval()
     if recovery == "bn":
         small = reestimate_bn(small, batches(images), progress, should_stop=should_stop)
@@ -126,6 +133,24 @@ def prune(
         how = {"groups": groups, "ridge": ridge, "progress": progress, "should_stop": should_stop}
         small = sequential(model, small, plan, batches(images), **how)
     return Pruned(small, plan, scores, groups, gates)
+
+
+def _by_graph(
+    model: nn.Module,
+    groups: Sequence[Group],
+    given: dict[str, Any],
+    amount: dict[str, Any],
+    options: dict[str, Any],
+    choosing: dict[str, Any],
+) -> Plan:
+    """Compares feature maps and lets a selector decide."""
+    selector, rank = options.pop("selector", "dominating"), options.pop("rank", None)
+    if choosing.pop("multiple_of", 1) != 1:
+        raise RspruneError("A similarity graph cannot keep multiples of a number; give a ratio, or leave it out.")
+    found = similarity(model, groups, given["data"], progress=given["progress"], **options)
+    ranked = None if rank is None else score(model, groups, rank, **given)
+    del amount["ratio"]
+    return select(found, groups, selector=selector, rank=ranked, **amount, **choosing)
 
 
 def _check(model: nn.Module, data: Dataset, images: int) -> None:

@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 from rsprune_lib.models import Unit, evaluating
 from rsprune_lib.pruning.attention import without_gates
 from rsprune_lib.pruning.calibration import Stopped, feed
-from rsprune_lib.pruning.closed_form import Gram, Moments, accumulate, install, solve
+from rsprune_lib.pruning.closed_form import Gram, Moments, accumulate, install, movable, solve
 from rsprune_lib.pruning.groups import Group, find_groups
 from rsprune_lib.pruning.low_rank import LowRank, low_rank
 from rsprune_lib.pruning.plan import Plan
@@ -147,4 +147,4 @@ def _collect(walk: Walk, unit: Unit, layer: nn.Module, should_stop: Callable[[],
         if should_stop is not None and should_stop():
             raise Stopped("Collecting the Gram matrices was stopped; start it again to use the live recovery.")
         gram = accumulate(gram, layer, x, target)
-    return gram.moments().to(torch.float32)
+    return gram.moments(movable(layer, unit.norm)).to(torch.float32)

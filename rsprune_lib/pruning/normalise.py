@@ -22,8 +22,8 @@ NORMALISE = ("none", "mean", "max", "standard")
 # Weight norms and distances grow with the number of weights a filter has and shrink with its layer's initial scale, so
 # they mean something only relative to their layer: divide by the layer's mean. gamma and gate * gamma multiply
 # activations that batch norm has put on one scale, which is why network slimming compares them across layers as they
-# are; Taylor and Hessian estimate one and the same loss; LAMP is already normalised by its definition; random is
-# uniform in every layer. Dividing these would throw away what they know about whole layers.
+# are; Taylor and Hessian estimate one and the same loss; LAMP is already normalised by its definition; similarity is
+# a share of bits; random is uniform in every layer. Dividing these would throw away what they know about whole layers.
 DEFAULT_NORMALISE = {
     "l1": "mean",
     "l2": "mean",
@@ -33,6 +33,7 @@ DEFAULT_NORMALISE = {
     "taylor": "none",
     "hessian": "none",
     "lamp": "none",
+    "similarity": "none",
     "random": "none",
 }
 

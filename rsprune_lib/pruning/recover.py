@@ -21,7 +21,7 @@ from rsprune_lib.measure import lean
 from rsprune_lib.models import Unit, evaluating, placement
 from rsprune_lib.pruning.attention import without_gates
 from rsprune_lib.pruning.calibration import Stopped, feed
-from rsprune_lib.pruning.closed_form import Gram, accumulate, factorise, install, solve
+from rsprune_lib.pruning.closed_form import Gram, accumulate, factorise, install, movable, solve
 from rsprune_lib.pruning.flow import Flow, trace_flow
 from rsprune_lib.pruning.groups import Group, find_groups
 from rsprune_lib.pruning.layers import channels, kind_of
@@ -216,8 +216,10 @@ def _refit(model: nn.Module, unit: Unit, samples: Callable[[], Iterable[Sample]]
     gram: Gram | None = None
     for x, target, _ in samples():
         gram = accumulate(gram, layer, x, target)
-    moments = gram.moments()
+    free = movable(layer, unit.norm)
+    moments = gram.moments(free)
     factor = factorise(moments, ridge)
+    steps = steps if free else 0  # what a ReLU cuts has a mean of its own
     fit = rectified(solve(moments, layer, ridge, factor), moments, factor, layer, samples, steps)
     install(fit, layer, model.get_submodule(unit.norm) if unit.norm else None)
 
@@ -251,11 +253,9 @@ def rebuildable(model: nn.Module) -> list[Unit]:
     """Returns the units of a network; one whose norm is no batch norm (but a layer norm) is refitted in front of it."""
     units = []
     for unit in model.units():
-        layer, norm = model.get_submodule(unit.layer), model.get_submodule(unit.norm) if unit.norm else None
+        norm = model.get_submodule(unit.norm) if unit.norm else None
         if not isinstance(norm, nn.modules.batchnorm._BatchNorm) or norm.weight is None or norm.running_mean is None:
             unit = replace(unit, norm=None)
-        if unit.norm is None and layer.bias is None:
-            raise ModelError(f"{unit.layer!r} has neither a bias nor a batch norm behind it, so it cannot be refitted.")
         units.append(unit)
     return units
 

@@ -15,6 +15,7 @@ from rsprune_lib.errors import ModelError, RspruneError, unknown
 from rsprune_lib.pruning import magnitudes, sensitivity
 from rsprune_lib.pruning.attention import Gates, gate_statistics, gated_norms
 from rsprune_lib.pruning.groups import Group
+from rsprune_lib.pruning.similarity import redundancy, similarity
 
 __all__ = ["CRITERIA", "Criterion", "Scores", "score"]
 
@@ -88,6 +89,17 @@ def _magnitude(p: int) -> Callable[..., Values]:
     return run
 
 
+def _similarity(case: _Case, *, rank: str | None = None, makers: str = "root") -> Values:
+    if rank == "similarity":
+        raise RspruneError("The rank of criterion 'similarity' must be another criterion, such as l1 or attention.")
+    own = None
+    if rank is not None:
+        given = {"data": case.data, "gates": case.gates, "seed": case.seed, "progress": case.progress}
+        own = score(case.model, case.groups, rank, **given).values
+    found = similarity(case.model, case.groups, case.data, makers=makers, progress=case.progress)
+    return redundancy(found, case.groups, own)
+
+
 def _random(case: _Case) -> Values:
     def draw(group: Group) -> Tensor:  # a stream of its own, so that a group's scores do not depend on the others
         generator = torch.Generator().manual_seed(crc32(f"{case.seed}/{group.name}".encode()))
@@ -109,6 +121,7 @@ CRITERIA: dict[str, Criterion] = {
     "hessian": Criterion(
         "second-order change of the loss", True, lambda c: sensitivity.hessian(c.model, c.groups, c.data, c.progress)
     ),
+    "similarity": Criterion("how unlike its feature maps are to those of a better channel", True, _similarity),
     "random": Criterion("nothing: the baseline", False, _random),
 }
 
@@ -130,12 +143,13 @@ def score(
         model: the network as trained (SE blocks live), or a plain one.
         groups: `find_groups` of it.
         criterion: key of `CRITERIA`.
-        data: training batches; needed by taylor and hessian, and by attention if there are no ``gates``.
+        data: training batches; needed by taylor, hessian and similarity, and by attention if there are no ``gates``.
         gates: `gate_statistics` of the network, for attention.
         seed: for random.
         progress: show a bar where images are looked at.
         **options: of the criterion: ``mode="drop" | "normalise" | "paper"`` for attention (what becomes of a shortcut's
-            batch norm, which has no gate), ``consumers=False`` for l1 and l2 (score the making filters alone).
+            batch norm, which has no gate), ``consumers=False`` for l1 and l2 (score the making filters alone),
+            ``rank="l1"`` (which of two alike channels is the better one) and ``makers="all"`` for similarity.
 
     Raises:
         RspruneError: the criterion or an option is unknown, lacks its data, or gives a score that is not finite.
@@ -148,7 +162,7 @@ def score(
         raise unknown("criterion", criterion, CRITERIA)
     chosen = CRITERIA[criterion]
     if chosen.needs_data and data is None:
-        raise RspruneError(f"Criterion {criterion!r} looks at the loss, so it needs training images; give data=.")
+        raise RspruneError(f"Criterion {criterion!r} looks at images, so it needs training images; give data=.")
     known = [p.name for p in inspect.signature(chosen.run).parameters.values() if p.kind is p.KEYWORD_ONLY]
     for option in options:
         if option not in known:

@@ -1,0 +1,205 @@
+"""From similarities to a plan: one threshold for all layers, or a MACs budget that a threshold is found for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rsprune_lib.errors import PlanError, unknown
+from rsprune_lib.measure import LayerCost
+from rsprune_lib.pruning.costs import CostModel
+from rsprune_lib.pruning.groups import Group
+from rsprune_lib.pruning.plan import Plan
+from rsprune_lib.pruning.selectors import SELECTORS, Graph
+from rsprune_lib.pruning.similarity import Similarity
+
+if TYPE_CHECKING:
+    from rsprune_lib.pruning.scores import Scores
+
+__all__ = ["select"]
+
+_FINEST = 1e-4  # steps of the threshold that a budget is searched with
+
+
+def select(
+    similar: Similarity,
+    groups: Sequence[Group],
+    *,
+    threshold: float | None = None,
+    macs: float | None = None,
+    per_group: Mapping[str, float] | None = None,
+    selector: str = "dominating",
+    rank: Scores | None = None,
+    min_keep: int = 1,
+    least: float = 0.0,
+    locked: Sequence[str] = (),
+    follow: Mapping[str, str] | None = None,
+    costs: Sequence[LayerCost] | None = None,
+) -> Plan:
+    """Decides which channels stay by the similarity graph of each layer. Deterministic.
+
+    Args:
+        similar: `similarity` of the network.
+        groups: `find_groups` of it.
+        threshold: two channels are alike from this similarity on, in (0, 1]; the same for all layers, as published.
+        macs: instead of a threshold: the most MACs that may be left for one image. The highest threshold that gets
+            there is taken; then comes back, most unlike the kept ones first, what the budget still holds.
+        per_group: group name -> its own threshold, for the layers that ``threshold`` does not suit.
+        selector: key of `SELECTORS`: ``"paper"``, ``"dominating"``, ``"core"`` or ``"scored"``.
+        rank: scores of any other criterion; ``"scored"`` and ``"core"`` need them (core was published with l1).
+        min_keep: least number of channels that a group keeps.
+        least: least share of its channels that a group keeps, in [0, 1]; without it a threshold can leave a wide layer
+            one channel, and the network nothing to tell classes apart with.
+        locked: names of groups that stay whole.
+        follow: name of a group without feature maps -> name of a group of the same size whose indices it takes over (as
+            the published VGG-16 does: ``{"hidden": "conv5_3"}``).
+        costs: `layer_costs` of the network; needed for ``macs``.
+
+    Returns:
+        The plan; ``plan.how`` records these arguments, the threshold reached, and the groups without feature maps.
+
+    Raises:
+        PlanError: an amount is missing, out of range or cannot be met; similarities or ranks do not fit.
+        RspruneError: a name is unknown.
+
+    Example:
+        >>> select(similar, groups, threshold=0.75, selector="paper").widths["conv1"]
+        49
+    """
+    check = _Checked(similar, groups, selector, rank, min_keep, least, locked, per_group or {}, follow or {})
+    if (threshold is None) == (macs is None):
+        raise PlanError("Selecting by similarity needs one amount: a threshold in (0, 1], or macs.")
+    if threshold is not None:
+        check.threshold("threshold", threshold)
+        keep = check.kept(threshold)
+        reached = {}
+    else:
+        if costs is None:
+            raise PlanError("A MACs budget needs the costs of the network; pass costs=layer_costs(model, image_size).")
+        keep, threshold, got = _within(macs, CostModel(costs, groups), groups, check)
+        reached = {"macs": float(macs), "reached": got}
+    how: dict[str, Any] = {
+        "criterion": "similarity", "selector": selector, "scope": "global", "threshold": float(threshold), **reached,
+        "rank": rank.criterion if rank is not None else None, "min_keep": int(min_keep), "least": float(least),
+        "locked": sorted(locked), "images": similar.images, "blind": sorted(similar.blind),
+        "per_group": {name: float(value) for name, value in (per_group or {}).items()}, "follow": dict(follow or {}),
+    }  # fmt: skip
+    sizes = {group.name: group.size for group in groups}
+    plan = {name: np.flatnonzero(stays).tolist() for name, stays in keep.items()}
+    return Plan(getattr(groups, "model", {}), plan, sizes, how)
+
+
+class _Checked:
+    """The arguments of `select`, checked, and what stays at a threshold."""
+
+    def __init__(
+        self,
+        similar: Similarity,
+        groups: Sequence[Group],
+        selector: str,
+        rank: Scores | None,
+        min_keep: int,
+        least: float,
+        locked: Sequence[str],
+        per_group: Mapping[str, float],
+        follow: Mapping[str, str],
+    ) -> None:
+        if selector not in SELECTORS:
+            raise unknown("selector", selector, SELECTORS)
+        if selector in ("scored", "core") and rank is None:
+            raise PlanError(f"Selector {selector!r} keeps the best of what is alike, so it needs rank=score(...).")
+        names = {group.name: group.size for group in groups}
+        for name in (*locked, *per_group, *follow, *follow.values()):
+            if name not in names:
+                raise unknown("group", name, names)
+        for one, other in follow.items():
+            if names[one] != names[other]:
+                raise PlanError(f"{one!r} has {names[one]} channels and cannot follow {other!r} with {names[other]}.")
+        if min_keep < 1 or not 0 <= least <= 1:
+            raise PlanError(f"min_keep is {min_keep} and least {least}; expected at least 1, and a share in [0, 1].")
+        for name, value in per_group.items():
+            self.threshold(f"threshold of {name!r}", value)
+        self.select, self.groups, self.locked, self.follow = SELECTORS[selector], groups, set(locked), follow
+        self.own = per_group
+        self.floor = {n: min(size, max(min_keep, math.ceil(least * size - 1e-9))) for n, size in names.items()}
+        self.values = {name: _matrix(similar, name, size) for name, size in names.items() if name in similar.values}
+        self.rank = {name: _ranks(rank, name, size) for name, size in names.items()} if rank is not None else {}
+
+    @staticmethod
+    def threshold(what: str, value: float) -> None:
+        """Refuses a threshold outside (0, 1]."""
+        if not 0 < value <= 1:
+            raise PlanError(f"The {what} is {value} but must be above 0 and at most 1; 0.7 to 0.95 are usual.")
+
+    def kept(self, threshold: float) -> dict[str, np.ndarray]:
+        """Group name -> (size,) bool, at one threshold for all layers but those with their own."""
+        stays = {group.name: self._layer(group, self.own.get(group.name, threshold)) for group in self.groups}
+        return stays | {one: stays[other] for one, other in self.follow.items() if one not in self.locked}
+
+    def _layer(self, group: Group, threshold: float) -> np.ndarray:
+        name = group.name
+        if name in self.locked or name not in self.values:
+            return np.ones(group.size, dtype=bool)
+        stays = self.select(Graph.at(self.values[name], threshold, self.rank.get(name)))
+        for channel in self.novel(name, stays)[: max(0, self.floor[name] - int(stays.sum()))]:
+            stays[channel] = True
+        return stays
+
+    def novel(self, name: str, stays: np.ndarray) -> np.ndarray:
+        """The removed channels of a layer, those first that are most unlike what is kept (ties: the lower index)."""
+        gone = np.flatnonzero(~stays)
+        return gone[np.argsort(self.values[name][np.ix_(gone, np.flatnonzero(stays))].max(1), kind="stable")]
+
+
+def _within(
+    budget: float, count: CostModel, groups: Sequence[Group], check: _Checked
+) -> tuple[dict[str, np.ndarray], float, int]:
+    """What stays, at which threshold, and the MACs reached."""
+
+    def macs(keep: Mapping[str, np.ndarray]) -> int:
+        return count(np.array([int(keep[group.name].sum()) for group in groups])).macs
+
+    low, high = 1, round(1 / _FINEST)  # in steps; the lower the threshold, the less is left (not always strictly)
+    least = check.kept(low * _FINEST)
+    if macs(least) > budget:
+        raise PlanError(f"A budget of {budget:,.0f} MACs cannot be reached; the smallest possible is {macs(least):,}.")
+    if macs(check.kept(1.0)) <= budget:
+        low = high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if macs(check.kept(middle * _FINEST)) <= budget else (low, middle)
+    keep = {name: stays.copy() for name, stays in check.kept(low * _FINEST).items()}
+    tied = {*check.follow, *check.follow.values()}
+    back = [
+        (check.values[name][channel, stays].max(), order, name, channel)
+        for order, (name, stays) in enumerate(keep.items())
+        if name in check.values and name not in tied
+        for channel in np.flatnonzero(~stays)
+    ]
+    full: set[str] = set()
+    for _, _, name, channel in sorted(back):
+        if name not in full:
+            keep[name][channel] = True
+            if macs(keep) > budget:
+                keep[name][channel] = False
+                full.add(name)
+    return keep, low * _FINEST, macs(keep)
+
+
+def _matrix(similar: Similarity, name: str, size: int) -> np.ndarray:
+    values = similar.values[name].double().numpy()
+    if values.shape != (size, size):
+        raise PlanError(
+            f"The similarities of {name!r} have shape {values.shape} but the group has {size} channels; compare the "
+            "maps of this network."
+        )
+    return values
+
+
+def _ranks(rank: Scores, name: str, size: int) -> np.ndarray:
+    if name not in rank.values or rank.values[name].shape != (size,):
+        raise PlanError(f"The {rank.criterion!r} scores do not fit {name!r} with {size} channels; score these groups.")
+    return rank.values[name].double().numpy()

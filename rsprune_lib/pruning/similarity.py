@@ -1,0 +1,185 @@
+"""How alike the feature maps of a layer are: perceptual hashes, compared pair by pair, over some training images.
+
+The hash of a map is the sign pattern of its low frequencies: a two-dimensional cosine transform (DCT-II, unscaled), its
+8 x 8 lowest coefficients, each of them against their mean. Two filters are as alike as the share of bits that agree,
+averaged over the images. Maps are taken behind the convolution, with its bias, before norm and activation.
+
+All pairs of a layer cost one matrix product: with bits written as -1 and +1, the sum over bits and images of the
+products is (agreeing - differing) bits, so S = (1 + B B' / bits) / 2.
+
+Paper: Li et al., Pattern Recognition Letters 166, 2023, https://doi.org/10.1016/j.patrec.2022.12.028. What differs: the
+images come balanced over the classes, and layers whose maps say nothing are left out instead of being pruned blindly.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import torch
+from torch import Tensor, nn
+
+from rsprune_lib.errors import DataError, ModelError
+from rsprune_lib.models import evaluating
+from rsprune_lib.pruning.calibration import feed
+from rsprune_lib.pruning.groups import Group
+
+__all__ = ["Similarity", "perceptual_hash", "redundancy", "similarity"]
+
+SIDE = 8  # lowest frequencies along each axis
+_MAKERS = ("conv", "deconv", "depthwise")
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """How alike the channels of each group are.
+
+    Attributes:
+        values: group name -> (size, size) float32, symmetric, in [0, 1], ones on the diagonal.
+        images: number of images it was measured on.
+        blind: group name -> why it has no values: there are no maps, or maps of a single pixel.
+    """
+
+    values: dict[str, Tensor]
+    images: int
+    blind: dict[str, str] = field(default_factory=dict)
+
+
+def perceptual_hash(maps: Tensor) -> Tensor:
+    """Hashes feature maps.
+
+    A map that is zero everywhere has only ones; a constant map has the one bit of its mean alone (positive), or every
+    bit but that (negative).
+
+    Args:
+        maps: (..., H, W).
+
+    Returns:
+        (..., m) bool: ``min(8, H) * min(8, W)`` bits, row by row.
+
+    Example:
+        >>> perceptual_hash(torch.zeros(5, 32, 32)).shape
+        torch.Size([5, 64])
+    """
+    H, W = maps.shape[-2:]
+    rows, columns = (_cosines(side, str(maps.device)) for side in (H, W))  # (min(8, H), H), (min(8, W), W)
+    low = (rows @ maps.double() @ columns.T).flatten(-2)
+    return low >= low.mean(-1, keepdim=True)
+
+
+@lru_cache(maxsize=32)
+def _cosines(side: int, device: str) -> Tensor:
+    """The first rows of the DCT-II: 2 cos(pi k (2 n + 1) / (2 N)), (min(8, N), N) float64."""
+    k, n = torch.arange(min(SIDE, side))[:, None], torch.arange(side)[None]
+    return (2 * torch.cos(math.pi * k * (2 * n + 1) / (2 * side)).double()).to(device)
+
+
+@torch.no_grad()
+def similarity(
+    model: nn.Module,
+    groups: Iterable[Group],
+    batches: Iterable[tuple[Tensor, Tensor]],
+    *,
+    makers: str = "root",
+    progress: bool = True,
+    should_stop: Callable[[], bool] | None = None,
+) -> Similarity:
+    """Compares the feature maps of every pair of channels in every group.
+
+    Memory: the bits of one batch, and one float32 matrix of (size, size) a layer; maps are dropped once hashed.
+
+    Args:
+        model: the network as trained; not changed.
+        groups: `find_groups` of it.
+        batches: training images; 50 to 100 are what was published.
+        makers: which of the layers that make a group's channels are looked at: ``"root"``, the first (in a residual
+            stream of the CIFAR networks: the stem or the shortcut, as published), or ``"all"``, whose mean is taken.
+        progress: show a bar.
+        should_stop: asked before each batch; True ends the work.
+
+    Raises:
+        ModelError: no group has feature maps.
+        DataError: an image is not in the training split, there is none, or the maps are not finite.
+        Stopped: ``should_stop`` returned True.
+
+    Example:
+        >>> similarity(model, groups, Batches(data, "train", limit=100)).values["conv1"].shape
+        torch.Size([64, 64])
+    """
+    groups, sums, bits, blind = list(groups), {}, {}, {}
+    layers = {group.name: _makers(group, makers) for group in groups}
+    blind |= {name: "its channels have no feature maps" for name, found in layers.items() if not found}
+    if len(blind) == len(groups):
+        raise ModelError("The network has no convolution whose feature maps could be compared; use another criterion.")
+
+    def look(group: Group, index: Tensor) -> Callable[..., None]:
+        def hook(module: nn.Module, _inputs: object, maps: Tensor) -> None:
+            if maps.dim() != 4 or maps.shape[-2:] == (1, 1):
+                blind[group.name] = "its feature maps have one pixel"
+                return
+            if not maps.isfinite().all():
+                raise DataError(f"Feature maps of {group.name!r} are not finite; check network and images for NaN.")
+            signs = perceptual_hash(maps[:, index.to(maps.device)]).transpose(0, 1).flatten(1).float() * 2 - 1
+            total = sums.setdefault(group.name, signs.new_zeros(group.size, group.size, dtype=torch.float64))
+            total += signs @ signs.T  # whole numbers below 2^24: exact in float32
+            bits[group.name] = bits.get(group.name, 0) + signs.shape[1]
+
+        return hook
+
+    hooks = [
+        model.get_submodule(layer).register_forward_hook(look(group, index))
+        for group in groups
+        for layer, index in layers[group.name]
+    ]
+    count = 0
+    try:
+        with evaluating(model):
+            for images, _ in feed(batches, model, "similarity", progress=progress, should_stop=should_stop):
+                model(images)
+                count += len(images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    values = {name: ((1 + total / bits[name]) / 2).float().cpu() for name, total in sums.items() if name not in blind}
+    return Similarity(values, count, blind)
+
+
+def _makers(group: Group, which: str) -> list[tuple[str, Tensor]]:
+    """Layers whose outputs are the group's channels, and at which positions."""
+    if which not in ("root", "all"):
+        raise ModelError(f"makers is {which!r} but must be 'root' or 'all'.")
+    members = [m for m in group.members if m.side == "out" and m.kind in _MAKERS and m.fan == 1]
+    found = [(member.layer, torch.from_numpy(member.index[:, 0])) for member in members]
+    return found[:1] if which == "root" else found
+
+
+def redundancy(
+    similar: Similarity, groups: Sequence[Group], rank: dict[str, Tensor] | None = None
+) -> dict[str, Tensor]:
+    """The graph at all thresholds at once, as one score a channel: 1 - the similarity to the most alike better channel.
+
+    Choosing at a threshold of ``1 - t`` removes whoever has a neighbour of higher rank in the graph of threshold t. The
+    best channel of a layer has score 1, and so have all of a layer without feature maps.
+
+    Args:
+        similar: of these groups.
+        groups: `find_groups` of the network.
+        rank: group name -> (size,), higher is better; by default how much the others resemble the channel (its summed
+            similarity), so that the most typical of its kind stays. Ties: the lower index is better.
+
+    Returns:
+        Group name -> (size,) float32 in [0, 1].
+    """
+    scores = {}
+    for group in groups:
+        if group.name not in similar.values:
+            scores[group.name] = torch.ones(group.size)
+            continue
+        values = similar.values[group.name]
+        own = values.sum(1) if rank is None else rank[group.name].float()
+        order = torch.argsort(own, descending=True, stable=True)
+        ranked = values[order][:, order].tril(-1)  # row i: similarity to the channels before it
+        scores[group.name] = torch.empty(group.size).index_copy_(0, order, 1 - ranked.amax(1))
+    return scores
