@@ -177,6 +177,25 @@ def test_from_images_to_a_recovered_network(run, dense, tmp_path):
     assert config["command"].startswith("rsprune")
 
 
+def test_pruning_by_a_similarity_graph(run, dense, tmp_path):
+    options = ["prune", dense, "--criterion", "similarity", "--images", 16, "--recovery", "bn"]
+    out = tmp_path / "graph"
+    status, text, _ = run(*options, "--threshold", 0.7, "--selector", "core", "--rank", "l1", "--out", out, "--json")
+    how = json.loads(text)["how"]
+    assert status == 0 and (how["selector"], how["rank"], how["threshold"]) == ("core", "l1", 0.7)
+    assert json.loads((out / "plan.json").read_text())["how"] == how
+    for wrong, sentence in (
+        (["--ratio", 0.5, "--selector", "paper"], "--selector needs --threshold"),
+        (["--selector", "paper"], "--selector needs --threshold"),
+        (["--macs", "1M", "--selector", "paper"], "--selector needs --threshold"),
+        (["--criterion", "l2", "--ratio", 0.5, "--rank", "l1"], "belongs to --criterion similarity"),
+    ):
+        status, _, err = run(*options, *wrong, "--out", tmp_path / "x")
+        assert status == 2 and sentence in " ".join(err.replace("│", " ").split()), wrong
+    status, _, err = run(*options, "--threshold", 1.5, "--out", tmp_path / "x")
+    assert status == 1 and "above 0 and at most 1" in err and not (tmp_path / "x").exists()
+
+
 def test_other_networks_data_and_splits_are_refused(run, dense, tiny_folder, tmp_path):
     other = tmp_path / "other"
     shutil.copytree(tiny_folder, other)

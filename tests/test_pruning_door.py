@@ -67,6 +67,22 @@ def test_a_macs_budget_and_options_reach_their_places(tiny_se, tiny_data):
     assert all(width % 4 == 0 for width in done.plan.widths.values())
 
 
+def test_a_similarity_graph_decides_under_a_threshold_and_a_global_budget(tiny_se, tiny_data):
+    given = {"criterion": "similarity", "images": 16, "recovery": "none", "progress": False}
+    done = prune(tiny_se, tiny_data, threshold=0.6, options={"selector": "scored", "rank": "attention"}, **given)
+    assert done.scores is None and done.plan.how["selector"] == "scored" and done.plan.how["rank"] == "attention"
+    assert done.plan.how["images"] == 16 and 0 < cost(done.model, 32).macs < cost(tiny_se, 32).macs
+    small = prune(tiny_se, tiny_data, macs=1e6, scope="global", choosing={"least": 0.1}, **given)
+    assert small.plan.how["selector"] == "dominating" and cost(small.model, 32).macs == small.plan.how["reached"] <= 1e6
+    share = prune(tiny_se, tiny_data, ratio=0.5, options={"rank": "l1"}, **given)
+    assert share.scores.criterion == "similarity" and set(share.plan.widths.values()) == {4, 8, 16, 32}
+    for wrong, sentence in (({"mode": "paper"}, "makers"), ({"selector": "scord"}, "scored")):
+        with pytest.raises(RspruneError, match=sentence):
+            prune(tiny_se, tiny_data, threshold=0.6, options=wrong, **given)
+    with pytest.raises(RspruneError, match="cannot keep multiples"):
+        prune(tiny_se, tiny_data, threshold=0.6, choosing={"multiple_of": 8}, **given)
+
+
 def test_a_finished_plan_is_replayed(tiny_se, tiny_data):
     first = prune(tiny_se, tiny_data, criterion="l2", ratio=0.5, images=16, progress=False)
     again = prune(

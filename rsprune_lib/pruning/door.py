@@ -145,6 +145,9 @@ def _by_graph(
 ) -> Plan:
     """Compares feature maps and lets a selector decide."""
     selector, rank = options.pop("selector", "dominating"), options.pop("rank", None)
+    for option in options:
+        if option != "makers":
+            raise unknown("option of criterion similarity", option, ("selector", "rank", "makers"))
     if choosing.pop("multiple_of", 1) != 1:
         raise RspruneError("A similarity graph cannot keep multiples of a number; give a ratio, or leave it out.")
     found = similarity(model, groups, given["data"], progress=given["progress"], **options)

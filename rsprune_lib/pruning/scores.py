@@ -92,12 +92,14 @@ def _magnitude(p: int) -> Callable[..., Values]:
 def _similarity(case: _Case, *, rank: str | None = None, makers: str = "root") -> Values:
     if rank == "similarity":
         raise RspruneError("The rank of criterion 'similarity' must be another criterion, such as l1 or attention.")
-    own = None
-    if rank is not None:
-        given = {"data": case.data, "gates": case.gates, "seed": case.seed, "progress": case.progress}
-        own = score(case.model, case.groups, rank, **given).values
+    given = {"data": case.data, "gates": case.gates, "seed": case.seed, "progress": case.progress}
     found = similarity(case.model, case.groups, case.data, makers=makers, progress=case.progress)
-    return redundancy(found, case.groups, own)
+    own = score(case.model, case.groups, rank, **given).values if rank is not None else None
+    values = redundancy(found, case.groups, own)
+    if found.blind:  # there the better channel is simply the better one; on the same scale, [0, 1]
+        other = own or score(case.model, case.groups, "l1").values
+        values |= {name: other[name] / other[name].abs().amax().clamp_min(1e-30) for name in found.blind}
+    return values
 
 
 def _random(case: _Case) -> Values:
@@ -149,7 +151,8 @@ def score(
         progress: show a bar where images are looked at.
         **options: of the criterion: ``mode="drop" | "normalise" | "paper"`` for attention (what becomes of a shortcut's
             batch norm, which has no gate), ``consumers=False`` for l1 and l2 (score the making filters alone),
-            ``rank="l1"`` (which of two alike channels is the better one) and ``makers="all"`` for similarity.
+            ``rank="l1"`` (which of two alike channels is the better one) and ``makers="all"`` for similarity. Its
+            layers without feature maps are judged by the rank, or by l1.
 
     Raises:
         RspruneError: the criterion or an option is unknown, lacks its data, or gives a score that is not finite.
