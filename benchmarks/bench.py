@@ -180,6 +180,13 @@ def studio_rows() -> Iterator[dict]:
         yield from pool.submit(studio_table).result()
 
 
+def similarity_rows(data: Dataset) -> Iterator[dict]:
+    """Measures the comparison of feature maps against the plain pairwise loop."""
+    from similarity_bench import similarity_rows as rows
+
+    yield from rows(data)
+
+
 def app_rows() -> Iterator[dict]:
     """Measures the app in a real browser."""
     from app_bench import browser_rows
@@ -205,13 +212,14 @@ def main() -> None:
     )
     parser.add_argument("--data", default="auto", help="eurosat, synthetic or a folder of class folders")
     parser.add_argument("--steps", type=int, default=24, help="training steps to time")
-    names = ("training", "pruning", "latency", "studio", "app")
+    names = ("training", "pruning", "similarity", "latency", "studio", "app")
     parser.add_argument("--parts", nargs="+", choices=names, default=names, help="what to measure")
     arguments = parser.parse_args()
     data, path = load_data(arguments.data), RESULTS / "bench.json"
     parts = {
         "training": lambda: training_rows(data, arguments.steps),
         "pruning": lambda: pruning_rows(data),
+        "similarity": lambda: similarity_rows(data),
         "latency": lambda: latency_rows(data),
         "studio": studio_rows,
         "app": app_rows,

@@ -37,8 +37,8 @@ KEY = ("seed", *CELL, "budget", "epochs")  # what no two rows share
 class Table:
     """Rows on disk, found by their key."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, key: tuple[str, ...] = KEY) -> None:
+        self.path, self.key = path, key
         self.rows = read_json(path, "a table of results")["rows"] if path.exists() else []
 
     def __contains__(self, key: dict) -> bool:
@@ -47,7 +47,7 @@ class Table:
     def join(self, other: Path) -> None:
         """Takes the rows of another table whose cells this one does not have yet."""
         for row in read_json(other, "a table of results")["rows"]:
-            if {name: row[name] for name in KEY if name in row} not in self:
+            if {name: row[name] for name in self.key if name in row} not in self:
                 self.rows.append(row)
         self.rows.sort(key=lambda row: row["seed"])
         write_json(self.path, {"rows": self.rows})

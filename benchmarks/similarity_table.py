@@ -1,0 +1,177 @@
+"""Similarity-graph pruning beside other criteria at equal MACs: everything that a sweep file says, one row a cell.
+
+At every point of the sweep: the published sweep at the published threshold (its MACs are what they are), then every
+graph at the point's MACs, by one threshold for all layers, then every other criterion at the same MACs, local scope.
+Each plan is cut, repaired in closed form, and fine-tuned. Criteria and closed form see training images only, the epoch
+is chosen on validation, the test part is looked at once a cell. Rows are kept as soon as they are measured, so a stopped
+run goes on where it was; with ``--join`` tables that were measured side by side become one.
+
+Example:
+    python benchmarks/similarity_table.py benchmarks/sweeps/similarity_cifar10.json
+    python benchmarks/similarity_table.py benchmarks/sweeps/similarity_eurosat.json --networks runs/d_s0 --epochs 0
+"""
+
+import argparse
+import copy
+import shlex
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from fair_table import RESULTS, Table, measured
+
+from rsprune_lib.data import Dataset, load_data
+from rsprune_lib.files import read_json
+from rsprune_lib.measure import layer_costs
+from rsprune_lib.pruning import Bundle, load_bundle, prune
+from rsprune_lib.training import fit, recipe
+
+KEY = ("seed", "method", "budget", "threshold", "stage", "epochs")  # what no two rows share
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sweep", type=Path, help="what to measure, a file of benchmarks/sweeps")
+    parser.add_argument("--networks", nargs="+", type=Path, help="trained bundles in place of the sweep's")
+    parser.add_argument("--epochs", type=int, help="of fine-tuning, in place of the sweep's; 0 leaves it out")
+    parser.add_argument("--name", help="of the table in results/; by default the sweep's")
+    parser.add_argument("--join", nargs="+", type=Path, help="tables measured elsewhere; nothing is measured then")
+    arguments = parser.parse_args()
+    sweep = read_json(arguments.sweep, "a sweep")
+    name = arguments.name or arguments.sweep.stem
+    table = Table(RESULTS / f"{name}.json", KEY)
+    for path in arguments.join or ():
+        table.join(path)
+    if not arguments.join:
+        epochs = sweep["epochs"] if arguments.epochs is None else arguments.epochs
+        data = load_data(sweep["data"])
+        for seed, folder in enumerate(arguments.networks or map(Path, sweep["networks"])):
+            measure_network(_trained(folder, sweep["train"], seed), data, sweep, epochs, table)
+    (RESULTS / f"{name}.md").write_text(page(table.rows, sweep), encoding="utf-8")
+    print(RESULTS / f"{name}.md")
+
+
+def _trained(folder: Path, command: str, seed: int) -> Bundle:
+    """The bundle; trained first if it is not there."""
+    if not (folder / "config.json").is_file():
+        program, *arguments = shlex.split(command.format(seed=seed, network=folder))
+        subprocess.run([sys.executable, "-m", f"{program}_lib.cli", *arguments], check=True)
+    return load_bundle(folder)
+
+
+def measure_network(bundle: Bundle, data: Dataset, sweep: dict, epochs: int, table: Table) -> None:
+    """Fills in the rows of one network that are missing."""
+    seed = bundle.config["provenance"]["seed"]
+    dense = {"seed": seed, "method": "dense", "stage": "dense"}
+    if dense not in table:
+        table.add(dense, _row(bundle.model, data, seed, "dense"))
+    for key, options in cells(sweep):
+        key = {"seed": seed, **key}
+        wanted = [key | {"stage": stage} for stage in ("raw", "closed form")]
+        wanted += [key | {"stage": "fine-tuned", "epochs": epochs}] if epochs else []
+        if all(row in table for row in wanted):
+            continue
+        given = {"gates": bundle.gates, "seed": seed, "progress": False}
+        cut = prune(bundle.model, data, images=sweep["images"], recovery="none", **options, **given)
+        how = {"how": cut.plan.how, "widths": cut.plan.widths}
+        if wanted[0] not in table:
+            table.add(wanted[0], _row(cut.model, data, seed, "raw") | how)
+        small = prune(bundle.model, data, plan=cut.plan, **given).model
+        if wanted[1] not in table:
+            table.add(wanted[1], _row(small, data, seed, "closed form") | how)
+        if epochs and wanted[2] not in table:
+            run = recipe("strong_finetune", epochs=epochs)
+            best = fit(copy.deepcopy(small), data, run, seed=seed, progress=False)
+            table.add(wanted[2], _row(best.model, data, seed, "fine-tuned") | how | {"recipe": run.to_dict()})
+
+
+def cells(sweep: dict) -> Iterator[tuple[dict, dict]]:
+    """Every cell: what it is called in the table, and the arguments of `prune`."""
+    graph = {"criterion": "similarity", "scope": "global"}
+    for point in sweep["points"]:
+        if "threshold" in point:
+            key = {"method": "similarity, paper", "budget": None, "threshold": point["threshold"]}
+            yield key, graph | {"threshold": point["threshold"], "options": {"selector": "paper"}}
+        for options in sweep["graphs"]:
+            key = {"method": f"similarity, {', '.join(options.values())}", "budget": point["macs"], "threshold": None}
+            yield key, graph | {"macs": point["macs"], "options": options}
+        for criterion in sweep["against"]:
+            key = {"method": criterion, "budget": point["macs"], "threshold": None}
+            yield key, {"criterion": criterion, "macs": point["macs"], "scope": "local"}
+
+
+def _row(model: object, data: Dataset, seed: int, name: str) -> dict:
+    layers = layer_costs(model, data.image_size)
+    return measured(model, data, seed, name) | {"params_paper": sum(c.params for c in layers if c.kind != "norm")}
+
+
+def page(rows: list[dict], sweep: dict) -> str:
+    """Markdown: a table a point, best first, the published numbers beside."""
+    first = rows[0]["provenance"]
+    commits = sorted({str((row["provenance"]["git"] or {}).get("commit", "unknown"))[:10] for row in rows})
+    tuned = next((row["recipe"] for row in rows if "recipe" in row), None)
+    lines = [
+        f"# {sweep['title']}",
+        "",
+        f"Data {first['data']['name']} (split {first['data']['split_hash']}, test n = {rows[0]['n']}), seeds "
+        f"{sorted({row['seed'] for row in rows})}, {first['device']}, torch {first['versions']['torch']}, commits "
+        f"{', '.join(commits)}. Trained with: `{sweep['train']}`. Similarities and scores from {sweep['images']} "
+        "training images, closed form from 1,024; test accuracy in %, mean and deviation, in brackets the number of "
+        "seeds. Parameters in brackets without norms, as the paper counts."
+        + (
+            f" Fine-tuning: {tuned['epochs']} epochs, peak {tuned['lr']}, batch {tuned['batch_size']}." if tuned else ""
+        ),
+        "",
+        f"Dense: {_accuracy([row for row in rows if row['stage'] == 'dense'])}.",
+    ]
+    if any("published" in point for point in sweep["points"]):
+        lines += [
+            "",
+            "Published numbers are the best *test* accuracy over 160 epochs of fine-tuning after 200 of training; ours "
+            "is the test accuracy of the epoch that is best on validation, after far fewer.",
+        ]
+    for point in sweep["points"]:
+        lines += ["", *_point(rows, point)]
+    return "\n".join(lines) + "\n"
+
+
+def _point(rows: list[dict], point: dict) -> list[str]:
+    title = f"## {point['macs'] / 1e6:.2f} M MACs"
+    if "published" in point:
+        title += f" (published: {100 * point['published']:.2f} % at threshold {point['threshold']})"
+    lines = [title, "", "| method | threshold | parameters | MACs | raw | closed form | fine-tuned |", "|---" * 7 + "|"]
+    here = [
+        row
+        for row in rows
+        if row.get("budget") == point["macs"]
+        or (row.get("threshold") is not None and row["threshold"] == point.get("threshold"))
+    ]
+    groups: dict[tuple, list[dict]] = {}
+    for row in here:
+        groups.setdefault((row["method"], row["threshold"]), []).append(row)
+    stages = ("raw", "closed form", "fine-tuned")
+    found = []
+    for (method, threshold), cell in groups.items():
+        by_stage = [[row for row in cell if row["stage"] == stage] for stage in stages]
+        last = next(part for part in reversed(by_stage) if part)
+        used = [row["how"]["threshold"] for row in by_stage[0] if "threshold" in row["how"]]
+        at = f"{statistics.mean(used):.3f}" + (" (given)" if threshold else "") if used else ""
+        params, paper, macs = (statistics.mean(row[k] for row in cell) for k in ("params", "params_paper", "macs"))
+        text = f"| {method} | {at} | {params:,.0f} ({paper:,.0f}) | {macs / 1e6:.2f} M | "
+        text += " | ".join(_accuracy(part) for part in by_stage) + " |"
+        found.append((-statistics.mean(row["accuracy"] for row in last), text))
+    return lines + [text for _, text in sorted(found)]
+
+
+def _accuracy(rows: list[dict]) -> str:
+    if not rows:
+        return ""
+    values = [100 * row["accuracy"] for row in rows]
+    spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.2f}{spread} ({len(values)})"
+
+
+if __name__ == "__main__":
+    main()
