@@ -1,6 +1,7 @@
 """Similarity of feature maps against the plain way, the selectors by hand and by their promises, plans from graphs."""
 
 import math
+from itertools import pairwise
 
 import networkx as nx
 import numpy as np
@@ -26,7 +27,7 @@ from rsprune_lib.pruning import (
     select,
     similarity,
 )
-from rsprune_lib.pruning.selectors import Graph, _highest_core, core, dominating, paper, scored
+from rsprune_lib.pruning.selectors import Graph, _highest_core, core, dominating, nested, paper, scored
 from rsprune_lib.pruning.similarity import redundancy
 
 
@@ -206,6 +207,13 @@ def test_scored_keeps_the_better_of_two():
     assert kept(scored, 3, path, [1.0, 0.5, 2.0]) == [0, 2]
     assert kept(scored, 3, path, [1.0, 3.0, 2.0]) == [1]
     assert kept(scored, 3, path, [1.0, 1.0, 1.0]) == [0, 2], "equal ranks: the lower index"
+
+
+def test_nested_lets_every_edge_remove_its_worse_end():
+    path = {(0, 1): 0.9, (1, 2): 0.9}
+    assert kept(nested, 3, path, [3.0, 2.0, 1.0]) == [0], "2 goes for 1, which goes for 0"
+    assert kept(nested, 3, path, [1.0, 3.0, 2.0]) == [1]
+    assert kept(nested, 3, path, [1.0, 1.0, 1.0]) == [0]
 
 
 def test_core_by_hand():
@@ -399,12 +407,14 @@ def test_redundancy_is_the_graph_at_every_threshold(case):
     scores = Scores("similarity", redundancy(found, groups, rank.values))
     for t in (0.9, 0.7, 0.55):
         plan = choose(scores, groups, threshold=1 - t + 1e-6, clip=True)
+        assert plan.keep == select(found, groups, threshold=t, selector="nested", rank=rank).keep
         for group in groups:
             one = Graph.at(found.values[group.name].double().numpy(), t, rank.values[group.name].double().numpy())
-            better = one.rank[None, :] > one.rank[:, None]
-            expected = ~(one.edges & better).any(1)
-            assert list(plan.keep[group.name]) == np.flatnonzero(expected).tolist()
             assert set(plan.keep[group.name]) <= set(np.flatnonzero(scored(one)))
+    scores = Scores("similarity", redundancy(found, groups))
+    more = [choose(scores, groups, threshold=1 - t, clip=True).keep for t in (0.5, 0.7, 0.9)]
+    assert more[1] == select(found, groups, threshold=0.7, selector="nested").keep
+    assert all(set(a[name]) <= set(b[name]) for a, b in pairwise(more) for name in a), "nested"
 
 
 def test_criterion_scores_every_channel(case):

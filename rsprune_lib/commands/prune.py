@@ -44,7 +44,7 @@ Threshold = Annotated[
 Selector = Annotated[
     str | None,
     typer.Option(
-        "--selector", help="Of criterion similarity: dominating, paper, core or scored (the last two: --rank)."
+        "--selector", help="Of criterion similarity: dominating, paper, nested, core or scored (these two: --rank)."
     ),
 ]
 Rank = Annotated[

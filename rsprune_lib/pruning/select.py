@@ -48,8 +48,9 @@ def select(
         macs: instead of a threshold: the most MACs that may be left for one image. The highest threshold that gets
             there is taken; then comes back, most unlike the kept ones first, what the budget still holds.
         per_group: group name -> its own threshold, for the layers that ``threshold`` does not suit.
-        selector: key of `SELECTORS`: ``"paper"``, ``"dominating"``, ``"core"`` or ``"scored"``.
-        rank: scores of any other criterion; ``"scored"`` and ``"core"`` need them (core was published with l1).
+        selector: key of `SELECTORS`: ``"paper"``, ``"dominating"``, ``"core"``, ``"scored"`` or ``"nested"``.
+        rank: scores of any other criterion; ``"scored"`` and ``"core"`` need them (core was published with l1), and
+            ``"nested"`` goes without them by how much the others resemble a channel.
         min_keep: least number of channels that a group keeps.
         least: least share of its channels that a group keeps, in [0, 1]; without it a threshold can leave a wide layer
             one channel, and the network nothing to tell classes apart with.
@@ -126,7 +127,10 @@ class _Checked:
         self.own = per_group
         self.floor = {n: min(size, max(min_keep, math.ceil(least * size - 1e-9))) for n, size in names.items()}
         self.values = {name: _matrix(similar, name, size) for name, size in names.items() if name in similar.values}
-        self.rank = {name: _ranks(rank, name, size) for name, size in names.items()} if rank is not None else {}
+        if rank is not None:
+            self.rank = {name: _ranks(rank, name, size) for name, size in names.items()}
+        else:
+            self.rank = {name: values.sum(1) for name, values in self.values.items()}
 
     @staticmethod
     def threshold(what: str, value: float) -> None:

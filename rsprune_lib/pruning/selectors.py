@@ -1,4 +1,4 @@
-"""Which vertices of a similarity graph stay: four ways, each a function of one layer's graph.
+"""Which vertices of a similarity graph stay: five ways, each a function of one layer's graph.
 
 Vertices are the channels of a layer; an edge joins two whose similarity is at least the threshold.
 
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse.csgraph import connected_components
 
-__all__ = ["SELECTORS", "Graph", "core", "dominating", "paper", "scored"]
+__all__ = ["SELECTORS", "Graph", "core", "dominating", "nested", "paper", "scored"]
 
 
 @dataclass(frozen=True)
@@ -138,6 +138,22 @@ def core(graph: Graph) -> np.ndarray:
     return stays
 
 
+def nested(graph: Graph) -> np.ndarray:
+    """Every edge removes its worse end: who has a better neighbour goes, whether that one stays or not.
+
+    Along a chain of similar channels only the best is left, so a removed one may have nobody alike that stays. In
+    return a higher threshold only ever adds channels, which no other selector promises: so this one can be written as
+    a score (`rsprune_lib.pruning.similarity.redundancy`) and competes like any other criterion.
+
+    Returns:
+        (C,) bool, True for what stays.
+    """
+    order = np.argsort(-graph.rank, kind="stable")  # best first; ties: the lower index
+    stays = np.empty(len(order), dtype=bool)
+    stays[order] = ~np.tril(graph.edges[np.ix_(order, order)], -1).any(1)
+    return stays
+
+
 def _highest_core(edges: np.ndarray) -> np.ndarray:
     """(C,) bool: the vertices of the k-core with the highest k, by peeling off what has the fewest neighbours."""
     degree, inside = edges.sum(1), np.ones(len(edges), dtype=bool)
@@ -157,4 +173,5 @@ SELECTORS: dict[str, Callable[[Graph], np.ndarray]] = {
     "dominating": dominating,
     "core": core,
     "scored": scored,
+    "nested": nested,
 }
