@@ -14,6 +14,14 @@ from rsprune_lib.plots.losses import distance_toy, loss_views, pull_bars, slope_
 from rsprune_lib.plots.pruning import kept_channels, score_histograms, sensitivity
 from rsprune_lib.plots.recovery import class_recovery, recovery_curves
 from rsprune_lib.plots.refit import fit_against_target, ratio_curves, speedups
+from rsprune_lib.plots.similarity import (
+    cluster_maps,
+    graph_places,
+    hash_steps,
+    likeness_matrix,
+    selector_curves,
+    similarity_graphs,
+)
 from rsprune_lib.plots.style import Picture, beside, canvas, heading, legend, png
 from rsprune_lib.plots.toys import number_grids
 from rsprune_lib.plots.tradeoff import ladder, layer_macs, pareto, pareto_front, time_shares
@@ -29,6 +37,7 @@ __all__ = [
     "class_counts",
     "class_intervals",
     "class_recovery",
+    "cluster_maps",
     "confusion",
     "contact_sheet",
     "coupling_map",
@@ -39,7 +48,9 @@ __all__ = [
     "gate_heatmap",
     "gate_profile",
     "gate_spread",
+    "graph_places",
     "hard_samples",
+    "hash_steps",
     "heading",
     "importance_bars",
     "kept_channels",
@@ -47,6 +58,7 @@ __all__ = [
     "layer_macs",
     "learning_rates",
     "legend",
+    "likeness_matrix",
     "loss_shapes",
     "loss_views",
     "macs_and_time",
@@ -64,10 +76,12 @@ __all__ = [
     "residual_channels",
     "score_histograms",
     "score_shift",
+    "selector_curves",
     "sensitivity",
     "sensitivity_map",
     "share_left",
     "short",
+    "similarity_graphs",
     "slope_match",
     "speeds",
     "speedups",

@@ -15,7 +15,7 @@ from rsprune_lib.errors import ModelError, RspruneError, unknown
 from rsprune_lib.pruning import magnitudes, sensitivity
 from rsprune_lib.pruning.attention import Gates, gate_statistics, gated_norms
 from rsprune_lib.pruning.groups import Group
-from rsprune_lib.pruning.similarity import redundancy, similarity
+from rsprune_lib.pruning.similarity import Similarity, redundancy, similarity
 
 __all__ = ["CRITERIA", "Criterion", "Scores", "score"]
 
@@ -89,11 +89,13 @@ def _magnitude(p: int) -> Callable[..., Values]:
     return run
 
 
-def _similarity(case: _Case, *, rank: str | None = None, makers: str = "root") -> Values:
+def _similarity(
+    case: _Case, *, rank: str | None = None, makers: str = "root", similar: Similarity | None = None
+) -> Values:
     if rank == "similarity":
         raise RspruneError("The rank of criterion 'similarity' must be another criterion, such as l1 or attention.")
     given = {"data": case.data, "gates": case.gates, "seed": case.seed, "progress": case.progress}
-    found = similarity(case.model, case.groups, case.data, makers=makers, progress=case.progress)
+    found = similar or similarity(case.model, case.groups, case.data, makers=makers, progress=case.progress)
     own = score(case.model, case.groups, rank, **given).values if rank is not None else None
     values = redundancy(found, case.groups, own)
     if found.blind:  # there the better channel is simply the better one; on the same scale, [0, 1]
@@ -151,8 +153,9 @@ def score(
         progress: show a bar where images are looked at.
         **options: of the criterion: ``mode="drop" | "normalise" | "paper"`` for attention (what becomes of a shortcut's
             batch norm, which has no gate), ``consumers=False`` for l1 and l2 (score the making filters alone),
-            ``rank="l1"`` (which of two alike channels is the better one) and ``makers="all"`` for similarity. Its
-            layers without feature maps are judged by the rank, or by l1.
+            ``rank="l1"`` (which of two alike channels is the better one), ``makers="all"`` and ``similar=``
+            (similarities that are known already) for similarity. Its layers without feature maps are judged by the
+            rank, or by l1.
 
     Raises:
         RspruneError: the criterion or an option is unknown, lacks its data, or gives a score that is not finite.

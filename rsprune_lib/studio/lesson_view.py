@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from rsprune_lib.pruning import Plan
+from rsprune_lib.studio.graph_view import GraphView
 from rsprune_lib.studio.lessons import Lesson, get_lesson
 from rsprune_lib.studio.look import LookInside
 from rsprune_lib.studio.panel import PruningPanel
@@ -19,7 +20,13 @@ from rsprune_lib.studio.tune_view import TuneView
 
 __all__ = ["lesson_panel"]
 
-_TITLES = {"sensitivity": "Sensitivity", "finetune": "Fine-tune", "inside": "Inside", "takeaway": "Take away"}
+_TITLES = {
+    "graph": "Graph",
+    "sensitivity": "Sensitivity",
+    "finetune": "Fine-tune",
+    "inside": "Inside",
+    "takeaway": "Take away",
+}
 
 
 def lesson_panel(
@@ -45,6 +52,8 @@ def lesson_panel(
     chosen = lesson if isinstance(lesson, Lesson) else get_lesson(lesson)
     start = replace(Setting(criterion=studio.criteria[0]), **_possible(chosen, studio))
     parts = {}
+    if "graph" in chosen.parts:
+        parts["graph"] = GraphView(studio)
     if "sensitivity" in chosen.parts:
         parts["sensitivity"] = ScanView(studio, folder, go=lambda setting: panel.go(setting))
     if "finetune" in chosen.parts:
@@ -60,6 +69,8 @@ def lesson_panel(
     )
     if "takeaway" in parts:
         parts["takeaway"].explorer = panel.explorer
+    if chosen.front:
+        panel.tabs.selected_index = panel.tabs.titles.index(_TITLES[chosen.front])
     panel.explorer.begin()
     return panel
 

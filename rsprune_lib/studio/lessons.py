@@ -20,14 +20,16 @@ class Lesson:
     Attributes:
         task: what the learner is to do, one or two sentences on top of the tool.
         hide: controls to leave out, of `rsprune_lib.studio.panel.HIDDEN`.
-        parts: further views to show, of ``"sensitivity"``, ``"finetune"``, ``"inside"``, ``"takeaway"``.
+        parts: further views to show, of ``"graph"``, ``"sensitivity"``, ``"finetune"``, ``"inside"``, ``"takeaway"``.
+        front: the one of them that is in front at first; None for none.
         start: fields of the first `Setting`; what is missing is the network's own default.
         measured: measure latency and accuracy.
     """
 
     task: str
     hide: tuple[str, ...] = ()
-    parts: tuple[str, ...] = ("sensitivity", "finetune", "inside", "takeaway")
+    parts: tuple[str, ...] = ("graph", "sensitivity", "finetune", "inside", "takeaway")
+    front: str | None = None
     start: Mapping[str, Any] = field(default_factory=dict)
     measured: bool = True
 
@@ -54,6 +56,14 @@ LESSONS: dict[str, Lesson] = {
         parts=(),
         start={"amount": "threshold", "ratio": 0.4},
         measured=False,
+    ),
+    "graph": Lesson(
+        "Move the cut: at 0.25, two channels are joined if three quarters of their hashes agree, and the worse end of "
+        "every edge goes. Which layer falls apart first, and from which cut on does the accuracy follow?",
+        hide=("criterion", "scope", "normalise", "amount", "own", "presets"),
+        parts=("graph",),
+        front="graph",
+        start={"criterion": "similarity", "amount": "threshold", "threshold": 0.25},
     ),
     "recovery": Lesson(
         "Keep the plan and change only the recovery. What does each one look at, and what does it cost?",

@@ -13,7 +13,7 @@ from torch import nn
 from rsprune_lib.data import Batches, Dataset
 from rsprune_lib.errors import RspruneError
 from rsprune_lib.measure import Cost, layer_costs
-from rsprune_lib.pruning import choose, find_groups, normalised, plan_cost
+from rsprune_lib.pruning import Similarity, choose, find_groups, normalised, plan_cost, similarity
 from rsprune_lib.pruning.attention import Gates, fold, gate_statistics, gated_norms
 from rsprune_lib.pruning.calibration import Stopped, device_of
 from rsprune_lib.pruning.scores import CRITERIA, Scores, score
@@ -78,6 +78,7 @@ class Planner:
         self.dense = Dense(Cost(sum(p.numel() for p in model.parameters()), macs))
         self.using = threading.RLock()
         self._scores: dict[str, Scores] = {}
+        self._similar: Similarity | None = None
         self._values: dict[tuple[str, str | None], dict[str, np.ndarray]] = {}
 
     def batches(self, part: str | np.ndarray, limit: int | None) -> Batches:
@@ -111,9 +112,24 @@ class Planner:
             images = self.batches("train", self.images)
             ask = asking(should_stop, tell, f"Scoring all channels by {criterion}, once", len(images))
             how = {"data": Watched(images, ask), "gates": self.gates, "progress": False}
+            if criterion == "similarity":
+                how["similar"] = self.similar(should_stop, tell)
             with self.using:
                 self._scores[criterion] = score(self.model, self.groups, criterion, **how)
         return self._scores[criterion]
+
+    def similar(self, should_stop: Stop | None = None, tell: Tell | None = None) -> Similarity:
+        """How alike the feature maps of each group's channels are, computed once.
+
+        Raises:
+            Stopped: ``should_stop`` returned True.
+        """
+        with self.using:
+            if self._similar is None:
+                images = self.batches("train", self.images)
+                ask = asking(should_stop, tell, "Comparing all feature maps, once", len(images))
+                self._similar = similarity(self.model, self.groups, images, progress=False, should_stop=ask)
+        return self._similar
 
     def values(self, criterion: str, normalise: str | None = None) -> Mapping[str, np.ndarray]:
         """Normalised scores, the scale on which groups compete and a threshold counts: group name -> (size,)."""

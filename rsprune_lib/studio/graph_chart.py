@@ -1,0 +1,69 @@
+"""The similarity graph of one layer as SVG: quick to make, sharp at any size, safe to set from a thread."""
+
+from __future__ import annotations
+
+from html import escape
+
+import numpy as np
+
+from rsprune_lib.looks import GRID, INK, KEPT, MUTED
+from rsprune_lib.studio.markup import note
+
+__all__ = ["graph"]
+
+_SIDE, _EDGES = 620, 900  # pixels of the drawing, edges drawn at most
+_GONE = "#B4BCC5"
+
+
+def graph(values: np.ndarray, places: np.ndarray, kept: np.ndarray, threshold: float, *, follows: bool) -> str:
+    """Vertices at their places, an edge between two that are alike at the threshold; kept ones blue, removed ones grey.
+
+    Args:
+        values: (C, C) similarities.
+        places: (C, 2) in [0, 1].
+        kept: (C,) bool, what the plan keeps.
+        threshold: of the edges.
+        follows: the plan follows from these edges; otherwise another criterion made it, and the caption says so.
+    """
+    count = len(values)
+    edges = np.triu(values >= threshold - 1e-6, 1)
+    pairs = np.argwhere(edges)
+    strength = values[edges]
+    shown = pairs[np.argsort(-strength, kind="stable")[:_EDGES]]
+    at = 16 + places * (_SIDE - 32)
+    lines = "".join(
+        f'<path d="M{at[i, 0]:.0f} {at[i, 1]:.0f}L{at[j, 0]:.0f} {at[j, 1]:.0f}"/>' for i, j in shown.tolist()
+    )
+    near = values - 2 * np.eye(count)
+    radius = 7 if count <= 64 else 5.5 if count <= 256 else 4
+    dots = []
+    for c in np.argsort(kept, kind="stable").tolist():  # what stays lies on top
+        colour = KEPT if kept[c] else _GONE
+        tip = _tip(c, kept, near, threshold)
+        dots.append(
+            f'<circle cx="{at[c, 0]:.1f}" cy="{at[c, 1]:.1f}" r="{radius}" fill="{colour}" stroke="white">'
+            f"<title>{escape(tip)}</title></circle>"
+        )
+    drawing = (
+        f'<svg viewBox="0 0 {_SIDE} {_SIDE}" style="width:100%;max-width:{_SIDE}px;border:1px solid {GRID};'
+        f'border-radius:8px" role="img" aria-label="similarity graph"><g stroke="{INK}" stroke-opacity="0.28" '
+        f'stroke-width="1" fill="none">{lines}</g>{"".join(dots)}</svg>'
+    )
+    lonely = int((~(values >= threshold - 1e-6) | np.eye(count, dtype=bool)).all(1).sum())
+    more = f" (the strongest {_EDGES:,} are drawn)" if len(pairs) > _EDGES else ""
+    words = (
+        f"{len(pairs):,} edges at similarity {threshold:.2f} or more{more}; {lonely} of {count} channels are like no "
+        f"other; {int(kept.sum())} stay. "
+    )
+    if follows:
+        words += "Every edge removes its worse end: the one that fewer others resemble. Point at a channel to see why."
+    else:
+        words += "Colours show what another criterion keeps: look for edges between two blue channels."
+    return f'<div style="color:{MUTED}">{note(words)}</div>{drawing}'
+
+
+def _tip(channel: int, kept: np.ndarray, near: np.ndarray, threshold: float) -> str:
+    alike = int((near[channel] >= threshold - 1e-6).sum())
+    most = int(near[channel].argmax())
+    text = f"channel {channel}: {'stays' if kept[channel] else 'goes'}; {alike} alike"
+    return f"{text}; most like channel {most} ({near[channel, most]:.2f})" if len(near) > 1 else text

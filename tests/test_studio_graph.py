@@ -1,0 +1,115 @@
+"""The similarity graph as a view of the live tool: edges follow the cut, colours follow the plan."""
+
+import re
+
+import numpy as np
+import pytest
+
+from rsprune_lib.models import create_model
+from rsprune_lib.plots import graph_places
+from rsprune_lib.pruning.selectors import Graph, nested
+from rsprune_lib.studio import Setting, Studio, lesson_panel
+from rsprune_lib.studio.graph_chart import graph
+from rsprune_lib.studio.graph_view import GraphView
+
+
+@pytest.fixture(scope="module")
+def studio(tiny_data):
+    model = create_model("resnet18", tiny_data.num_classes, width=0.25, stem="small", seed=0).eval()
+    return Studio(model, tiny_data, images=16, val_images=16, progress=False)
+
+
+def drawn(text):
+    """(edges, kept vertices, removed vertices) of a drawing."""
+    return text.count("<path"), text.count("stays;"), text.count("goes;")
+
+
+def test_edges_and_colours_follow_the_cut(studio):
+    view = GraphView(studio)
+    view.active = True
+    seen = []
+    for cut in (0.05, 0.3, 0.45):
+        snapshot = studio.apply(Setting("similarity", amount="threshold", threshold=cut))
+        view.show(snapshot)
+        view.settle()
+        edges, stay, go = drawn(view.picture.value)
+        assert stay == snapshot.plan.widths["conv1"] and stay + go == 16
+        values = studio.similar().values["conv1"].double().numpy()
+        one = Graph.at(values, 1 - cut, values.sum(1))
+        assert edges == one.edges.sum() // 2 and stay == max(1, nested(one).sum())
+        assert f"similarity {1 - cut:.2f}" in view.picture.value
+        seen.append((edges, stay))
+    assert seen[0][0] < seen[1][0] < seen[2][0] and seen[0][1] > seen[2][1]
+
+
+def test_another_criterion_shows_its_own_colours_on_the_usual_edges(studio):
+    view = GraphView(studio)
+    snapshot = studio.apply(Setting("l1", ratio=0.5))
+    view.show(snapshot)
+    assert view.picture.value == "", "nothing is compared while the view is behind"
+    view.active = True
+    view.settle()
+    assert drawn(view.picture.value)[1:] == (8, 8) and "another criterion" in view.picture.value
+    assert "similarity 0.75" in view.picture.value
+    view.group.value = "layer2.0.conv1"
+    view.settle()
+    assert drawn(view.picture.value)[1:] == (16, 16)
+
+
+def test_layers_without_a_pattern_say_so(tiny_data):
+    model = create_model("resnet18", tiny_data.num_classes, width=0.125, seed=0).eval()
+    small = Studio(model, tiny_data, images=16, val_images=16, progress=False)
+    view = GraphView(small)
+    view.active = True
+    view.group.value = "layer4.0.conv1"
+    view.show(small.apply(Setting("l1")))
+    view.settle()
+    assert "layer4.0.conv1 is left out: its feature maps have one pixel" in view.picture.value
+
+
+def test_what_goes_wrong_is_a_sentence_on_the_screen(studio, monkeypatch):
+    view = GraphView(studio)
+    view.active = True
+    monkeypatch.setattr(studio, "similar", lambda *_: 1 / 0)
+    view.show(studio.apply(Setting("l1")))
+    with pytest.raises(ZeroDivisionError):
+        view.settle()
+    assert "ZeroDivisionError" in view.status.value
+
+
+def test_lesson_begins_with_the_graph_in_front(studio):
+    panel = lesson_panel(studio, "graph")
+    assert panel.tabs.titles[panel.tabs.selected_index] == "Graph"
+    panel.settle()
+    view = panel.parts["Graph"]
+    view.settle()
+    before = drawn(view.picture.value)
+    panel.controls.threshold.value = 0.4
+    panel.settle()
+    view.settle()
+    assert drawn(view.picture.value)[0] > before[0]
+    assert panel.snapshot.plan.widths["conv1"] == drawn(view.picture.value)[1]
+
+
+def test_places_are_the_same_every_time_and_put_alike_near_alike():
+    random = np.random.default_rng(0)
+    kind = np.arange(40) % 4
+    values = np.where(kind[:, None] == kind[None], 0.9, 0.5) + 0.02 * random.random((40, 40))
+    values = (values + values.T) / 2
+    np.fill_diagonal(values, 1)
+    places = graph_places(values)
+    assert np.array_equal(places, graph_places(values))
+    assert places.shape == (40, 2) and places.min() == 0 and places.max() == 1
+    apart = np.linalg.norm(places[:, None] - places[None], axis=-1)
+    same = kind[:, None] == kind[None]
+    assert apart[same].mean() < 0.6 * apart[~same].mean()
+    for count in (1, 2, 3):
+        assert graph_places(np.eye(count)).shape == (count, 2)
+
+
+def test_drawing_is_limited_and_says_so():
+    values = np.full((80, 80), 0.9)
+    np.fill_diagonal(values, 1)
+    text = graph(values, graph_places(values), np.arange(80) == 0, 0.75, follows=True)
+    assert drawn(text) == (900, 1, 79) and "3,160 edges" in text and "strongest 900" in text
+    assert not re.search(r"nan|inf", text)
