@@ -187,7 +187,6 @@ def test_pruning_by_a_similarity_graph(run, dense, tmp_path):
     for wrong, sentence in (
         (["--ratio", 0.5, "--selector", "paper"], "--selector needs --threshold"),
         (["--selector", "paper"], "--selector needs --threshold"),
-        (["--macs", "1M", "--selector", "paper"], "--selector needs --threshold"),
         (["--criterion", "l2", "--ratio", 0.5, "--rank", "l1"], "belongs to --criterion similarity"),
     ):
         status, _, err = run(*options, *wrong, "--out", tmp_path / "x")

@@ -72,7 +72,11 @@ def test_a_similarity_graph_decides_under_a_threshold_and_a_global_budget(tiny_s
     done = prune(tiny_se, tiny_data, threshold=0.6, options={"selector": "scored", "rank": "attention"}, **given)
     assert done.scores is None and done.plan.how["selector"] == "scored" and done.plan.how["rank"] == "attention"
     assert done.plan.how["images"] == 16 and 0 < cost(done.model, 32).macs < cost(tiny_se, 32).macs
-    small = prune(tiny_se, tiny_data, macs=1e6, scope="global", choosing={"least": 0.1}, **given)
+    given["options"] = {"selector": "dominating"}
+    small = prune(tiny_se, tiny_data, macs=1e6, choosing={"least": 0.1}, **given)
+    with pytest.raises(RspruneError, match="leave the selector out"):
+        prune(tiny_se, tiny_data, ratio=0.5, **given)
+    del given["options"]
     assert small.plan.how["selector"] == "dominating" and cost(small.model, 32).macs == small.plan.how["reached"] <= 1e6
     share = prune(tiny_se, tiny_data, ratio=0.5, options={"rank": "l1"}, **given)
     assert share.scores.criterion == "similarity" and set(share.plan.widths.values()) == {4, 8, 16, 32}

@@ -406,7 +406,7 @@ def test_redundancy_is_the_graph_at_every_threshold(case):
     rank = score(model, groups, "l1")
     scores = Scores("similarity", redundancy(found, groups, rank.values))
     for t in (0.9, 0.7, 0.55):
-        plan = choose(scores, groups, threshold=1 - t + 1e-6, clip=True)
+        plan = choose(scores, groups, threshold=1 - t, clip=True)
         assert plan.keep == select(found, groups, threshold=t, selector="nested", rank=rank).keep
         for group in groups:
             one = Graph.at(found.values[group.name].double().numpy(), t, rank.values[group.name].double().numpy())

@@ -58,6 +58,9 @@ SETTINGS = {
     "own": Setting("random", ratio=0.3, own={"conv1": 0.0, "layer3.0.conv1": 0.9}),
     "threshold": Setting("lamp", amount="threshold", ratio=0.5),
     "macs": Setting("fpgm", "global", amount="macs", macs=0.3),
+    "alike": Setting("similarity", amount="threshold", threshold=0.3, locked=("conv1",)),
+    "alike, macs": Setting("similarity", "global", amount="macs", macs=0.4),
+    "alike, scaled": Setting("similarity", amount="threshold", ratio=0.4, normalise="mean"),
     "scaled": Setting("attention", "global", ratio=0.5, normalise="mean"),
 }
 

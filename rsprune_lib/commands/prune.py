@@ -73,8 +73,8 @@ def prune(
     own = {key: value for key, value in (("selector", selector), ("rank", rank)) if value is not None}
     if own and criterion != "similarity":
         raise typer.BadParameter(f"--{next(iter(own))} belongs to --criterion similarity, not to {criterion}")
-    if selector and (ratio is not None or not given or (macs and scope != "global")):
-        raise typer.BadParameter("--selector needs --threshold, or --macs with --scope global")
+    if selector and not (threshold is not None or macs):
+        raise typer.BadParameter("--selector needs --threshold or --macs")
     from rsprune_lib.pruning import Plan
     from rsprune_lib.pruning.door import prune as prune_network
 

@@ -78,8 +78,8 @@ def prune(
         ratio: share of the channels to remove; give one of ratio, threshold, macs (or a plan), see `choose`.
         threshold: channels with a lower score go; with criterion ``"similarity"`` two channels are alike from this
             similarity on, and a selector decides who stays (`select`).
-        macs: the most MACs that may be left for one image; with criterion ``"similarity"`` and global scope, one
-            threshold for all layers is found for it.
+        macs: the most MACs that may be left for one image; with criterion ``"similarity"`` and a selector among the
+            options, one threshold for all layers is found for it.
         scope: ``"local"``, ``"global"`` or ``"isomorphic"``.
         plan: a finished plan; nothing is scored then.
         recovery: ``"closed_form"`` (see `sequential`), ``"bn"`` (statistics only) or ``"none"``.
@@ -121,7 +121,7 @@ def prune(
         given = {"data": batches(images), "gates": gates, "seed": seed, "progress": progress}
         costs = layer_costs(plain, data.image_size) if macs is not None else None
         amount = {"ratio": ratio, "threshold": threshold, "macs": macs, "costs": costs}
-        if criterion == "similarity" and ratio is None and (macs is None or scope == "global"):
+        if criterion == "similarity" and (threshold is not None or "selector" in (options or {})):
             plan = _by_graph(model, groups, given, amount, dict(options or {}), dict(choosing or {}))
         else:
             scores = score(model, groups, criterion, **given, **(options or {}))
@@ -144,6 +144,8 @@ def _by_graph(
     choosing: dict[str, Any],
 ) -> Plan:
     """Compares feature maps and lets a selector decide."""
+    if amount.pop("ratio") is not None:
+        raise RspruneError("A selector works under a threshold or macs; for a ratio, leave the selector out.")
     selector, rank = options.pop("selector", "dominating"), options.pop("rank", None)
     for option in options:
         if option != "makers":
@@ -152,7 +154,6 @@ def _by_graph(
         raise RspruneError("A similarity graph cannot keep multiples of a number; give a ratio, or leave it out.")
     found = similarity(model, groups, given["data"], progress=given["progress"], **options)
     ranked = None if rank is None else score(model, groups, rank, **given)
-    del amount["ratio"]
     return select(found, groups, selector=selector, rank=ranked, **amount, **choosing)
 
 

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse.csgraph import connected_components
 
+from rsprune_lib.pruning.similarity import TIE
+
 __all__ = ["SELECTORS", "Graph", "core", "dominating", "nested", "paper", "scored"]
 
 
@@ -35,7 +37,7 @@ class Graph:
     @classmethod
     def at(cls, similarity: np.ndarray, threshold: float, rank: np.ndarray | None = None) -> Graph:
         """Builds the graph of a (C, C) similarity matrix; an edge where it is at least ``threshold``."""
-        edges = np.asarray(similarity) >= threshold - 1e-6  # float32 rounding must not cut an edge that is just there
+        edges = np.asarray(similarity) >= threshold - TIE
         np.fill_diagonal(edges, False)
         # hundredths as whole numbers: sums have no rounding, so ties are ties
         weights = np.where(edges, np.rint(100 * np.asarray(similarity)), 0).astype(np.int64)

@@ -29,6 +29,7 @@ from rsprune_lib.pruning.groups import Group
 __all__ = ["Similarity", "perceptual_hash", "redundancy", "similarity"]
 
 SIDE = 8  # lowest frequencies along each axis
+TIE = 1e-6  # less than two similarities can differ by, more than float32 rounds: an edge exactly at a threshold counts
 _MAKERS = ("conv", "deconv", "depthwise")
 
 
@@ -181,5 +182,7 @@ def redundancy(
         own = values.sum(1) if rank is None else rank[group.name].float()
         order = torch.argsort(own, descending=True, stable=True)
         ranked = values[order][:, order].tril(-1)  # row i: similarity to the channels before it
-        scores[group.name] = torch.empty(group.size).index_copy_(0, order, 1 - ranked.amax(1))
+        ordered = (1 - ranked.amax(1) - TIE).clamp_min(0)
+        ordered[0] = 1
+        scores[group.name] = torch.empty(group.size).index_copy_(0, order, ordered)
     return scores

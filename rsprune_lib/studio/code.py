@@ -43,7 +43,7 @@ def as_code(
     recovery = tuned["recovery"] if tuned else setting.recovery
     arguments = _amount(setting, choosing) | {"recovery": _DOOR[recovery], "images": images, "batch_size": batch_size}
     live, collect = recovery == "live", gates and own_gates
-    names = (["Live"] if live else []) + (["Plan"] if setting.amount == "plan" else [])
+    names = (["Live"] if live else []) + (["Plan"] if _as_plan(setting) else [])
     names += (["gate_statistics"] if collect else []) + ["prune"] + (["reestimate_bn"] if recovery in _SMALL else [])
     lines = ["from rsprune_lib.data import Batches"] if recovery in _SMALL or collect else []
     lines += [f"from rsprune_lib.pruning import {', '.join(names)}"]
@@ -53,7 +53,7 @@ def as_code(
     if collect:
         lines.append("gates = gate_statistics(model, batches)")
     lines += ["pruned = prune(", f"    model, data,{' gates=gates,' if gates else ''}"]
-    lines += ['    plan=Plan.load("plan.json"),'] if setting.amount == "plan" else []
+    lines += ['    plan=Plan.load("plan.json"),'] if _as_plan(setting) else []
     lines += [f"    {key}={_literal(value)}," for key, value in arguments.items()]
     lines += [")", "plan = pruned.plan"]
     if recovery in _SMALL:
@@ -66,12 +66,22 @@ def as_code(
 
 def _amount(setting: Setting, choosing: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of `prune` that decide what stays."""
-    if setting.amount == "plan":
+    if _as_plan(setting):
         return {}
+    if setting.criterion == "similarity" and setting.amount == "threshold":
+        extra = {"choosing": {"locked": choosing["locked"]}} if choosing.get("locked") else {}
+        at = {"criterion": "similarity", "threshold": round(1 - choosing["threshold"], 9)}
+        return at | {"options": {"selector": "nested"}} | extra
     amount = {key: choosing[key] for key in ("ratio", "threshold", "macs") if choosing.get(key) is not None}
     extra = {key: choosing[key] for key in ("per_group", "locked", "normalise", "clip") if choosing.get(key)}
     arguments = {"criterion": setting.criterion, "scope": choosing.get("scope", "local"), **amount}
     return arguments | ({"choosing": extra} if extra else {})
+
+
+def _as_plan(setting: Setting) -> bool:
+    """Whether no argument of `prune` says what stays: a given plan, or unlikeness on a scale that no graph has."""
+    scaled = setting.criterion == "similarity" and setting.amount == "threshold" and setting.normalise is not None
+    return setting.amount == "plan" or scaled
 
 
 def _training(tuned: Mapping[str, Any] | None) -> list[str]:

@@ -7,6 +7,7 @@ from html import escape
 import numpy as np
 
 from rsprune_lib.looks import GRID, INK, KEPT, MUTED
+from rsprune_lib.pruning.similarity import TIE
 from rsprune_lib.studio.markup import note
 
 __all__ = ["graph"]
@@ -26,7 +27,7 @@ def graph(values: np.ndarray, places: np.ndarray, kept: np.ndarray, threshold: f
         follows: the plan follows from these edges; otherwise another criterion made it, and the caption says so.
     """
     count = len(values)
-    edges = np.triu(values >= threshold - 1e-6, 1)
+    edges = np.triu(values >= threshold - TIE, 1)
     pairs = np.argwhere(edges)
     strength = values[edges]
     shown = pairs[np.argsort(-strength, kind="stable")[:_EDGES]]
@@ -49,7 +50,7 @@ def graph(values: np.ndarray, places: np.ndarray, kept: np.ndarray, threshold: f
         f'border-radius:8px" role="img" aria-label="similarity graph"><g stroke="{INK}" stroke-opacity="0.28" '
         f'stroke-width="1" fill="none">{lines}</g>{"".join(dots)}</svg>'
     )
-    lonely = int((~(values >= threshold - 1e-6) | np.eye(count, dtype=bool)).all(1).sum())
+    lonely = int((~(values >= threshold - TIE) | np.eye(count, dtype=bool)).all(1).sum())
     more = f" (the strongest {_EDGES:,} are drawn)" if len(pairs) > _EDGES else ""
     words = (
         f"{len(pairs):,} edges at similarity {threshold:.2f} or more{more}; {lonely} of {count} channels are like no "
@@ -63,7 +64,7 @@ def graph(values: np.ndarray, places: np.ndarray, kept: np.ndarray, threshold: f
 
 
 def _tip(channel: int, kept: np.ndarray, near: np.ndarray, threshold: float) -> str:
-    alike = int((near[channel] >= threshold - 1e-6).sum())
+    alike = int((near[channel] >= threshold - TIE).sum())
     most = int(near[channel].argmax())
     text = f"channel {channel}: {'stays' if kept[channel] else 'goes'}; {alike} alike"
     return f"{text}; most like channel {most} ({near[channel, most]:.2f})" if len(near) > 1 else text
