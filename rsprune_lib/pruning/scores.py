@@ -98,9 +98,9 @@ def _similarity(
     found = similar or similarity(case.model, case.groups, case.data, makers=makers, progress=case.progress)
     own = score(case.model, case.groups, rank, **given).values if rank is not None else None
     values = redundancy(found, case.groups, own)
-    if found.blind:  # there the better channel is simply the better one; on the same scale, [0, 1]
+    if found.blind:  # nobody is known to be like them, so they go last, the weaker ones first
         other = own or score(case.model, case.groups, "l1").values
-        values |= {name: other[name] / other[name].abs().amax().clamp_min(1e-30) for name in found.blind}
+        values |= {name: 0.9 + 0.1 * other[name] / other[name].abs().amax().clamp_min(1e-30) for name in found.blind}
     return values
 
 
@@ -154,8 +154,8 @@ def score(
         **options: of the criterion: ``mode="drop" | "normalise" | "paper"`` for attention (what becomes of a shortcut's
             batch norm, which has no gate), ``consumers=False`` for l1 and l2 (score the making filters alone),
             ``rank="l1"`` (which of two alike channels is the better one), ``makers="all"`` and ``similar=``
-            (similarities that are known already) for similarity. Its layers without feature maps are judged by the
-            rank, or by l1.
+            (similarities that are known already) for similarity. Its layers without feature maps go last, in the order
+            of the rank, or of l1.
 
     Raises:
         RspruneError: the criterion or an option is unknown, lacks its data, or gives a score that is not finite.
