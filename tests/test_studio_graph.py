@@ -111,5 +111,5 @@ def test_drawing_is_limited_and_says_so():
     values = np.full((80, 80), 0.9)
     np.fill_diagonal(values, 1)
     text = graph(values, graph_places(values), np.arange(80) == 0, 0.75, follows=True)
-    assert drawn(text) == (900, 1, 79) and "3,160 edges" in text and "strongest 900" in text
+    assert drawn(text) == (900, 1, 79) and "3,160 edges" in text and "900 of the strongest" in text
     assert not re.search(r"nan|inf", text)

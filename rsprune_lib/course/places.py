@@ -1,6 +1,7 @@
 """Which notebooks there are, and where they lie on this machine."""
 
 import os
+import re
 from pathlib import Path
 
 from rsprune_lib.errors import RspruneError
@@ -22,8 +23,9 @@ def notebooks_folder() -> Path:
 
 
 def notebook_names(folder: Path | None = None) -> list[str]:
-    """Returns the names of the numbered notebooks in order, e.g. ``["00_start", "01_train"]``."""
-    return sorted(path.stem for path in (folder or notebooks_folder()).glob("[0-9][0-9]_*.ipynb"))
+    """Returns the names of the numbered notebooks in order, e.g. ``["00_start", "01_train"]``; 03b comes after 03."""
+    found = (folder or notebooks_folder()).glob("[0-9][0-9]*.ipynb")
+    return sorted(path.stem for path in found if re.fullmatch(r"\d\d[a-z]?_\w+", path.stem))
 
 
 def select(wanted: list[str] | None, folder: Path) -> list[Path]:
@@ -42,7 +44,8 @@ def select(wanted: list[str] | None, folder: Path) -> list[Path]:
     chosen = []
     for want in wanted or names:
         stem = Path(want).stem
-        found = [n for n in names if n == stem or n.split("_")[0] == stem.zfill(2)]
+        number = stem if re.match(r"\d\d", stem) else f"0{stem}"  # 3 and 3b are 03 and 03b
+        found = [n for n in names if n == stem or n.split("_")[0] == number]
         if not found:
             raise RspruneError(f"Got notebook {want!r}; expected a number or name of: {', '.join(names)}.")
         chosen += [n for n in found if n not in chosen]

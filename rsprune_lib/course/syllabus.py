@@ -74,6 +74,11 @@ LESSONS = (
         "criteria, scopes, plans, surgery, recovery without labels",
     ),
     Lesson(
+        "03b_similarity_graph",
+        "Which channels say the same, and is one of them enough?",
+        "hashes of feature maps, similarity graphs, selectors, the collapse and its cure",
+    ),
+    Lesson(
         "04_mining_finetune",
         "What brings the lost accuracy back?",
         "hard samples, mining and focal losses, fine-tuning",
@@ -107,7 +112,7 @@ SYSTEMS = (
         "Pattern Recognition Letters 166, 2023",
         "https://doi.org/10.1016/j.patrec.2022.12.028",
         "filters whose maps look alike are joined in a graph, and one of them is enough",
-        ("03",),
+        ("03b",),
     ),
     System(
         "E3C",

@@ -138,7 +138,7 @@ def similarity_graphs(
     """
     columns = min(columns, len(panels))
     rows = -(-len(panels) // columns)
-    figure, axes = canvas(rows, columns, width=9.0, height=0.6 + rows * 9.0 / columns * 0.98, grid="")
+    figure, axes = canvas(rows, columns, width=9.0, height=0.5 + rows * (9.0 / columns + 0.45), grid="")
     for ax in axes.flat[len(panels) :]:
         ax.set_visible(False)
     for ax, (name, (edges, stays)) in zip(axes.flat, panels.items(), strict=False):

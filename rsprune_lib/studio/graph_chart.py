@@ -12,7 +12,8 @@ from rsprune_lib.studio.markup import note
 
 __all__ = ["graph"]
 
-_SIDE, _EDGES = 620, 900  # pixels of the drawing, edges drawn at most
+_WIDE, _HIGH = 780, 400  # pixels of the drawing: it fits under the gauges on a laptop's screen
+_EDGES = 900  # drawn at most
 _GONE = "#B4BCC5"
 
 
@@ -28,14 +29,15 @@ def graph(values: np.ndarray, places: np.ndarray, kept: np.ndarray, threshold: f
     """
     count = len(values)
     edges = np.triu(values >= threshold - TIE, 1)
+    near = values - 2 * np.eye(count)
     pairs = np.argwhere(edges)
-    strength = values[edges]
-    shown = pairs[np.argsort(-strength, kind="stable")[:_EDGES]]
-    at = 16 + places * (_SIDE - 32)
+    own = {tuple(sorted(pair)) for pair in enumerate(near.argmax(1).tolist())}  # everyone's closest comes first
+    later = np.array([tuple(pair) not in own for pair in pairs.tolist()], dtype=bool)
+    shown = pairs[np.lexsort((-values[edges], later))[:_EDGES]]
+    at = 14 + places * (_WIDE - 28, _HIGH - 28)
     lines = "".join(
         f'<path d="M{at[i, 0]:.0f} {at[i, 1]:.0f}L{at[j, 0]:.0f} {at[j, 1]:.0f}"/>' for i, j in shown.tolist()
     )
-    near = values - 2 * np.eye(count)
     radius = 7 if count <= 64 else 5.5 if count <= 256 else 4
     dots = []
     for c in np.argsort(kept, kind="stable").tolist():  # what stays lies on top
@@ -46,12 +48,12 @@ def graph(values: np.ndarray, places: np.ndarray, kept: np.ndarray, threshold: f
             f"<title>{escape(tip)}</title></circle>"
         )
     drawing = (
-        f'<svg viewBox="0 0 {_SIDE} {_SIDE}" style="width:100%;max-width:{_SIDE}px;border:1px solid {GRID};'
+        f'<svg viewBox="0 0 {_WIDE} {_HIGH}" style="width:100%;max-width:{_WIDE}px;border:1px solid {GRID};'
         f'border-radius:8px" role="img" aria-label="similarity graph"><g stroke="{INK}" stroke-opacity="0.28" '
         f'stroke-width="1" fill="none">{lines}</g>{"".join(dots)}</svg>'
     )
     lonely = int((~(values >= threshold - TIE) | np.eye(count, dtype=bool)).all(1).sum())
-    more = f" (the strongest {_EDGES:,} are drawn)" if len(pairs) > _EDGES else ""
+    more = f" ({_EDGES:,} of the strongest are drawn)" if len(pairs) > _EDGES else ""
     words = (
         f"{len(pairs):,} edges at similarity {threshold:.2f} or more{more}; {lonely} of {count} channels are like no "
         f"other; {int(kept.sum())} stay. "

@@ -25,6 +25,9 @@ TABS = ("Channels", "Scores", "Classes", "Trail", "Groups")
 HIDDEN = ("criterion", "scope", "normalise", "amount", "recovery", "own", "presets")  # what a lesson may leave out
 _WIDE = widgets.Layout(width="auto")
 _WRAP = widgets.Layout(flex_flow="row wrap")
+# ten tabs fit into a page of 1280 if each is as wide as its title
+_TABS = ".jupyter-widgets.widget-tab.jupyter-widget-tab > .lm-TabBar .lm-TabBar-tab"
+_TAB_STYLE = f"<style>{_TABS} {{flex: 0 1 auto; padding: 0 9px}}</style>"
 
 
 class PruningPanel(widgets.VBox):
@@ -107,7 +110,7 @@ class PruningPanel(widgets.VBox):
         buttons = widgets.Box([self.undo, self.redo, self.reset, self.copy], layout=_WRAP)
         name, data = self.studio.model.config["name"], self.studio.data.title
         about = markup.note(f"{name} on {data}; accuracies are computed in {self.studio.precision}")
-        about = widgets.HTML((markup.message(task) if task else "") + about, layout=_WIDE)
+        about = widgets.HTML(_TAB_STYLE + (markup.message(task) if task else "") + about, layout=_WIDE)
         left = [self.controls, self.hint, *([] if "presets" in hide else [self.presets]), buttons]
         column = widgets.VBox(left, layout=widgets.Layout(width=f"{WIDTH + 12}px", flex=f"0 0 {WIDTH + 12}px"))
         answers = widgets.VBox(
