@@ -8,6 +8,11 @@ from collections.abc import Callable
 
 STAGES = {"raw": "raw", "closed form": "closed form"}
 LOSSES = {"ce": "ce", "mining": "mining", "mining_code": "mining_code", "focal": "focal"}
+NOTES = {
+    "local": "Every group loses the same share.",
+    "global": "All channels compete: l1, l2 and fpgm divided by their layer's mean, the others as they are.",
+    "global, by layer mean": "All channels compete, every score divided by its layer's mean.",
+}
 SUBJECT = "attention"  # the published criterion whose standing the page states
 
 
@@ -35,7 +40,7 @@ def _scope(rows: list[dict], scope: str) -> list[str]:
         *((title, lambda row, name=loss: row.get("loss") == name) for loss, title in LOSSES.items()),
     ]
     columns = [(title, test) for title, test in columns if any(map(test, rows))]
-    lines = [f"## Scope: {scope}", "", "Test accuracy, %.", ""]
+    lines = [f"## Scope: {scope}", "", f"{NOTES[scope]} Test accuracy, %.", ""]
     lines.append("| criterion | parameters | MACs | " + " | ".join(title for title, _ in columns) + " |")
     lines.append("|---" * (3 + len(columns)) + "|")
     cells = {name: [row for row in rows if row["criterion"] == name] for name in {row["criterion"] for row in rows}}
@@ -43,7 +48,7 @@ def _scope(rows: list[dict], scope: str) -> list[str]:
     for name in sorted(cells, key=lambda name: (-_value(cells[name], last), name)):
         found = [_mean([row for row in cells[name] if test(row)]) for _, test in columns]
         lines.append(f"| {name} | {_size(cells[name])} | " + " | ".join(found) + " |")
-    return [*lines, "", *_standing(cells, columns)]
+    return [*lines, "", *_standing(cells, columns), *_losses(cells, columns)]
 
 
 def _standing(cells: dict[str, list[dict]], columns: list[tuple[str, Callable[[dict], bool]]]) -> list[str]:
@@ -64,6 +69,26 @@ def _standing(cells: dict[str, list[dict]], columns: list[tuple[str, Callable[[d
         ahead = "first" if place == 1 else f"{place} of {len(order)}, {behind:.2f} points behind {best}"
         lines.append(f"- {title}: {SUBJECT} is {ahead} (seeds {', '.join(map(str, shared))}).")
     return lines
+
+
+def _losses(cells: dict[str, list[dict]], columns: list[tuple[str, Callable[[dict], bool]]]) -> list[str]:
+    """In words: how often each loss is the best one for a criterion, over the seeds that all losses share."""
+    columns = [(title, test) for title, test in columns if title in LOSSES]
+    best: dict[str, int] = {}
+    for rows in cells.values():
+        found = {title: {row["seed"]: row["accuracy"] for row in rows if test(row)} for title, test in columns}
+        shared = set.intersection(*(set(seeds) for seeds in found.values())) if found else set()
+        if shared and len(found) > 1:
+            means = {title: statistics.mean(seeds[s] for s in shared) for title, seeds in found.items()}
+            winner = max(means, key=means.__getitem__)
+            best[winner] = best.get(winner, 0) + 1
+    order = sorted(best.items(), key=lambda item: -item[1])
+    text = ", ".join(f"{title} for {count}" for title, count in order)
+    return (
+        [f"- Best loss on the seeds that all losses were run on: {text} of {sum(best.values())} criteria."]
+        if best
+        else []
+    )
 
 
 def _value(rows: list[dict], test: Callable[[dict], bool]) -> float:
