@@ -48,6 +48,13 @@ def test_notebooks_are_chosen_by_number_or_name(folder):
         select(None, folder / "..")
 
 
+def test_a_lesson_between_two_has_a_letter(folder):
+    (folder / "01b_more.ipynb").write_text("{}")
+    (folder / "01_train.draft.ipynb").write_text("{}")
+    assert [p.stem for p in select(None, folder)] == ["00_start", "01_train", "01b_more", "10_more"]
+    assert [p.stem for p in select(["1b", "1", "01b_more"], folder)] == ["01b_more", "01_train"]
+
+
 def test_bundles_and_notebooks_are_found_or_named(tmp_path, monkeypatch):
     monkeypatch.setenv("RSPRUNE_BUNDLES", str(tmp_path))
     assert bundle_path("dense") is None
