@@ -177,6 +177,29 @@ def test_from_images_to_a_recovered_network(run, dense, tmp_path):
     assert config["command"].startswith("rsprune")
 
 
+def test_networks_of_the_similarity_paper(run, tiny_folder, tmp_path):
+    counted = json.loads(run("cost", "resnet20", "--json")[1])
+    assert (counted["image_size"], counted["macs"], counted["params_without_norms"]) == (32, 40_813_184, 271_690)
+    assert json.loads(run("cost", "resnet18", "--json")[1])["image_size"] == 64
+    options = ["--data", tiny_folder, "--profile", "smoke", "--epochs", 1, "--width", 0.25, "--json"]
+    status, out, _ = run("train", "resnet20", *options, "--out", tmp_path / "dense")
+    assert status == 0 and json.loads(out)["params"] > 10_000
+    status, out, _ = run(
+        "prune",
+        tmp_path / "dense",
+        "--criterion",
+        "l1",
+        "--ratio",
+        0.5,
+        "--images",
+        16,
+        "--out",
+        tmp_path / "s",
+        "--json",
+    )
+    assert status == 0 and json.loads((tmp_path / "s" / "config.json").read_text())["model"]["stem"] == "small"
+
+
 def test_pruning_by_a_similarity_graph(run, dense, tmp_path):
     options = ["prune", dense, "--criterion", "similarity", "--images", 16, "--recovery", "bn"]
     out = tmp_path / "graph"

@@ -43,13 +43,16 @@ def evaluate(
 def cost(
     network: Annotated[str, typer.Argument(metavar="NAME|DIR", help="A model's name, or a bundle's folder.")],
     classes: Annotated[int | None, typer.Option("--classes", help="Number of classes; 10 for a name.")] = None,
-    size: Annotated[int | None, typer.Option("--size", help="Pixels a side; the bundle's, or 64.")] = None,
+    size: Annotated[
+        int | None, typer.Option("--size", help="Pixels a side; the bundle's, or what the network is made for.")
+    ] = None,
     width: Annotated[float, typer.Option("--width", help="Factor on the channels of every layer.")] = 1.0,
-    stem: Annotated[str, typer.Option("--stem", help="imagenet or small.")] = "imagenet",
+    stem: Annotated[str | None, typer.Option("--stem", help="imagenet or small; by default the usual one.")] = None,
     as_json: Json = False,
 ) -> None:
     """Count parameters and multiply-accumulates (convolutions and linear layers, one image)."""
     from rsprune_lib.measure import cost as measure_cost
+    from rsprune_lib.measure import layer_costs
     from rsprune_lib.models import create_model, model_names
 
     if network not in model_names() and (Path(network).exists() or "/" in network):
@@ -64,11 +67,14 @@ def cost(
         size = size or (bundle.config.get("data") or {}).get("image_size")
     else:
         model = create_model(network, 10 if classes is None else classes, width=width, stem=stem, seed=0)
+        size = 32 if size is None and stem is None and model.config["stem"] == "small" else size
     size = 64 if size is None else size
     if size < 1:
         raise typer.BadParameter(f"got --size {size}; expected a number of pixels")
     found = measure_cost(model.eval(), size)
+    norms = sum(layer.params for layer in layer_costs(model, size) if layer.kind == "norm")
     result = {"network": network, "params": found.params, "macs": found.macs, "image_size": size}
+    result["params_without_norms"] = found.params - norms  # as some papers count
     if not as_json:
         say("MACs: multiply-accumulates of convolutions and linear layers for one image.")
     emit(result, as_json, f"{network}: {found.params:,} parameters, {found.macs:,} MACs at {size} x {size} pixels")

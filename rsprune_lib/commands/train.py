@@ -38,10 +38,18 @@ ProfileName = Annotated[
     str | None, typer.Option("--profile", help="smoke, quick or full; by default RSPRUNE_PROFILE, else quick.")
 ]
 Epochs = Annotated[int | None, typer.Option("--epochs", help="Epochs in place of the profile's.")]
+Stem = Annotated[
+    str | None, typer.Option("--stem", help="imagenet, or small for images of 32 pixels; by default the usual one.")
+]
 
 
 def train(
-    model: Annotated[str, typer.Argument(help="resnet18, resnet18_se, vgg16 or vgg16_se.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="resnet18, resnet18_se, vgg16, vgg16_se; vgg16_cifar, resnet20, 32, 44, 56, 110, densenet40."
+        ),
+    ],
     out: Out,
     data: Annotated[str, typer.Option("--data", help="Data set or folder of class folders.")] = "auto",
     profile: ProfileName = None,
@@ -49,7 +57,7 @@ def train(
     loss: Annotated[str, typer.Option("--loss", help="ce, mining, mining_code or focal.")] = "ce",
     epochs: Epochs = None,
     width: Annotated[float, typer.Option("--width", help="Factor on the channels of every layer.")] = 1.0,
-    stem: Annotated[str, typer.Option("--stem", help="imagenet, or small for images of 32 pixels.")] = "imagenet",
+    stem: Stem = None,
     seed: Seed = 0,
     resume: Resume = False,
     force: Force = False,
