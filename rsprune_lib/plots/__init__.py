@@ -1,5 +1,6 @@
 """Every figure of the course: data in, ``matplotlib.figure.Figure`` out, never pyplot state."""
 
+from rsprune_lib.graph_places import graph_places
 from rsprune_lib.looks import short
 from rsprune_lib.plots.attention import before_after, gate_heatmap, importance_bars
 from rsprune_lib.plots.coupling import coupling_map, residual_channels, sensitivity_map
@@ -16,7 +17,6 @@ from rsprune_lib.plots.recovery import class_recovery, recovery_curves
 from rsprune_lib.plots.refit import fit_against_target, ratio_curves, speedups
 from rsprune_lib.plots.similarity import (
     cluster_maps,
-    graph_places,
     hash_steps,
     likeness_matrix,
     selector_curves,

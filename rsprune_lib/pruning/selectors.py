@@ -13,7 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse.csgraph import connected_components
 
 from rsprune_lib.pruning.similarity import TIE
 
@@ -127,6 +126,8 @@ def core(graph: Graph) -> np.ndarray:
     Returns:
         (C,) bool, True for what stays.
     """
+    from scipy.sparse.csgraph import connected_components  # here: the live tool does without it, and starts sooner
+
     stays = np.ones(len(graph.rank), dtype=bool)
     edges = graph.edges.copy()
     while edges.any():

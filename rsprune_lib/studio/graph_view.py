@@ -7,7 +7,7 @@ from functools import partial
 import ipywidgets as widgets
 import numpy as np
 
-from rsprune_lib.plots import graph_places
+from rsprune_lib.graph_places import graph_places
 from rsprune_lib.pruning.calibration import Stopped
 from rsprune_lib.studio import graph_chart, markup
 from rsprune_lib.studio.background import in_words
