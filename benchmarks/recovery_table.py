@@ -176,6 +176,7 @@ def markdown(found: dict[str, Any]) -> str:
     seeds, origin = len(networks), found["provenance"]
     data = origin["data"]
     commits = {cell["commit"][:10] for network in networks for cell in network.values() if cell.get("commit")}
+    older = any("commit" not in cell for network in networks for cell in network.values())
     commits |= {str((origin["git"] or {}).get("commit", "unknown"))[:10]}
     lines = [
         "# Recovery without labels and without training",
@@ -184,7 +185,7 @@ def markdown(found: dict[str, Any]) -> str:
         f"{seeds} dense network(s); accuracy in %, mean{' ± deviation over the seeds' if seeds > 1 else ''}; "
         "in brackets the number of networks behind a value, where it is not all of them. "
         f"Local scope, no fine-tuning. {origin['device']}, {origin['threads']} thread(s), {origin['date'][:10]}, "
-        f"commits {', '.join(sorted(commits))} (newer cells' in the JSON file).",
+        f"commits {', '.join(sorted(commits))}{'; cells that name none are older' if older else ''}.",
         "",
         "| step | accuracy |",
         "|---|---|",
