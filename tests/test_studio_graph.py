@@ -5,11 +5,13 @@ import re
 import numpy as np
 import pytest
 
+from rsprune_lib.errors import RspruneError
 from rsprune_lib.models import create_model
 from rsprune_lib.plots import graph_places
+from rsprune_lib.pruning import SELECTORS, select
 from rsprune_lib.pruning.selectors import Graph, nested
 from rsprune_lib.studio import Setting, Studio, lesson_panel
-from rsprune_lib.studio.graph_chart import graph
+from rsprune_lib.studio.graph_chart import RULES, graph
 from rsprune_lib.studio.graph_view import GraphView
 
 
@@ -40,6 +42,30 @@ def test_edges_and_colours_follow_the_cut(studio):
         assert f"similarity {1 - cut:.2f}" in view.picture.value
         seen.append((edges, stay))
     assert seen[0][0] < seen[1][0] < seen[2][0] and seen[0][1] > seen[2][1]
+
+
+def test_every_selector_is_at_hand(studio):
+    panel = lesson_panel(studio, "graph")
+    panel.settle()
+    assert panel.controls.selector.layout.display == "" and panel.controls.selector.value == "nested"
+    panel.controls.threshold.value = 0.3
+    kept = {}
+    for name in SELECTORS:
+        panel.controls.selector.value = name
+        snapshot = panel.settle()
+        panel.parts["Graph"].settle()
+        kept[name] = drawn(panel.parts["Graph"].picture.value)[1]
+        assert RULES[name] in panel.parts["Graph"].picture.value
+        own = {"selector": name, "rank": studio.scores("l1") if name != "nested" else None}
+        expected = select(studio.similar(), studio.groups, threshold=0.7, **own)
+        assert snapshot.plan.hash == expected.hash and kept[name] == expected.widths["conv1"]
+        assert Setting.from_dict(snapshot.setting.to_dict()) == snapshot.setting
+        assert f"'selector': '{name}'" in studio.code(snapshot.setting)
+    assert len(set(kept.values())) > 1
+    panel.go(Setting("l1"))
+    assert panel.controls.selector.layout.display == "none"
+    with pytest.raises(RspruneError, match="dominating"):
+        Setting("similarity", selector="dominatin")
 
 
 def test_another_criterion_shows_its_own_colours_on_the_usual_edges(studio):
@@ -110,6 +136,6 @@ def test_places_are_the_same_every_time_and_put_alike_near_alike():
 def test_drawing_is_limited_and_says_so():
     values = np.full((80, 80), 0.9)
     np.fill_diagonal(values, 1)
-    text = graph(values, graph_places(values), np.arange(80) == 0, 0.75, follows=True)
+    text = graph(values, graph_places(values), np.arange(80) == 0, 0.75, "nested")
     assert drawn(text) == (900, 1, 79) and "3,160 edges" in text and "900 of the strongest" in text
     assert not re.search(r"nan|inf", text)

@@ -148,6 +148,8 @@ def describe(number: int, point: Point, best: bool) -> str:
         "macs": f"at most {setting.macs:.0%} of the MACs, {setting.scope}",
         "plan": "a given plan",
     }[setting.amount]
+    if setting.by_graph:
+        amount = f"joined from similarity {1 - (setting.threshold or 0):.2f} on, {setting.selector}"
     amount += "" if setting.normalise is None else f", scores normalised by {setting.normalise}"
     amount += f", {len(setting.own)} own ratios" if setting.own and setting.amount == "ratio" else ""
     amount += f", {len(setting.locked)} locked" if setting.locked else ""

@@ -68,10 +68,13 @@ def _amount(setting: Setting, choosing: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of `prune` that decide what stays."""
     if _as_plan(setting):
         return {}
-    if setting.criterion == "similarity" and setting.amount == "threshold":
+    if setting.by_graph:
+        options = {"selector": setting.selector}
+        if setting.selector in ("scored", "core"):
+            options["rank"] = "l1"
         extra = {"choosing": {"locked": choosing["locked"]}} if choosing.get("locked") else {}
         at = {"criterion": "similarity", "threshold": round(1 - choosing["threshold"], 9)}
-        return at | {"options": {"selector": "nested"}} | extra
+        return at | {"options": options} | extra
     amount = {key: choosing[key] for key in ("ratio", "threshold", "macs") if choosing.get(key) is not None}
     extra = {key: choosing[key] for key in ("per_group", "locked", "normalise", "clip") if choosing.get(key)}
     arguments = {"criterion": setting.criterion, "scope": choosing.get("scope", "local"), **amount}
@@ -80,7 +83,7 @@ def _amount(setting: Setting, choosing: Mapping[str, Any]) -> dict[str, Any]:
 
 def _as_plan(setting: Setting) -> bool:
     """Whether no argument of `prune` says what stays: a given plan, or unlikeness on a scale that no graph has."""
-    scaled = setting.criterion == "similarity" and setting.amount == "threshold" and setting.normalise is not None
+    scaled = setting.by_graph and setting.normalise is not None
     return setting.amount == "plan" or scaled
 
 

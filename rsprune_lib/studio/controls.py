@@ -9,7 +9,7 @@ from typing import Any
 import ipywidgets as widgets
 import numpy as np
 
-from rsprune_lib.pruning import SCOPES
+from rsprune_lib.pruning import SCOPES, SELECTORS
 from rsprune_lib.studio import markup
 from rsprune_lib.studio.setting import KNOWN_RECOVERIES, RECOVERIES, Setting, Snapshot
 
@@ -45,7 +45,8 @@ class Controls(widgets.VBox):
         hide: names of `CONTROLS` to leave out.
 
     Attributes:
-        criterion, scope, normalise, recovery, amount, ratio, threshold, macs: one widget for each field of a setting.
+        criterion, scope, normalise, recovery, amount, ratio, threshold, macs, selector: one widget for each field of a
+            setting.
         own: group name -> slider.
         locks: group name -> button that keeps the group whole.
         groups: the view that holds both.
@@ -70,7 +71,8 @@ class Controls(widgets.VBox):
         self._observe()
         scope, amount = _labelled("scope", self.scope), _labelled("decided by", self.amount)
         rows = [
-            self.criterion, self.recovery, scope, amount, self.ratio, self.threshold, self.macs, self.normalise,
+            self.criterion, self.recovery, scope, amount, self.ratio, self.threshold, self.macs, self.selector,
+            self.normalise,
         ]  # fmt: skip
         boxes = {"scope": scope, "amount": amount}
         for name in hide:
@@ -120,11 +122,16 @@ class Controls(widgets.VBox):
             options=list(_SCALES.items()), description="compared", style=_STYLE,
             tooltip="How scores of different groups are put on one scale before they compete", layout=_wide(),
         )  # fmt: skip
+        self.selector = widgets.Dropdown(
+            options=list(SELECTORS), description="selector", style=_STYLE,
+            tooltip="Who stays of channels that are alike; scored and core go by the L1 norm", layout=_wide(),
+        )  # fmt: skip
         self.scope = _buttons(SCOPES, _SCOPE_TIPS, "94px")
         self.amount = _buttons(list(_AMOUNTS.items())[:3], _TIPS, "70px")  # a loaded plan adds a fourth
 
     def _observe(self) -> None:
-        for name in ("criterion", "scope", "normalise", "recovery", "amount", "ratio", "threshold", "macs"):
+        fields = ("criterion", "scope", "normalise", "recovery", "amount", "ratio", "threshold", "macs", "selector")
+        for name in fields:
             getattr(self, name).observe(lambda change, name=name: self._moved(name, change.new), "value")
         for name, slider in self.own.items():
             slider.observe(
@@ -151,13 +158,14 @@ class Controls(widgets.VBox):
         self._setting, self._quiet = setting, True
         try:
             self._offer(setting, tuned)
-            for name in ("criterion", "scope", "recovery", "amount", "ratio", "macs"):
+            for name in ("criterion", "scope", "recovery", "amount", "ratio", "macs", "selector"):
                 getattr(self, name).value = getattr(setting, name)
             self.normalise.value = setting.normalise or ""
             if setting.threshold is not None:
                 self.threshold.value = setting.threshold
             for name in ("ratio", "threshold", "macs"):
                 getattr(self, name).layout.display = "" if name == setting.amount else "none"
+            self.selector.layout.display = "" if setting.by_graph else "none"
             self.scope.disabled = setting.amount in ("threshold", "plan")
             self.normalise.disabled = setting.amount != "threshold" and setting.scope == "local"
             self._show_groups(setting)

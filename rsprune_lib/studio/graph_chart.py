@@ -10,14 +10,22 @@ from rsprune_lib.looks import GRID, INK, KEPT, MUTED
 from rsprune_lib.pruning.similarity import TIE
 from rsprune_lib.studio.markup import note
 
-__all__ = ["graph"]
+__all__ = ["RULES", "graph"]
+
+RULES = {
+    "paper": "The published sweep, by the degrees of the whole graph.",
+    "dominating": "The busiest stays, its neighbours go; every removed channel keeps a look-alike.",
+    "core": "In the densest core the filter with the largest L1 norm stays, again and again.",
+    "scored": "The filter with the largest L1 norm stays, its neighbours go.",
+    "nested": "Every edge removes its worse end: the one that fewer others resemble.",
+}
 
 _WIDE, _HIGH = 780, 400  # pixels of the drawing: it fits under the gauges on a laptop's screen
 _EDGES = 900  # drawn at most
 _GONE = "#B4BCC5"
 
 
-def graph(values: np.ndarray, places: np.ndarray, kept: np.ndarray, threshold: float, *, follows: bool) -> str:
+def graph(values: np.ndarray, places: np.ndarray, kept: np.ndarray, threshold: float, rule: str | None) -> str:
     """Vertices at their places, an edge between two that are alike at the threshold; kept ones blue, removed ones grey.
 
     Args:
@@ -25,7 +33,7 @@ def graph(values: np.ndarray, places: np.ndarray, kept: np.ndarray, threshold: f
         places: (C, 2) in [0, 1].
         kept: (C,) bool, what the plan keeps.
         threshold: of the edges.
-        follows: the plan follows from these edges; otherwise another criterion made it, and the caption says so.
+        rule: key of `RULES`, the selector that decided by these edges; None if another criterion made the plan.
     """
     count = len(values)
     edges = np.triu(values >= threshold - TIE, 1)
@@ -58,10 +66,10 @@ def graph(values: np.ndarray, places: np.ndarray, kept: np.ndarray, threshold: f
         f"{len(pairs):,} edges at similarity {threshold:.2f} or more{more}; {lonely} of {count} channels are like no "
         f"other; {int(kept.sum())} stay. "
     )
-    if follows:
-        words += "Every edge removes its worse end: the one that fewer others resemble. Point at a channel to see why."
-    else:
+    if rule is None:
         words += "Colours show what another criterion keeps: look for edges between two blue channels."
+    else:
+        words += f"{RULES[rule]} Point at a channel to see whom it resembles."
     return f'<div style="color:{MUTED}">{note(words)}</div>{drawing}'
 
 

@@ -90,9 +90,10 @@ class GraphView(Part):
                 if name not in self._places:
                     self._places[name] = graph_places(values)
                 kept = np.isin(np.arange(len(values)), snapshot.plan.keep[name])
-                follows = snapshot.setting.criterion == "similarity" and snapshot.setting.amount != "plan"
-                at = self.threshold(snapshot, name)
-                text = graph_chart.graph(values, self._places[name], kept, at, follows=follows)
+                setting, at = snapshot.setting, self.threshold(snapshot, name)
+                rule = "nested" if setting.criterion == "similarity" and setting.amount != "plan" else None
+                rule = setting.selector if setting.by_graph else rule
+                text = graph_chart.graph(values, self._places[name], kept, at, rule)
         except Stopped:
             return
         except Exception as error:

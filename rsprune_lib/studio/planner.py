@@ -13,7 +13,7 @@ from torch import nn
 from rsprune_lib.data import Batches, Dataset
 from rsprune_lib.errors import RspruneError
 from rsprune_lib.measure import Cost, layer_costs
-from rsprune_lib.pruning import Similarity, choose, find_groups, normalised, plan_cost, similarity
+from rsprune_lib.pruning import Similarity, choose, find_groups, normalised, plan_cost, select, similarity
 from rsprune_lib.pruning.attention import Gates, fold, gate_statistics, gated_norms
 from rsprune_lib.pruning.calibration import Stopped, device_of
 from rsprune_lib.pruning.scores import CRITERIA, Scores, score
@@ -155,6 +155,10 @@ class Planner:
             setting = replace(setting, threshold=self.threshold(setting.criterion, setting.ratio, setting.normalise))
         if setting.amount == "plan":
             plan = setting.given
+        elif setting.by_graph and setting.selector != "nested":  # nested is what the scores say
+            at = min(1.0, max(1 - setting.threshold, 1e-3))
+            own = {"selector": setting.selector, "rank": self.scores("l1"), "locked": setting.locked}
+            plan = select(self.similar(), self.groups, threshold=at, **own)
         else:
             plan = choose(self.scores(setting.criterion), self.groups, **self.choosing(setting))
         return Snapshot(setting, plan, plan_cost(self.costs, self.groups, plan.keep), self.dense)

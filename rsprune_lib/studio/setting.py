@@ -10,7 +10,7 @@ from typing import Any
 
 from rsprune_lib.errors import RspruneError, unknown
 from rsprune_lib.measure import Cost, Latency, Quality
-from rsprune_lib.pruning import NORMALISE, SCOPES, Plan
+from rsprune_lib.pruning import NORMALISE, SCOPES, SELECTORS, Plan
 from rsprune_lib.pruning.scores import CRITERIA
 
 __all__ = ["AMOUNTS", "KNOWN_RECOVERIES", "RECOVERIES", "Dense", "Setting", "Snapshot"]
@@ -43,6 +43,8 @@ class Setting:
             `rsprune_lib.pruning.normalised`; None takes the criterion's own way.
         own: group name -> its own ratio in place of the common one (amount ratio, local scope only).
         locked: names of groups that stay whole, in alphabetical order; they do not count for a ratio.
+        selector: key of `rsprune_lib.pruning.SELECTORS`: who stays of the channels that a threshold joins; counts for
+            criterion ``"similarity"`` under a threshold. ``"scored"`` and ``"core"`` go by the L1 norm.
         recovery: key of `KNOWN_RECOVERIES`: ``"none"``, ``"bn"`` (batch-norm re-estimation), ``"live"`` (closed form
             from the dense network's Gram matrices), ``"sequential"`` (closed form, layer by layer) or ``"tuned"`` (a
             fine-tuned network that was kept for this very plan).
@@ -61,6 +63,7 @@ class Setting:
     own: Mapping[str, float] = field(default_factory=dict)
     locked: tuple[str, ...] = ()
     given: Plan | None = None
+    selector: str = "nested"
     recovery: str = "live"
 
     def __post_init__(self) -> None:
@@ -69,6 +72,7 @@ class Setting:
             ("scope", self.scope, SCOPES),
             ("amount", self.amount, AMOUNTS),
             ("recovery", self.recovery, KNOWN_RECOVERIES),
+            ("selector", self.selector, SELECTORS),
             ("normalisation", self.normalise, (None, *NORMALISE)),
         ):
             if not isinstance(value, str | None) or value not in known:
@@ -81,6 +85,11 @@ class Setting:
             object.__setattr__(self, name, _number(name, getattr(self, name)))
         if self.threshold is not None:
             object.__setattr__(self, "threshold", _number("threshold", self.threshold))
+
+    @property
+    def by_graph(self) -> bool:
+        """Whether a similarity graph decides: channels are joined at a similarity of 1 - threshold."""
+        return self.criterion == "similarity" and self.amount == "threshold"
 
     def to_dict(self) -> dict[str, Any]:
         """The setting as plain JSON values; fields at their defaults are left out."""
