@@ -207,8 +207,12 @@ def test_pruning_by_a_similarity_graph(run, dense, tmp_path):
     how = json.loads(text)["how"]
     assert status == 0 and (how["selector"], how["rank"], how["threshold"]) == ("core", "l1", 0.7)
     assert json.loads((out / "plan.json").read_text())["how"] == how
+    thin = json.loads(run(*options, "--threshold", 0.3, "--out", tmp_path / "thin", "--json")[1])
+    wide = json.loads(run(*options, "--threshold", 0.3, "--least", 0.5, "--out", tmp_path / "wide", "--json")[1])
+    assert wide["params"] > thin["params"] and wide["how"]["least"] == 0.5
     for wrong, sentence in (
         (["--ratio", 0.5, "--selector", "paper"], "--selector needs --threshold"),
+        (["--ratio", 0.5, "--least", 0.2], "--least needs --threshold"),
         (["--selector", "paper"], "--selector needs --threshold"),
         (["--criterion", "l2", "--ratio", 0.5, "--rank", "l1"], "belongs to --criterion similarity"),
     ):

@@ -50,6 +50,10 @@ Selector = Annotated[
 Rank = Annotated[
     str | None, typer.Option("--rank", help="Of criterion similarity: the criterion that says which of two is better.")
 ]
+Least = Annotated[
+    float | None,
+    typer.Option("--least", help="Of a selector: least share of its channels that a layer keeps, e.g. 0.1."),
+]
 Macs = Annotated[str | None, typer.Option("--macs", help="Most MACs that may be left, e.g. 15M.")]
 PlanFile = Annotated[Path | None, typer.Option("--plan", help="Replay a plan.json; nothing is scored then.")]
 Recovery = Annotated[str, typer.Option("--recovery", help="closed_form, bn or none.")]
@@ -61,7 +65,8 @@ def prune(
     folder: RunFolder, out: Out, criterion: Criterion = "attention", scope: Scope = "local", ratio: Ratio = None,
     threshold: Threshold = None, macs: Macs = None, plan: PlanFile = None, recovery: Recovery = "closed_form",
     images: Images = 1024, multiple_of: MultipleOf = 1, selector: Selector = None, rank: Rank = None,
-    data: Data = None, seed: Seed = 0, force: Force = False, half: Half = False, as_json: Json = False,
+    least: Least = None, data: Data = None, seed: Seed = 0, force: Force = False, half: Half = False,
+    as_json: Json = False,
 ) -> None:  # fmt: skip
     """Prune a trained network, repair it without labels, and write model, plan and numbers into --out."""
     amounts = {"ratio": ratio, "threshold": threshold, "macs": amount(macs) if macs else None}
@@ -73,8 +78,13 @@ def prune(
     own = {key: value for key, value in (("selector", selector), ("rank", rank)) if value is not None}
     if own and criterion != "similarity":
         raise typer.BadParameter(f"--{next(iter(own))} belongs to --criterion similarity, not to {criterion}")
-    if selector and not (threshold is not None or macs):
-        raise typer.BadParameter("--selector needs --threshold or --macs")
+    if (selector or least) and not (threshold is not None or macs):
+        raise typer.BadParameter(f"--{'selector' if selector else 'least'} needs --threshold or --macs")
+    if least is not None and criterion != "similarity":
+        raise typer.BadParameter(f"--least belongs to --criterion similarity, not to {criterion}")
+    if least is not None:
+        own.setdefault("selector", "dominating")
+    more = {"multiple_of": multiple_of} | ({"least": least} if least is not None else {})
     from rsprune_lib.pruning import Plan
     from rsprune_lib.pruning.door import prune as prune_network
 
@@ -83,7 +93,7 @@ def prune(
     bundle, loaded, name = open_run(folder, data)
     result = prune_network(
         bundle.model, loaded, criterion=criterion, scope=scope, plan=replay, recovery=recovery, images=images,
-        gates=bundle.gates, options=own, choosing={"multiple_of": multiple_of}, seed=seed, **amounts,
+        gates=bundle.gates, options=own, choosing=more, seed=seed, **amounts,
     )  # fmt: skip
     how, dense = result.plan.how, bundle.config.get("measured", {})
     title = f"{bundle.config['model']['name']} pruned ({how.get('criterion', 'plan')}, {recovery})"
