@@ -74,7 +74,8 @@ def measure_network(bundle: Bundle, data: Dataset, sweep: dict, epochs: int, tab
         if all(row in table for row in wanted):
             continue
         given = {"gates": bundle.gates, "seed": seed, "progress": False}
-        cut = prune(bundle.model, data, images=sweep["images"], recovery="none", **options, **given)
+        look = sweep["images"] if options["criterion"] == "similarity" else 1024  # what each one's users would give
+        cut = prune(bundle.model, data, images=look, recovery="none", **options, **given)
         how = {"how": cut.plan.how, "widths": cut.plan.widths}
         if wanted[0] not in table:
             table.add(wanted[0], _row(cut.model, data, seed, "raw") | how)
@@ -117,8 +118,8 @@ def page(rows: list[dict], sweep: dict) -> str:
         "",
         f"Data {first['data']['name']} (split {first['data']['split_hash']}, test n = {rows[0]['n']}), seeds "
         f"{sorted({row['seed'] for row in rows})}, {first['device']}, torch {first['versions']['torch']}, commits "
-        f"{', '.join(commits)}. Trained with: `{sweep['train']}`. Similarities and scores from {sweep['images']} "
-        "training images, closed form from 1,024; test accuracy in %, mean and deviation, in brackets the number of "
+        f"{', '.join(commits)}. Trained with: `{sweep['train']}`. Similarities from {sweep['images']} "
+        "training images, other scores and the closed form from 1,024; test accuracy in %, mean and deviation, in brackets the number of "
         "seeds. Parameters in brackets without norms, as the paper counts."
         + (
             f" Fine-tuning: {tuned['epochs']} epochs, peak {tuned['lr']}, batch {tuned['batch_size']}." if tuned else ""
