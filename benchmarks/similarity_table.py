@@ -119,8 +119,8 @@ def page(rows: list[dict], sweep: dict) -> str:
         f"Data {first['data']['name']} (split {first['data']['split_hash']}, test n = {rows[0]['n']}), seeds "
         f"{sorted({row['seed'] for row in rows})}, {first['device']}, torch {first['versions']['torch']}, commits "
         f"{', '.join(commits)}. Trained with: `{sweep['train']}`. Similarities from {sweep['images']} "
-        "training images, other scores and the closed form from 1,024; test accuracy in %, mean and deviation, in brackets the number of "
-        "seeds. Parameters in brackets without norms, as the paper counts."
+        "training images, other scores and the closed form from 1,024; test accuracy in %, mean and deviation, in "
+        "brackets the number of seeds. Parameters in brackets without norms, as the paper counts."
         + (
             f" Fine-tuning: {tuned['epochs']} epochs, peak {tuned['lr']}, batch {tuned['batch_size']}." if tuned else ""
         ),
