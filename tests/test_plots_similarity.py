@@ -28,10 +28,14 @@ def test_hash_steps_count_the_bits_that_agree():
     bits[2] = bits[0]
     bits[2, 0, :2] ^= True
     figure = plots.hash_steps(
-        random.random((3, 16, 16)), random.random((3, 8, 8)), bits, ["a", "b", "c"], title="Hashes"
+        random.random((3, 16, 16)), random.random((3, 8, 8)), bits, ["a", "b", "c"], title="Hashes", synthetic=True
     )
     said = texts(figure)
-    assert "64 of 64 bits agree: 1.00" in said and "62 of 64 bits agree: 0.97" in said and "Hashes" in said
+    assert (
+        "64 of 64 bits agree: 1.00" in said
+        and "62 of 64 bits agree: 0.97" in said
+        and "Hashes · synthetic data" in said
+    )
     assert len(figure.axes[8].lines) == 2, "a frame for each bit that differs"
     assert png(figure)
 

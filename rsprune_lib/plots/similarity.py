@@ -15,7 +15,13 @@ _EDGES = 1500  # drawn at most, the strongest
 
 
 def hash_steps(
-    maps: np.ndarray, low: np.ndarray, bits: np.ndarray, names: Sequence[str], *, title: str = ""
+    maps: np.ndarray,
+    low: np.ndarray,
+    bits: np.ndarray,
+    names: Sequence[str],
+    *,
+    title: str = "",
+    synthetic: bool = False,
 ) -> Picture:
     """Draws how feature maps become hashes: the map, its low frequencies, their signs against the mean.
 
@@ -25,6 +31,7 @@ def hash_steps(
         bits: (M, h, w) bool, the hashes.
         names: M names.
         title: Title of the figure.
+        synthetic: The data are synthetic.
 
     Returns:
         The figure; a row a map. From the second row on, orange frames mark the bits that differ from the first row's.
@@ -49,7 +56,7 @@ def hash_steps(
             axes[row, 2].set_xlabel(f"{int((~differ).sum())} of {differ.size} bits agree: {same:.2f}", color=INK)
     for ax, name in zip(axes[0], ("feature map", "low frequencies (root)", "hash"), strict=True):
         ax.set_title(name, fontsize=10, color=INK)
-    heading(figure, title)
+    heading(figure, title, synthetic=synthetic)
     return figure
 
 
