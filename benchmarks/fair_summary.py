@@ -6,8 +6,8 @@
 import statistics
 from collections.abc import Callable
 
-STAGES = {"raw": "raw", "closed form": "closed form"}
-LOSSES = {"ce": "ce", "mining": "mining", "mining_code": "mining_code", "focal": "focal"}
+STAGES = ("raw", "closed form")
+LOSSES = ("ce", "mining", "mining_code", "focal")
 NOTES = {
     "local": "Every group loses the same share.",
     "global": "All channels compete: l1, l2 and fpgm divided by their layer's mean, the others as they are.",
@@ -36,14 +36,16 @@ def _baselines(rows: list[dict]) -> list[str]:
 def _scope(rows: list[dict], scope: str) -> list[str]:
     """One table: a line a criterion, a column a way of recovery; best first by the mean after ``ce``."""
     columns = [
-        *((title, lambda row, s=stage: row["stage"] == s) for stage, title in STAGES.items()),
-        *((title, lambda row, name=loss: row.get("loss") == name) for loss, title in LOSSES.items()),
+        *((stage, lambda row, stage=stage: row["stage"] == stage) for stage in STAGES),
+        *((loss, lambda row, loss=loss: row.get("loss") == loss) for loss in LOSSES),
     ]
     columns = [(title, test) for title, test in columns if any(map(test, rows))]
     lines = [f"## Scope: {scope}", "", f"{NOTES[scope]} Test accuracy, %.", ""]
     lines.append("| criterion | parameters | MACs | " + " | ".join(title for title, _ in columns) + " |")
     lines.append("|---" * (3 + len(columns)) + "|")
-    cells = {name: [row for row in rows if row["criterion"] == name] for name in {row["criterion"] for row in rows}}
+    cells = {
+        name: [row for row in rows if row["criterion"] == name] for name in sorted({row["criterion"] for row in rows})
+    }
     last = next((test for title, test in columns if title == "ce"), columns[-1][1])
     for name in sorted(cells, key=lambda name: (-_value(cells[name], last), name)):
         found = [_mean([row for row in cells[name] if test(row)]) for _, test in columns]
@@ -63,10 +65,10 @@ def _standing(cells: dict[str, list[dict]], columns: list[tuple[str, Callable[[d
         means = {name: 100 * statistics.mean(seeds[s] for s in shared) for name, seeds in found.items() if shared}
         if not means:
             continue
-        order = sorted(means, key=lambda name: -means[name])
-        place, best = order.index(SUBJECT) + 1, order[0]
+        best = max(means, key=means.__getitem__)
+        place = 1 + sum(mean > means[SUBJECT] for mean in means.values())  # who is equal shares the better place
         behind = means[best] - means[SUBJECT]
-        ahead = "first" if place == 1 else f"{place} of {len(order)}, {behind:.2f} points behind {best}"
+        ahead = "first" if place == 1 else f"{place} of {len(means)}, {behind:.2f} points behind {best}"
         lines.append(f"- {title}: {SUBJECT} is {ahead} (seeds {', '.join(map(str, shared))}).")
     return lines
 

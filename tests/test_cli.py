@@ -213,6 +213,7 @@ def test_pruning_by_a_similarity_graph(run, dense, tmp_path):
     for wrong, sentence in (
         (["--ratio", 0.5, "--selector", "paper"], "--selector needs --threshold"),
         (["--ratio", 0.5, "--least", 0.2], "--least needs --threshold"),
+        (["--threshold", 0.7, "--selector", "scored"], "e.g. --rank l1"),
         (["--selector", "paper"], "--selector needs --threshold"),
         (["--criterion", "l2", "--ratio", 0.5, "--rank", "l1"], "belongs to --criterion similarity"),
     ):

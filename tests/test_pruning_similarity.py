@@ -28,7 +28,7 @@ from rsprune_lib.pruning import (
     similarity,
 )
 from rsprune_lib.pruning.selectors import Graph, _highest_core, core, dominating, nested, paper, scored
-from rsprune_lib.pruning.similarity import redundancy
+from rsprune_lib.pruning.similarity import _cosines, redundancy
 
 
 def plain_hash(image):
@@ -75,6 +75,12 @@ def test_hash_is_the_published_one(size):
     found = perceptual_hash(torch.from_numpy(maps)).numpy()
     assert np.array_equal(found, [plain_hash(image) for image in maps])
     assert found.shape[1] == min(8, size[0]) * min(8, size[1])
+
+
+def test_waves_are_computed_in_double_precision():
+    found = _cosines(64, "cpu")
+    expected = dct(np.eye(64), type=2, axis=0)[:8]
+    assert found.dtype == torch.float64 and np.abs(found.numpy() - expected).max() < 1e-13
 
 
 def test_hash_of_dead_and_constant_maps():

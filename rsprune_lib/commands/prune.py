@@ -82,6 +82,8 @@ def prune(
         raise typer.BadParameter(f"--{'selector' if selector else 'least'} needs --threshold or --macs")
     if least is not None and criterion != "similarity":
         raise typer.BadParameter(f"--least belongs to --criterion similarity, not to {criterion}")
+    if selector in ("scored", "core") and rank is None:
+        raise typer.BadParameter(f"--selector {selector} keeps the best of what is alike; say by what, e.g. --rank l1")
     if least is not None:
         own.setdefault("selector", "dominating")
     more = {"multiple_of": multiple_of} | ({"least": least} if least is not None else {})

@@ -73,8 +73,8 @@ def perceptual_hash(maps: Tensor) -> Tensor:
 @lru_cache(maxsize=32)
 def _cosines(side: int, device: str) -> Tensor:
     """The first rows of the DCT-II: 2 cos(pi k (2 n + 1) / (2 N)), (min(8, N), N) float64."""
-    k, n = torch.arange(min(SIDE, side))[:, None], torch.arange(side)[None]
-    return (2 * torch.cos(math.pi * k * (2 * n + 1) / (2 * side)).double()).to(device)
+    k, n = (torch.arange(count, dtype=torch.float64) for count in (min(SIDE, side), side))
+    return (2 * torch.cos(math.pi * k[:, None] * (2 * n + 1) / (2 * side))).to(device)
 
 
 @torch.no_grad()
