@@ -1,6 +1,7 @@
 """The similarity graph as a view of the live tool: edges follow the cut, colours follow the plan."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -66,6 +67,38 @@ def test_every_selector_is_at_hand(studio):
     assert panel.controls.selector.layout.display == "none"
     with pytest.raises(RspruneError, match="dominating"):
         Setting("similarity", selector="dominatin")
+
+
+def test_a_budget_goes_by_the_selector_too(studio):
+    budget = round(0.4 * studio.dense.cost.macs)
+    seen = set()
+    for name in SELECTORS:
+        setting = Setting("similarity", amount="macs", macs=0.4, selector=name)
+        snapshot = studio.apply(setting)
+        assert snapshot.cost.macs <= budget
+        seen.add(snapshot.plan.hash)
+        if name == "nested":
+            assert snapshot.plan.how["scope"] == setting.scope, "nested is a score: every scope is open to it"
+            continue
+        given = {"macs": budget, "costs": studio.costs, "selector": name, "rank": studio.scores("l1")}
+        assert snapshot.plan == select(studio.similar(), studio.groups, **given)
+        assert studio.apply(replace(setting, macs=0.3)).cost.macs < snapshot.cost.macs
+    assert len(seen) == len(SELECTORS)
+
+
+def test_the_drawing_of_a_budget_has_the_edges_that_it_led_to(studio):
+    panel = lesson_panel(studio, "graph")
+    panel.go(Setting("similarity", amount="macs", macs=0.4, selector="scored"))
+    snapshot = panel.settle()
+    view = panel.parts["Graph"]
+    view.settle()
+    values = studio.similar().values["conv1"].double().numpy()
+    at = snapshot.plan.how["threshold"]
+    edges, stay, _ = drawn(view.picture.value)
+    assert edges == Graph.at(values, at).edges.sum() // 2 and stay == snapshot.plan.widths["conv1"]
+    assert RULES["scored"] in view.picture.value and panel.controls.scope.disabled
+    panel.controls.selector.value = "nested"
+    assert panel.controls.selector.layout.display == "" and not panel.controls.scope.disabled
 
 
 def test_another_criterion_shows_its_own_colours_on_the_usual_edges(studio):

@@ -19,7 +19,7 @@ from rsprune_lib.pruning.plan import Plan, full_plan
 from rsprune_lib.pruning.recover import reestimate_bn, sequential
 from rsprune_lib.pruning.scan import Scan, sensitivity_scan
 from rsprune_lib.pruning.scores import CRITERIA, Scores, score
-from rsprune_lib.pruning.select import select
+from rsprune_lib.pruning.select import Selection, select
 from rsprune_lib.pruning.selectors import SELECTORS, Graph
 from rsprune_lib.pruning.similarity import Similarity, perceptual_hash, similarity
 from rsprune_lib.pruning.surgery import apply, masked
@@ -44,6 +44,7 @@ __all__ = [
     "Pruned",
     "Scan",
     "Scores",
+    "Selection",
     "Similarity",
     "apply",
     "choose",

@@ -19,7 +19,7 @@ from rsprune_lib.pruning.similarity import Similarity
 if TYPE_CHECKING:
     from rsprune_lib.pruning.scores import Scores
 
-__all__ = ["select"]
+__all__ = ["Selection", "select"]
 
 _FINEST = 1e-4  # steps of the threshold that a budget is searched with
 
@@ -70,44 +70,37 @@ def select(
         >>> select(similar, groups, threshold=0.75, selector="paper").widths["conv1"]
         49
     """
-    check = _Checked(similar, groups, selector, rank, min_keep, least, locked, per_group or {}, follow or {})
     if (threshold is None) == (macs is None):
         raise PlanError("Selecting by similarity needs one amount: a threshold in (0, 1], or macs.")
+    own = {"per_group": per_group, "min_keep": min_keep, "least": least, "locked": locked, "follow": follow}
+    selection = Selection(similar, groups, selector, rank, **own)
     if threshold is not None:
-        check.threshold("threshold", threshold)
-        keep = check.kept(threshold)
-        reached = {}
-    else:
-        if costs is None:
-            raise PlanError("A MACs budget needs the costs of the network; pass costs=layer_costs(model, image_size).")
-        keep, threshold, got = _within(macs, CostModel(costs, groups), groups, check)
-        reached = {"macs": float(macs), "reached": got}
-    how: dict[str, Any] = {
-        "criterion": "similarity", "selector": selector, "scope": "global", "threshold": float(threshold), **reached,
-        "rank": rank.criterion if rank is not None else None, "min_keep": int(min_keep), "least": float(least),
-        "locked": sorted(locked), "images": similar.images, "blind": sorted(similar.blind),
-        "per_group": {name: float(value) for name, value in (per_group or {}).items()}, "follow": dict(follow or {}),
-    }  # fmt: skip
-    sizes = {group.name: group.size for group in groups}
-    plan = {name: np.flatnonzero(stays).tolist() for name, stays in keep.items()}
-    return Plan(getattr(groups, "model", {}), plan, sizes, how)
+        return selection.at(threshold)
+    if costs is None:
+        raise PlanError("A MACs budget needs the costs of the network; pass costs=layer_costs(model, image_size).")
+    return selection.within(macs, costs)
 
 
-class _Checked:
-    """The arguments of `select`, checked, and what stays at a threshold."""
+class Selection:
+    """A selector over the graphs of a network, for who asks more than once: what was decided is remembered.
+
+    Args and errors are those of `select`, which asks once.
+    """
 
     def __init__(
         self,
         similar: Similarity,
         groups: Sequence[Group],
-        selector: str,
-        rank: Scores | None,
-        min_keep: int,
-        least: float,
-        locked: Sequence[str],
-        per_group: Mapping[str, float],
-        follow: Mapping[str, str],
+        selector: str = "dominating",
+        rank: Scores | None = None,
+        *,
+        per_group: Mapping[str, float] | None = None,
+        min_keep: int = 1,
+        least: float = 0.0,
+        locked: Sequence[str] = (),
+        follow: Mapping[str, str] | None = None,
     ) -> None:
+        per_group, follow = dict(per_group or {}), dict(follow or {})
         if selector not in SELECTORS:
             raise unknown("selector", selector, SELECTORS)
         if selector in ("scored", "core") and rank is None:
@@ -122,75 +115,116 @@ class _Checked:
         if min_keep < 1 or not 0 <= least <= 1:
             raise PlanError(f"min_keep is {min_keep} and least {least}; expected at least 1, and a share in [0, 1].")
         for name, value in per_group.items():
-            self.threshold(f"threshold of {name!r}", value)
-        self.select, self.groups, self.locked, self.follow = SELECTORS[selector], groups, set(locked), follow
-        self.own = per_group
-        self.floor = {n: min(size, max(min_keep, math.ceil(least * size - 1e-9))) for n, size in names.items()}
-        self.values = {name: _matrix(similar, name, size) for name, size in names.items() if name in similar.values}
+            _check_threshold(f"threshold of {name!r}", value)
+        self._select, self._groups, self._locked, self._follow = SELECTORS[selector], groups, set(locked), follow
+        self._own, self._known = per_group, {}
+        self._floor = {n: min(size, max(min_keep, math.ceil(least * size - 1e-9))) for n, size in names.items()}
+        self._values = {name: _matrix(similar, name, size) for name, size in names.items() if name in similar.values}
         if rank is not None:
-            self.rank = {name: _ranks(rank, name, size) for name, size in names.items()}
+            self._rank = {name: _ranks(rank, name, size) for name, size in names.items()}
         else:
-            self.rank = {name: values.sum(1) for name, values in self.values.items()}
+            self._rank = {name: values.sum(1) for name, values in self._values.items()}
+        self._how: dict[str, Any] = {
+            "criterion": "similarity", "selector": selector, "scope": "global",
+            "rank": rank.criterion if rank is not None else None, "min_keep": int(min_keep), "least": float(least),
+            "locked": sorted(locked), "images": similar.images, "blind": sorted(similar.blind),
+            "per_group": {name: float(value) for name, value in per_group.items()}, "follow": follow,
+        }  # fmt: skip
 
-    @staticmethod
-    def threshold(what: str, value: float) -> None:
-        """Refuses a threshold outside (0, 1]."""
-        if not 0 < value <= 1:
-            raise PlanError(f"The {what} is {value} but must be above 0 and at most 1; 0.7 to 0.95 are usual.")
+    def at(self, threshold: float) -> Plan:
+        """What stays at one threshold for all layers but those with their own.
 
-    def kept(self, threshold: float) -> dict[str, np.ndarray]:
-        """Group name -> (size,) bool, at one threshold for all layers but those with their own."""
-        stays = {group.name: self._layer(group, self.own.get(group.name, threshold)) for group in self.groups}
-        return stays | {one: stays[other] for one, other in self.follow.items() if one not in self.locked}
+        Raises:
+            PlanError: the threshold is outside (0, 1].
+        """
+        _check_threshold("threshold", threshold)
+        return self._plan(self._kept(threshold), threshold)
+
+    def within(self, macs: float, costs: Sequence[LayerCost]) -> Plan:
+        """What stays within a budget of MACs: see `select`.
+
+        Raises:
+            PlanError: the budget cannot be met.
+        """
+        count = CostModel(costs, self._groups)
+        threshold = self._highest(macs, count)
+        keep = {name: stays.copy() for name, stays in self._kept(threshold).items()}
+        widths, place = self._widths(keep), {group.name: number for number, group in enumerate(self._groups)}
+        full: set[str] = set()
+        for name, channel in self._missing(keep):
+            if name not in full:
+                widths[place[name]] += 1
+                if count(widths).macs <= macs:
+                    keep[name][channel] = True
+                else:
+                    widths[place[name]] -= 1
+                    full.add(name)
+        return self._plan(keep, threshold, macs=float(macs), reached=count(widths).macs)
+
+    def _highest(self, budget: float, count: CostModel) -> float:
+        """The highest threshold whose plan is within the budget."""
+
+        def macs(step: int) -> int:
+            return count(self._widths(self._kept(step * _FINEST))).macs
+
+        low, high = 1, round(1 / _FINEST)  # the lower the threshold, the less is left (not always strictly)
+        if macs(low) > budget:
+            raise PlanError(
+                f"A budget of {budget:,.0f} MACs cannot be reached; the smallest possible is {macs(low):,}."
+            )
+        if macs(high) <= budget:
+            return high * _FINEST
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if macs(middle) <= budget else (low, middle)
+        return low * _FINEST
+
+    def _widths(self, keep: Mapping[str, np.ndarray]) -> np.ndarray:
+        return np.array([np.count_nonzero(keep[group.name]) for group in self._groups])
+
+    def _missing(self, keep: Mapping[str, np.ndarray]) -> list[tuple[str, int]]:
+        """The removed channels of all groups, those first that are most unlike what their group keeps."""
+        tied = {*self._follow, *self._follow.values()}
+        back = [
+            (self._values[name][channel, stays].max(), order, name, channel)
+            for order, (name, stays) in enumerate(keep.items())
+            if name in self._values and name not in tied
+            for channel in np.flatnonzero(~stays)
+        ]
+        return [(name, channel) for _, _, name, channel in sorted(back)]
+
+    def _plan(self, keep: Mapping[str, np.ndarray], threshold: float, **reached: float) -> Plan:
+        sizes = {group.name: group.size for group in self._groups}
+        plan = {name: np.flatnonzero(stays).tolist() for name, stays in keep.items()}
+        how = self._how | {"threshold": float(threshold), **reached}
+        return Plan(getattr(self._groups, "model", {}), plan, sizes, how)
+
+    def _kept(self, threshold: float) -> dict[str, np.ndarray]:
+        """Group name -> (size,) bool."""
+        if threshold not in self._known:
+            stays = {group.name: self._layer(group, self._own.get(group.name, threshold)) for group in self._groups}
+            stays |= {one: stays[other] for one, other in self._follow.items() if one not in self._locked}
+            self._known[threshold] = stays
+        return self._known[threshold]
 
     def _layer(self, group: Group, threshold: float) -> np.ndarray:
         name = group.name
-        if name in self.locked or name not in self.values:
+        if name in self._locked or name not in self._values:
             return np.ones(group.size, dtype=bool)
-        stays = self.select(Graph.at(self.values[name], threshold, self.rank.get(name)))
-        for channel in self.novel(name, stays)[: max(0, self.floor[name] - int(stays.sum()))]:
+        stays = self._select(Graph.at(self._values[name], threshold, self._rank.get(name)))
+        for channel in self._novel(name, stays)[: max(0, self._floor[name] - int(stays.sum()))]:
             stays[channel] = True
         return stays
 
-    def novel(self, name: str, stays: np.ndarray) -> np.ndarray:
+    def _novel(self, name: str, stays: np.ndarray) -> np.ndarray:
         """The removed channels of a layer, those first that are most unlike what is kept (ties: the lower index)."""
         gone = np.flatnonzero(~stays)
-        return gone[np.argsort(self.values[name][np.ix_(gone, np.flatnonzero(stays))].max(1), kind="stable")]
+        return gone[np.argsort(self._values[name][np.ix_(gone, np.flatnonzero(stays))].max(1), kind="stable")]
 
 
-def _within(
-    budget: float, count: CostModel, groups: Sequence[Group], check: _Checked
-) -> tuple[dict[str, np.ndarray], float, int]:
-    """What stays, at which threshold, and the MACs reached."""
-
-    def macs(keep: Mapping[str, np.ndarray]) -> int:
-        return count(np.array([int(keep[group.name].sum()) for group in groups])).macs
-
-    low, high = 1, round(1 / _FINEST)  # in steps; the lower the threshold, the less is left (not always strictly)
-    least = check.kept(low * _FINEST)
-    if macs(least) > budget:
-        raise PlanError(f"A budget of {budget:,.0f} MACs cannot be reached; the smallest possible is {macs(least):,}.")
-    if macs(check.kept(1.0)) <= budget:
-        low = high
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if macs(check.kept(middle * _FINEST)) <= budget else (low, middle)
-    keep = {name: stays.copy() for name, stays in check.kept(low * _FINEST).items()}
-    tied = {*check.follow, *check.follow.values()}
-    back = [
-        (check.values[name][channel, stays].max(), order, name, channel)
-        for order, (name, stays) in enumerate(keep.items())
-        if name in check.values and name not in tied
-        for channel in np.flatnonzero(~stays)
-    ]
-    full: set[str] = set()
-    for _, _, name, channel in sorted(back):
-        if name not in full:
-            keep[name][channel] = True
-            if macs(keep) > budget:
-                keep[name][channel] = False
-                full.add(name)
-    return keep, low * _FINEST, macs(keep)
+def _check_threshold(what: str, value: float) -> None:
+    if not 0 < value <= 1:
+        raise PlanError(f"The {what} is {value} but must be above 0 and at most 1; 0.7 to 0.95 are usual.")
 
 
 def _matrix(similar: Similarity, name: str, size: int) -> np.ndarray:

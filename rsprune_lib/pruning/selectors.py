@@ -90,14 +90,15 @@ def dominating(graph: Graph) -> np.ndarray:
     """
     degree, strength = graph.degree, graph.strength
     stays, left = np.zeros(len(degree), dtype=bool), np.ones(len(degree), dtype=bool)
+    above = int(strength.max(initial=0)) + 1  # so that a degree more outweighs any strength
     while left.any():
-        busiest = np.lexsort((-np.arange(len(degree)), strength, degree, left))[-1]
-        gone = graph.edges[busiest] & left
+        busiest = np.argmax(np.where(left, degree * above + strength, -1))  # ties: the lower index
+        gone = np.flatnonzero(graph.edges[busiest] & left)
         stays[busiest] = True
-        left[busiest] = False
-        left &= ~gone
-        degree = degree - graph.edges[:, gone].sum(1)
-        strength = strength - graph.weights[:, gone].sum(1)
+        left[busiest] = left[gone] = False
+        if len(gone):
+            degree = degree - graph.edges[gone].sum(0)
+            strength = strength - graph.weights[gone].sum(0)
     return stays
 
 
@@ -167,7 +168,7 @@ def _highest_core(edges: np.ndarray) -> np.ndarray:
             best, highest = inside.copy(), least
         out = inside & (degree <= max(least, highest))
         inside &= ~out
-        degree = degree - edges[:, out].sum(1)
+        degree = degree - edges[out].sum(0)
     return best
 
 

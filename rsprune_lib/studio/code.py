@@ -73,8 +73,11 @@ def _amount(setting: Setting, choosing: Mapping[str, Any]) -> dict[str, Any]:
         if setting.selector in ("scored", "core"):
             options["rank"] = "l1"
         extra = {"choosing": {"locked": choosing["locked"]}} if choosing.get("locked") else {}
-        at = {"criterion": "similarity", "threshold": round(1 - choosing["threshold"], 9)}
-        return at | {"options": options} | extra
+        if setting.amount == "macs":
+            amount = {"macs": choosing["macs"]}
+        else:
+            amount = {"threshold": round(1 - choosing["threshold"], 9)}
+        return {"criterion": "similarity", **amount, "options": options} | extra
     amount = {key: choosing[key] for key in ("ratio", "threshold", "macs") if choosing.get(key) is not None}
     extra = {key: choosing[key] for key in ("per_group", "locked", "normalise", "clip") if choosing.get(key)}
     arguments = {"criterion": setting.criterion, "scope": choosing.get("scope", "local"), **amount}
@@ -83,7 +86,7 @@ def _amount(setting: Setting, choosing: Mapping[str, Any]) -> dict[str, Any]:
 
 def _as_plan(setting: Setting) -> bool:
     """Whether no argument of `prune` says what stays: a given plan, or unlikeness on a scale that no graph has."""
-    scaled = setting.by_graph and setting.normalise is not None
+    scaled = setting.by_graph and setting.amount == "threshold" and setting.normalise is not None
     return setting.amount == "plan" or scaled
 
 

@@ -165,9 +165,10 @@ class Controls(widgets.VBox):
                 self.threshold.value = setting.threshold
             for name in ("ratio", "threshold", "macs"):
                 getattr(self, name).layout.display = "" if name == setting.amount else "none"
-            self.selector.layout.display = "" if setting.by_graph else "none"
-            self.scope.disabled = setting.amount in ("threshold", "plan")
-            self.normalise.disabled = setting.amount != "threshold" and setting.scope == "local"
+            selects = setting.criterion == "similarity" and setting.amount in ("threshold", "macs")
+            self.selector.layout.display = "" if selects else "none"
+            self.scope.disabled = setting.by_graph or setting.amount in ("threshold", "plan")
+            self.normalise.disabled = setting.amount != "threshold" and (setting.by_graph or setting.scope == "local")
             self._show_groups(setting)
         finally:
             self._quiet = False

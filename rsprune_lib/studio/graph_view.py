@@ -67,8 +67,8 @@ class GraphView(Part):
         setting = snapshot.setting
         if setting.criterion != "similarity" or setting.amount == "plan":
             return USUAL
-        if setting.amount == "threshold":
-            return 1 - setting.threshold
+        if setting.by_graph:
+            return 1 - setting.threshold if setting.amount == "threshold" else snapshot.plan.how["threshold"]
         return 1 - self.studio.cuts(snapshot)[name]
 
     def _refresh(self) -> None:

@@ -13,7 +13,7 @@ from torch import nn
 from rsprune_lib.data import Batches, Dataset
 from rsprune_lib.errors import RspruneError
 from rsprune_lib.measure import Cost, layer_costs
-from rsprune_lib.pruning import Similarity, choose, find_groups, normalised, plan_cost, select, similarity
+from rsprune_lib.pruning import Plan, Selection, Similarity, choose, find_groups, normalised, plan_cost, similarity
 from rsprune_lib.pruning.attention import Gates, fold, gate_statistics, gated_norms
 from rsprune_lib.pruning.calibration import Stopped, device_of
 from rsprune_lib.pruning.scores import CRITERIA, Scores, score
@@ -79,6 +79,7 @@ class Planner:
         self.using = threading.RLock()
         self._scores: dict[str, Scores] = {}
         self._similar: Similarity | None = None
+        self._selection: tuple[tuple | None, Selection | None] = None, None  # of the last selector and its locks
         self._values: dict[tuple[str, str | None], dict[str, np.ndarray]] = {}
 
     def batches(self, part: str | np.ndarray, limit: int | None) -> Batches:
@@ -93,8 +94,8 @@ class Planner:
         return ["l2", *(name for name in CRITERIA if name not in ("attention", "l2"))]
 
     def knows(self, setting: Setting) -> bool:
-        """Whether `apply` answers at once: the criterion's scores have been computed."""
-        return setting.criterion in self._scores
+        """Whether `apply` answers at once: the scores are there, and no graph searches for the budget's threshold."""
+        return setting.criterion in self._scores and not (setting.by_graph and setting.amount == "macs")
 
     def scores(self, criterion: str, should_stop: Stop | None = None, tell: Tell | None = None) -> Scores:
         """Scores of all groups by a criterion, computed once.
@@ -156,12 +157,21 @@ class Planner:
         if setting.amount == "plan":
             plan = setting.given
         elif setting.by_graph and setting.selector != "nested":  # nested is what the scores say
-            at = min(1.0, max(1 - setting.threshold, 1e-3))
-            own = {"selector": setting.selector, "rank": self.scores("l1"), "locked": setting.locked}
-            plan = select(self.similar(), self.groups, threshold=at, **own)
+            plan = self._by_graph(setting)
         else:
             plan = choose(self.scores(setting.criterion), self.groups, **self.choosing(setting))
         return Snapshot(setting, plan, plan_cost(self.costs, self.groups, plan.keep), self.dense)
+
+    def _by_graph(self, setting: Setting) -> Plan:
+        key = setting.selector, setting.locked
+        known, selection = self._selection
+        if key != known:
+            ranked = self.scores("l1")
+            selection = Selection(self.similar(), self.groups, setting.selector, ranked, locked=setting.locked)
+            self._selection = key, selection
+        if setting.amount == "threshold":
+            return selection.at(min(1.0, max(1 - setting.threshold, 1e-3)))
+        return selection.within(round(setting.macs * self.dense.cost.macs), self.costs)
 
     def choosing(self, setting: Setting) -> dict[str, Any]:
         """The arguments of `rsprune_lib.pruning.choose` that a setting stands for."""

@@ -88,8 +88,9 @@ class Setting:
 
     @property
     def by_graph(self) -> bool:
-        """Whether a similarity graph decides: channels are joined at a similarity of 1 - threshold."""
-        return self.criterion == "similarity" and self.amount == "threshold"
+        """Whether a similarity graph decides: at a similarity of 1 - threshold, or at what a budget asks for."""
+        budget = self.amount == "macs" and self.selector != "nested"  # nested is a score, with any scope
+        return self.criterion == "similarity" and (self.amount == "threshold" or budget)
 
     def to_dict(self) -> dict[str, Any]:
         """The setting as plain JSON values; fields at their defaults are left out."""
