@@ -36,10 +36,15 @@ def main() -> None:
     parser.add_argument("sweep", type=Path, help="what to measure, a file of benchmarks/sweeps")
     parser.add_argument("--networks", nargs="+", type=Path, help="trained bundles in place of the sweep's")
     parser.add_argument("--epochs", type=int, help="of fine-tuning, in place of the sweep's; 0 leaves it out")
+    parser.add_argument("--only", nargs="+", metavar="METHOD", help="measure these methods of the sweep and no others")
     parser.add_argument("--name", help="of the table in results/; by default the sweep's")
     parser.add_argument("--join", nargs="+", type=Path, help="tables measured elsewhere; nothing is measured then")
     arguments = parser.parse_args()
     sweep = read_json(arguments.sweep, "a sweep")
+    methods = {key["method"] for key, _ in cells(sweep)}
+    wanted = set(arguments.only or methods)
+    if not wanted <= methods:
+        parser.error(f"unknown method {min(wanted - methods)!r}; this sweep has: {'; '.join(sorted(methods))}")
     name = arguments.name or arguments.sweep.stem
     table = Table(RESULTS / f"{name}.json", KEY)
     for path in arguments.join or ():
@@ -48,7 +53,7 @@ def main() -> None:
         epochs = sweep["epochs"] if arguments.epochs is None else arguments.epochs
         data = load_data(sweep["data"])
         for seed, folder in enumerate(arguments.networks or map(Path, sweep["networks"])):
-            measure_network(_trained(folder, sweep["train"], seed), data, sweep, epochs, table)
+            measure_network(_trained(folder, sweep["train"], seed), data, sweep, wanted, epochs, table)
     (RESULTS / f"{name}.md").write_text(page(table.rows, sweep), encoding="utf-8")
     print(RESULTS / f"{name}.md")
 
@@ -61,13 +66,15 @@ def _trained(folder: Path, command: str, seed: int) -> Bundle:
     return load_bundle(folder)
 
 
-def measure_network(bundle: Bundle, data: Dataset, sweep: dict, epochs: int, table: Table) -> None:
-    """Fills in the rows of one network that are missing."""
+def measure_network(bundle: Bundle, data: Dataset, sweep: dict, methods: set[str], epochs: int, table: Table) -> None:
+    """Fills in the rows of one network that are missing, of these methods."""
     seed = bundle.config["provenance"]["seed"]
     dense = {"seed": seed, "method": "dense", "stage": "dense"}
     if dense not in table:
         table.add(dense, _row(bundle.model, data, seed, "dense"))
     for key, options in cells(sweep):
+        if key["method"] not in methods:
+            continue
         key = {"seed": seed, **key}
         wanted = [key | {"stage": stage} for stage in ("raw", "closed form")]
         wanted += [key | {"stage": "fine-tuned", "epochs": epochs}] if epochs else []

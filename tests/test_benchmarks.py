@@ -2,16 +2,20 @@
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from rsprune_lib.files import read_json, write_json
+from rsprune_lib.measure import cost
+from rsprune_lib.models import create_model
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
 import fair_summary
 import fair_table
 import recovery_table
+import similarity_table
 
 ORIGIN = {
     "git": {"commit": "0123456789abcdef"},
@@ -83,3 +87,33 @@ def test_rows_of_a_benchmark_keep_the_run_they_come_from(monkeypatch, tmp_path):
     assert [row["part"] for row in after] == ["training", "pruning"]
     assert after[0] == before[0] and after[1]["ours"] == 7.0
     assert "| pruning | 7 |" in (tmp_path / "bench.md").read_text()
+
+
+def test_similarity_table_holds_every_method_to_the_same_budget_and_goes_on_where_it_was(tmp_path, tiny_data):
+    model = create_model("resnet20", 4, width=0.25, seed=0).eval()
+    bundle = SimpleNamespace(model=model, gates=None, config={"provenance": {"seed": 3}})
+    budget = 0.6 * cost(model, tiny_data.image_size).macs
+    sweep = {
+        "title": "toy", "train": "none", "images": 16,
+        "points": [{"threshold": 0.7, "macs": budget, "published": 0.5}],
+        "graphs": [{"selector": "dominating"}, {"selector": "scored", "rank": "l1"}],
+        "against": ["l1"],
+    }  # fmt: skip
+    every = {"similarity, paper", "similarity, dominating", "similarity, scored, l1", "l1"}
+    assert {key["method"] for key, _ in similarity_table.cells(sweep)} == every
+    table = fair_table.Table(tmp_path / "toy.json", similarity_table.KEY)
+    similarity_table.measure_network(bundle, tiny_data, sweep, {"l1"}, 0, table)
+    assert [(row["method"], row["stage"]) for row in table.rows] == [
+        ("dense", "dense"), ("l1", "raw"), ("l1", "closed form"),
+    ]  # fmt: skip
+    first = list(table.rows)
+    similarity_table.measure_network(bundle, tiny_data, sweep, every, 1, table)
+    assert table.rows[:3] == first and len(table.rows) == 1 + 4 * 3, "raw, closed form and fine-tuned a method"
+    for found in table.rows[1:]:
+        assert found["seed"] == 3 and found["params_paper"] < found["params"]
+        assert found["budget"] is None or 0.8 * budget < found["macs"] <= budget
+    before = list(table.rows)
+    similarity_table.measure_network(bundle, tiny_data, sweep, every, 1, table)
+    assert table.rows == before, "nothing is measured twice"
+    page = similarity_table.page(table.rows, sweep)
+    assert "(published: 50.00 % at threshold 0.7)" in page and page.count("| similarity, ") == 3
