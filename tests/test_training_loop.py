@@ -242,7 +242,7 @@ def test_early_epochs_see_half_the_side():
     assert all(accuracy is not None for _, accuracy in rows)
 
 
-def test_small_images_are_never_halved(tiny_data):
+def test_small_images_are_halved_only_for_networks_that_are_made_for_them(tiny_data):
     sides = set()
 
     def objective(model, images, labels):
@@ -253,6 +253,11 @@ def test_small_images_are_never_halved(tiny_data):
     run = recipe("strong", epochs=1, half_size=0.9)
     fit(model, tiny_data, run, objective=objective, limit=16, val_limit=8, progress=False)
     assert tiny_data.image_size == 32 and sides == {32}
+    for name, expected in (("resnet20", {16}), ("vgg16_cifar", {32})):  # five poolings need all of 32 pixels
+        sides.clear()
+        model = create_model(name, tiny_data.num_classes, width=0.125)
+        fit(model, tiny_data, run, objective=objective, limit=16, val_limit=8, progress=False)
+        assert sides == expected
 
 
 def test_recipes_refuse_nonsense():

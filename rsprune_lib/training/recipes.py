@@ -28,8 +28,8 @@ class Recipe:
         ema: Decay a step of the averaged weights that are validated and kept; 0 keeps the last weights instead.
         augment: What is done to a training batch.
         half_size: Share of the epochs, from the first on, that train at half the image side and so at about a third of
-            the time (progressive resizing); ignored where half the side is under 32 pixels. Validation always sees
-            whole images.
+            the time (progressive resizing); ignored where half the side is under 32 pixels, for a network with the
+            stem ``"small"`` under 16, or too small for its poolings. Validation always sees whole images.
     """
 
     name: str
