@@ -210,11 +210,14 @@ def test_pruning_by_a_similarity_graph(run, dense, tmp_path):
     thin = json.loads(run(*options, "--threshold", 0.3, "--out", tmp_path / "thin", "--json")[1])
     wide = json.loads(run(*options, "--threshold", 0.3, "--least", 0.5, "--out", tmp_path / "wide", "--json")[1])
     assert wide["params"] > thin["params"] and wide["how"]["least"] == 0.5
+    halves = json.loads(run(*options, "--ratio", 0.5, "--selector", "paper", "--out", tmp_path / "half", "--json")[1])
+    one = ["--macs", halves["macs"], "--scope", "global", "--selector", "paper"]
+    budget = json.loads(run(*options, *one, "--out", tmp_path / "one", "--json")[1])
+    assert halves["how"]["scope"] == "local" and budget["how"]["scope"] == "global"
+    assert 0 < budget["macs"] <= halves["macs"] and budget["how"]["threshold"] < 1
     for wrong, sentence in (
-        (["--ratio", 0.5, "--selector", "paper"], "--selector needs --threshold"),
-        (["--ratio", 0.5, "--least", 0.2], "--least needs --threshold"),
         (["--threshold", 0.7, "--selector", "scored"], "e.g. --rank l1"),
-        (["--selector", "paper"], "--selector needs --threshold"),
+        (["--criterion", "l2", "--ratio", 0.5, "--selector", "paper"], "belongs to --criterion similarity"),
         (["--criterion", "l2", "--ratio", 0.5, "--rank", "l1"], "belongs to --criterion similarity"),
     ):
         status, _, err = run(*options, *wrong, "--out", tmp_path / "x")

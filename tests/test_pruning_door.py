@@ -73,9 +73,11 @@ def test_a_similarity_graph_decides_under_a_threshold_and_a_global_budget(tiny_s
     assert done.scores is None and done.plan.how["selector"] == "scored" and done.plan.how["rank"] == "attention"
     assert done.plan.how["images"] == 16 and 0 < cost(done.model, 32).macs < cost(tiny_se, 32).macs
     given["options"] = {"selector": "dominating"}
-    small = prune(tiny_se, tiny_data, macs=1e6, choosing={"least": 0.1}, **given)
-    with pytest.raises(RspruneError, match="leave the selector out"):
-        prune(tiny_se, tiny_data, ratio=0.5, **given)
+    small = prune(tiny_se, tiny_data, macs=1e6, scope="global", choosing={"least": 0.1}, **given)
+    wide = prune(tiny_se, tiny_data, ratio=0.5, choosing={"multiple_of": 4}, **given).plan
+    assert set(wide.widths.values()) == {4, 8, 16, 64} and wide.how["scope"] == "local", "maps of one pixel stay whole"
+    with pytest.raises(RspruneError, match="'normalise'"):
+        prune(tiny_se, tiny_data, macs=1e6, scope="global", choosing={"normalise": "mean"}, **given)
     del given["options"]
     assert small.plan.how["selector"] == "dominating" and cost(small.model, 32).macs == small.plan.how["reached"] <= 1e6
     share = prune(tiny_se, tiny_data, ratio=0.5, options={"rank": "l1"}, **given)

@@ -16,6 +16,7 @@ from rsprune_lib.measure import layer_costs
 from rsprune_lib.pruning import (
     SELECTORS,
     Scores,
+    Selection,
     Similarity,
     apply,
     choose,
@@ -25,6 +26,7 @@ from rsprune_lib.pruning import (
     plan_cost,
     score,
     select,
+    select_in_scope,
     similarity,
 )
 from rsprune_lib.pruning.selectors import Graph, _highest_core, core, dominating, nested, paper, scored
@@ -381,8 +383,14 @@ def test_layers_may_have_thresholds_of_their_own_and_follow_others():
         ({"threshold": 0.0}, r"threshold is 0\.0 but must be above 0 and at most 1"),
         ({"threshold": 1.2}, r"threshold is 1\.2"),
         ({"threshold": math.nan}, "threshold is nan"),
-        ({}, "needs one amount"),
-        ({"threshold": 0.7, "macs": 1e6}, "needs one amount"),
+        ({}, "needs one amount.* got none"),
+        ({"threshold": 0.7, "macs": 1e6}, "got threshold and macs"),
+        ({"ratio": 1.0}, r"ratio must be at least 0 and below 1.* it is 1\.0"),
+        ({"widths": {"conv9": 1}}, "conv9"),
+        ({"widths": {"conv1": 0}}, "width of 'conv1' is 0, but of its"),
+        ({"widths": {"conv1": 99}}, "width of 'conv1' is 99"),
+        ({"widths": {"conv1": 1}, "least": 1}, "it keeps at least"),
+        ({"widths": {"conv1": 1}, "locked": ["conv1"]}, "it stays whole"),
         ({"macs": 1e6}, "needs the costs"),
         ({"threshold": 0.7, "selector": "papr"}, "paper"),
         ({"threshold": 0.7, "selector": "scored"}, "needs rank"),
@@ -396,6 +404,51 @@ def test_bad_arguments_are_one_clear_sentence(case, arguments, sentence):
     _, groups, found, _ = case
     with pytest.raises(RspruneError, match=sentence):
         select(found, groups, **arguments)
+
+
+@pytest.mark.parametrize("selector", SELECTORS)
+def test_given_widths_are_met_exactly_by_the_graph_of_each_layer(case, selector):
+    model, groups, found, _ = case
+    rank = score(model, groups, "l1")
+    widths = choose(rank, groups, ratio=0.4, locked=["conv1"]).widths
+    plan = select(found, groups, widths=widths, selector=selector, rank=rank, locked=["conv1"])
+    assert plan.widths == widths and "conv1" not in plan.how["thresholds"]
+    for group in groups[1:]:
+        values, kept = found.values[group.name].double().numpy(), np.isin(np.arange(group.size), plan.keep[group.name])
+        at = plan.how["thresholds"][group.name]
+        alone = SELECTORS[selector](Graph.at(values, at, rank.values[group.name].double().numpy()))
+        assert (alone <= kept).all(), "the selector's own are among them"
+        back, others = np.flatnonzero(kept & ~alone), np.flatnonzero(~kept)
+        nearest = values[:, alone].max(1)
+        assert nearest[back].max(initial=0) <= nearest[others].min(), "what comes back is what is most unlike"
+
+
+def test_a_share_of_all_channels_has_one_threshold(case):
+    _, groups, found, _ = case
+    total = sum(group.size for group in groups)
+    for ratio in (0.0, 0.3, 0.6):
+        plan = select(found, groups, ratio=ratio)
+        assert sum(plan.widths.values()) == plan.how["reached"] == math.floor(total * (1 - ratio) + 1e-9)
+        one = select(found, groups, threshold=plan.how["threshold"])
+        assert all(set(one.keep[name]) <= set(plan.keep[name]) for name in plan.keep)
+
+
+def test_scopes_of_a_selector_are_those_of_any_criterion(case):
+    model, groups, found, _ = case
+    rank = score(model, groups, "l1")
+    scores = Scores("similarity", redundancy(found, groups))
+    selection = Selection(found, groups, "scored", rank)
+    same = select_in_scope(selection, groups, scores, scope="local", ratio=0.5, multiple_of=2)
+    assert same.widths == choose(rank, groups, ratio=0.5, multiple_of=2).widths
+    assert same.how["scope"] == "local" and same.how["ratio"] == 0.5 and same.how["rank"] == "l1"
+    own = select_in_scope(selection, groups, scores, scope="local", per_group={"conv1": 0.5})
+    assert own.widths == choose(rank, groups, per_group={"conv1": 0.5}).widths
+    one = select_in_scope(selection, groups, scores, scope="global", ratio=0.5)
+    assert one == select(found, groups, ratio=0.5, selector="scored", rank=rank)
+    like = select_in_scope(selection, groups, scores, scope="isomorphic", ratio=0.5)
+    assert like.widths == choose(scores, groups, scope="isomorphic", ratio=0.5).widths
+    with pytest.raises(RspruneError, match="scope"):
+        select_in_scope(selection, groups, scores, scope="world", ratio=0.5)
 
 
 def test_similarities_of_another_network_are_refused(case):

@@ -60,7 +60,8 @@ SETTINGS = {
     "macs": Setting("fpgm", "global", amount="macs", macs=0.3),
     "alike": Setting("similarity", amount="threshold", threshold=0.3, locked=("conv1",)),
     "alike, scored": Setting("similarity", amount="threshold", threshold=0.25, selector="scored"),
-    "alike, scored, macs": Setting("similarity", amount="macs", macs=0.4, selector="scored"),
+    "alike, scored, macs": Setting("similarity", amount="macs", macs=0.4, selector="scored", own={"conv1": 0.5}),
+    "alike, core, global": Setting("similarity", scope="global", ratio=0.4, selector="core", normalise="mean"),
     "alike, macs": Setting("similarity", "global", amount="macs", macs=0.4),
     "alike, scaled": Setting("similarity", amount="threshold", ratio=0.4, normalise="mean"),
     "scaled": Setting("attention", "global", ratio=0.5, normalise="mean"),
@@ -207,6 +208,7 @@ def test_what_is_shown_is_what_the_code_computes(studio, model, tiny_data):
         ("alike, macs", "bn"),
         ("alike, scored", "none"),
         ("alike, scored, macs", "none"),
+        ("alike, core, global", "none"),
     ):
         setting = replace(SETTINGS[name], recovery=recovery)
         space = {"model": model, "data": tiny_data, "gates": studio.gates}

@@ -69,36 +69,37 @@ def test_every_selector_is_at_hand(studio):
         Setting("similarity", selector="dominatin")
 
 
-def test_a_budget_goes_by_the_selector_too(studio):
+def test_every_amount_and_scope_goes_by_the_selector(studio):
     budget = round(0.4 * studio.dense.cost.macs)
-    seen = set()
-    for name in SELECTORS:
-        setting = Setting("similarity", amount="macs", macs=0.4, selector=name)
-        snapshot = studio.apply(setting)
-        assert snapshot.cost.macs <= budget
-        seen.add(snapshot.plan.hash)
-        if name == "nested":
-            assert snapshot.plan.how["scope"] == setting.scope, "nested is a score: every scope is open to it"
-            continue
-        given = {"macs": budget, "costs": studio.costs, "selector": name, "rank": studio.scores("l1")}
-        assert snapshot.plan == select(studio.similar(), studio.groups, **given)
-        assert studio.apply(replace(setting, macs=0.3)).cost.macs < snapshot.cost.macs
-    assert len(seen) == len(SELECTORS)
+    ranked = studio.scores("l1")
+    for name in set(SELECTORS) - {"nested"}:
+        setting = Setting("similarity", amount="macs", macs=0.4, scope="global", selector=name)
+        one = studio.apply(setting)
+        given = {"macs": budget, "costs": studio.costs, "selector": name, "rank": ranked}
+        assert one.plan == select(studio.similar(), studio.groups, **given) and one.cost.macs <= budget
+        assert not studio.knows(setting), "seconds, so it is left to a worker"
+        same = studio.apply(replace(setting, scope="local"))
+        widths = studio.apply(Setting("l1", amount="macs", macs=0.4)).plan.widths
+        assert same.plan.widths == widths and same.plan.hash != one.plan.hash
+        share = Setting("similarity", selector=name, ratio=0.5, own={"conv1": 0.25}, locked=("layer4.1.conv1",))
+        kept = studio.apply(share).plan.widths
+        assert kept["conv1"] == 12 and kept["layer4.1.conv1"] == 128 and kept["layer1.0.conv1"] == 8
 
 
-def test_the_drawing_of_a_budget_has_the_edges_that_it_led_to(studio):
+@pytest.mark.parametrize("scope", ["global", "local"])
+def test_the_drawing_has_the_edges_that_the_budget_led_to(studio, scope):
     panel = lesson_panel(studio, "graph")
-    panel.go(Setting("similarity", amount="macs", macs=0.4, selector="scored"))
+    panel.go(Setting("similarity", amount="macs", macs=0.4, selector="scored", scope=scope))
     snapshot = panel.settle()
     view = panel.parts["Graph"]
     view.settle()
     values = studio.similar().values["conv1"].double().numpy()
-    at = snapshot.plan.how["threshold"]
+    how = snapshot.plan.how
+    at = how["threshold"] if scope == "global" else how["thresholds"]["conv1"]
     edges, stay, _ = drawn(view.picture.value)
     assert edges == Graph.at(values, at).edges.sum() // 2 and stay == snapshot.plan.widths["conv1"]
-    assert RULES["scored"] in view.picture.value and panel.controls.scope.disabled
-    panel.controls.selector.value = "nested"
-    assert panel.controls.selector.layout.display == "" and not panel.controls.scope.disabled
+    assert RULES["scored"] in view.picture.value and not panel.controls.scope.disabled
+    assert panel.controls.selector.layout.display == ""
 
 
 def test_another_criterion_shows_its_own_colours_on_the_usual_edges(studio):

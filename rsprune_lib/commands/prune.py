@@ -44,7 +44,9 @@ Threshold = Annotated[
 Selector = Annotated[
     str | None,
     typer.Option(
-        "--selector", help="Of criterion similarity: dominating, paper, nested, core or scored (these two: --rank)."
+        "--selector",
+        help="Of criterion similarity: dominating, paper, nested, core or scored (these two: --rank). With --ratio or "
+        "--macs, --scope global is one threshold for all layers, local the same share of each.",
     ),
 ]
 Rank = Annotated[
@@ -78,8 +80,6 @@ def prune(
     own = {key: value for key, value in (("selector", selector), ("rank", rank)) if value is not None}
     if own and criterion != "similarity":
         raise typer.BadParameter(f"--{next(iter(own))} belongs to --criterion similarity, not to {criterion}")
-    if (selector or least) and not (threshold is not None or macs):
-        raise typer.BadParameter(f"--{'selector' if selector else 'least'} needs --threshold or --macs")
     if least is not None and criterion != "similarity":
         raise typer.BadParameter(f"--least belongs to --criterion similarity, not to {criterion}")
     if selector in ("scored", "core") and rank is None:

@@ -19,7 +19,8 @@ from rsprune_lib.pruning.plan import Plan, full_plan
 from rsprune_lib.pruning.recover import reestimate_bn, sequential
 from rsprune_lib.pruning.scan import Scan, sensitivity_scan
 from rsprune_lib.pruning.scores import CRITERIA, Scores, score
-from rsprune_lib.pruning.select import Selection, select
+from rsprune_lib.pruning.select import select, select_in_scope
+from rsprune_lib.pruning.selection import Selection
 from rsprune_lib.pruning.selectors import SELECTORS, Graph
 from rsprune_lib.pruning.similarity import Similarity, perceptual_hash, similarity
 from rsprune_lib.pruning.surgery import apply, masked
@@ -64,6 +65,7 @@ __all__ = [
     "save_bundle",
     "score",
     "select",
+    "select_in_scope",
     "sensitivity_scan",
     "sequential",
     "similarity",

@@ -17,7 +17,8 @@ from rsprune_lib.pruning.groups import Group, find_groups
 from rsprune_lib.pruning.plan import Plan
 from rsprune_lib.pruning.recover import reestimate_bn, sequential
 from rsprune_lib.pruning.scores import CRITERIA, Scores, score
-from rsprune_lib.pruning.select import select
+from rsprune_lib.pruning.select import select_in_scope
+from rsprune_lib.pruning.selection import Selection
 from rsprune_lib.pruning.similarity import similarity
 from rsprune_lib.pruning.surgery import apply
 
@@ -78,9 +79,8 @@ def prune(
         ratio: share of the channels to remove; give one of ratio, threshold, macs (or a plan), see `choose`.
         threshold: channels with a lower score go; with criterion ``"similarity"`` two channels are alike from this
             similarity on, and a selector decides who stays (`select`).
-        macs: the most MACs that may be left for one image; with criterion ``"similarity"`` and a selector among the
-            options, one threshold for all layers is found for it.
-        scope: ``"local"``, ``"global"`` or ``"isomorphic"``.
+        macs: the most MACs that may be left for one image.
+        scope: ``"local"``, ``"global"`` or ``"isomorphic"``; with a selector among the options, see `select_in_scope`.
         plan: a finished plan; nothing is scored then.
         recovery: ``"closed_form"`` (see `sequential`), ``"bn"`` (statistics only) or ``"none"``.
         images: class-balanced training images that scoring and recovery look at.
@@ -122,7 +122,7 @@ def prune(
         costs = layer_costs(plain, data.image_size) if macs is not None else None
         amount = {"ratio": ratio, "threshold": threshold, "macs": macs, "costs": costs}
         if criterion == "similarity" and (threshold is not None or "selector" in (options or {})):
-            plan = _by_graph(model, groups, given, amount, dict(options or {}), dict(choosing or {}))
+            plan = _by_graph(model, groups, given, amount | {"scope": scope}, dict(options or {}), dict(choosing or {}))
         else:
             scores = score(model, groups, criterion, **given, **(options or {}))
             plan = choose(scores, groups, scope=scope, **amount, **(choosing or {}))
@@ -144,17 +144,25 @@ def _by_graph(
     choosing: dict[str, Any],
 ) -> Plan:
     """Compares feature maps and lets a selector decide."""
-    if amount.pop("ratio") is not None:
-        raise RspruneError("A selector works under a threshold or macs; for a ratio, leave the selector out.")
     selector, rank = options.pop("selector", "dominating"), options.pop("rank", None)
     for option in options:
         if option != "makers":
             raise unknown("option of criterion similarity", option, ("selector", "rank", "makers"))
-    if choosing.pop("multiple_of", 1) != 1:
-        raise RspruneError("A similarity graph cannot keep multiples of a number; give a ratio, or leave it out.")
     found = similarity(model, groups, given["data"], progress=given["progress"], **options)
     ranked = None if rank is None else score(model, groups, rank, **given)
-    return select(found, groups, selector=selector, rank=ranked, **amount, **choosing)
+    own = {key: choosing.pop(key) for key in ("least", "follow") if key in choosing}
+    own |= {key: choosing[key] for key in ("min_keep", "locked") if key in choosing}
+    if amount["threshold"] is not None or amount["scope"] == "global":
+        own |= {"per_group": choosing.pop("per_group", None)}
+        for name in choosing.keys() - {"min_keep", "locked", "multiple_of"}:
+            raise unknown("argument of a selector", name, ("least", "min_keep", "locked", "per_group", "follow"))
+        if choosing.get("multiple_of", 1) != 1:
+            raise RspruneError(
+                "One threshold for all layers cannot keep multiples of a number; give ratio or macs and scope='local', "
+                "or leave it out."
+            )
+    scores = score(model, groups, "similarity", similar=found, **given)
+    return select_in_scope(Selection(found, groups, selector, ranked, **own), groups, scores, **amount, **choosing)
 
 
 def _check(model: nn.Module, data: Dataset, images: int) -> None:

@@ -148,11 +148,9 @@ def describe(number: int, point: Point, best: bool) -> str:
         "macs": f"at most {setting.macs:.0%} of the MACs, {setting.scope}",
         "plan": "a given plan",
     }[setting.amount]
-    if setting.by_graph:
-        at = f"joined from similarity {1 - (setting.threshold or 0):.2f} on"
-        amount = (
-            f"{at if setting.amount == 'threshold' else f'at most {setting.macs:.0%} of the MACs'}, {setting.selector}"
-        )
+    if setting.by_graph and setting.amount == "threshold":
+        amount = f"joined from similarity {1 - (setting.threshold or 0):.2f} on"
+    amount += f", {setting.selector}" if setting.by_graph else ""
     amount += "" if setting.normalise is None else f", scores normalised by {setting.normalise}"
     amount += f", {len(setting.own)} own ratios" if setting.own and setting.amount == "ratio" else ""
     amount += f", {len(setting.locked)} locked" if setting.locked else ""

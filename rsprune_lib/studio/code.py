@@ -68,20 +68,18 @@ def _amount(setting: Setting, choosing: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of `prune` that decide what stays."""
     if _as_plan(setting):
         return {}
+    keys, options = ["per_group", "locked", "normalise", "clip"], {}
     if setting.by_graph:
-        options = {"selector": setting.selector}
-        if setting.selector in ("scored", "core"):
-            options["rank"] = "l1"
-        extra = {"choosing": {"locked": choosing["locked"]}} if choosing.get("locked") else {}
-        if setting.amount == "macs":
-            amount = {"macs": choosing["macs"]}
-        else:
-            amount = {"threshold": round(1 - choosing["threshold"], 9)}
-        return {"criterion": "similarity", **amount, "options": options} | extra
-    amount = {key: choosing[key] for key in ("ratio", "threshold", "macs") if choosing.get(key) is not None}
-    extra = {key: choosing[key] for key in ("per_group", "locked", "normalise", "clip") if choosing.get(key)}
-    arguments = {"criterion": setting.criterion, "scope": choosing.get("scope", "local"), **amount}
-    return arguments | ({"choosing": extra} if extra else {})
+        options = {"selector": setting.selector} | ({"rank": "l1"} if setting.selector in ("scored", "core") else {})
+        if setting.amount == "threshold" or setting.scope == "global":  # one similarity for all layers
+            keys = ["locked"]
+    if setting.by_graph and setting.amount == "threshold":
+        arguments = {"criterion": "similarity", "threshold": round(1 - choosing["threshold"], 9)}
+    else:
+        amount = {key: choosing[key] for key in ("ratio", "threshold", "macs") if choosing.get(key) is not None}
+        arguments = {"criterion": setting.criterion, "scope": choosing.get("scope", "local"), **amount}
+    extra = {key: choosing[key] for key in keys if choosing.get(key)}
+    return arguments | ({"options": options} if options else {}) | ({"choosing": extra} if extra else {})
 
 
 def _as_plan(setting: Setting) -> bool:

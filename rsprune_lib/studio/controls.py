@@ -165,10 +165,10 @@ class Controls(widgets.VBox):
                 self.threshold.value = setting.threshold
             for name in ("ratio", "threshold", "macs"):
                 getattr(self, name).layout.display = "" if name == setting.amount else "none"
-            selects = setting.criterion == "similarity" and setting.amount in ("threshold", "macs")
+            selects = setting.criterion == "similarity" and setting.amount != "plan"
             self.selector.layout.display = "" if selects else "none"
-            self.scope.disabled = setting.by_graph or setting.amount in ("threshold", "plan")
-            self.normalise.disabled = setting.amount != "threshold" and (setting.by_graph or setting.scope == "local")
+            self.scope.disabled = setting.amount in ("threshold", "plan")
+            self.normalise.disabled = setting.amount != "threshold" and setting.scope == "local"
             self._show_groups(setting)
         finally:
             self._quiet = False

@@ -68,7 +68,9 @@ class GraphView(Part):
         if setting.criterion != "similarity" or setting.amount == "plan":
             return USUAL
         if setting.by_graph:
-            return 1 - setting.threshold if setting.amount == "threshold" else snapshot.plan.how["threshold"]
+            how = snapshot.plan.how
+            common = 1 - setting.threshold if setting.amount == "threshold" else how.get("threshold", 1.0)
+            return how.get("thresholds", {}).get(name, common)
         return 1 - self.studio.cuts(snapshot)[name]
 
     def _refresh(self) -> None:

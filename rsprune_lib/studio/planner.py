@@ -13,7 +13,17 @@ from torch import nn
 from rsprune_lib.data import Batches, Dataset
 from rsprune_lib.errors import RspruneError
 from rsprune_lib.measure import Cost, layer_costs
-from rsprune_lib.pruning import Plan, Selection, Similarity, choose, find_groups, normalised, plan_cost, similarity
+from rsprune_lib.pruning import (
+    Plan,
+    Selection,
+    Similarity,
+    choose,
+    find_groups,
+    normalised,
+    plan_cost,
+    select_in_scope,
+    similarity,
+)
 from rsprune_lib.pruning.attention import Gates, fold, gate_statistics, gated_norms
 from rsprune_lib.pruning.calibration import Stopped, device_of
 from rsprune_lib.pruning.scores import CRITERIA, Scores, score
@@ -94,8 +104,8 @@ class Planner:
         return ["l2", *(name for name in CRITERIA if name not in ("attention", "l2"))]
 
     def knows(self, setting: Setting) -> bool:
-        """Whether `apply` answers at once: the scores are there, and no graph searches for the budget's threshold."""
-        return setting.criterion in self._scores and not (setting.by_graph and setting.amount == "macs")
+        """Whether `apply` answers at once: the scores are there, and no graph searches for its thresholds."""
+        return setting.criterion in self._scores and not (setting.by_graph and setting.amount != "threshold")
 
     def scores(self, criterion: str, should_stop: Stop | None = None, tell: Tell | None = None) -> Scores:
         """Scores of all groups by a criterion, computed once.
@@ -171,7 +181,7 @@ class Planner:
             self._selection = key, selection
         if setting.amount == "threshold":
             return selection.at(min(1.0, max(1 - setting.threshold, 1e-3)))
-        return selection.within(round(setting.macs * self.dense.cost.macs), self.costs)
+        return select_in_scope(selection, self.groups, self.scores("similarity"), **self.choosing(setting))
 
     def choosing(self, setting: Setting) -> dict[str, Any]:
         """The arguments of `rsprune_lib.pruning.choose` that a setting stands for."""

@@ -88,9 +88,9 @@ class Setting:
 
     @property
     def by_graph(self) -> bool:
-        """Whether a similarity graph decides: at a similarity of 1 - threshold, or at what a budget asks for."""
-        budget = self.amount == "macs" and self.selector != "nested"  # nested is a score, with any scope
-        return self.criterion == "similarity" and (self.amount == "threshold" or budget)
+        """Whether a similarity graph decides, at 1 - threshold or at what another amount asks for."""
+        graph = self.amount == "threshold" or self.selector != "nested"  # which is a score for any other amount
+        return self.criterion == "similarity" and self.amount != "plan" and graph
 
     def to_dict(self) -> dict[str, Any]:
         """The setting as plain JSON values; fields at their defaults are left out."""
