@@ -1,7 +1,8 @@
 """Similarity-graph pruning beside other criteria at equal MACs: everything that a sweep file says, one row a cell.
 
 At every point of the sweep: the published sweep at the published threshold (its MACs are what they are), then every
-graph at the point's MACs, by one threshold for all layers, then every other criterion at the same MACs, local scope.
+graph at the point's MACs, by one threshold for all layers (or, scope "local", at the widths of the other criteria), then
+every other criterion at the same MACs, local scope.
 Each plan is cut, repaired in closed form, and fine-tuned. Criteria and closed form see training images only, the epoch
 is chosen on validation, the test part is looked at once a cell. Rows are kept as soon as they are measured, so a run
 that was stopped goes on where it was; with ``--join`` tables that were measured side by side become one.
@@ -97,14 +98,15 @@ def measure_network(bundle: Bundle, data: Dataset, sweep: dict, methods: set[str
 
 def cells(sweep: dict) -> Iterator[tuple[dict, dict]]:
     """Every cell: what it is called in the table, and the arguments of `prune`."""
-    graph = {"criterion": "similarity", "scope": "global"}
+    graph = {"criterion": "similarity", "scope": "global"}  # one threshold for all layers, as published
     for point in sweep["points"]:
         if "threshold" in point:
             key = {"method": "similarity, paper", "budget": None, "threshold": point["threshold"]}
             yield key, graph | {"threshold": point["threshold"], "options": {"selector": "paper"}}
         for options in sweep["graphs"]:
             key = {"method": f"similarity, {', '.join(options.values())}", "budget": point["macs"], "threshold": None}
-            yield key, graph | {"macs": point["macs"], "options": options}
+            own = {name: value for name, value in options.items() if name != "scope"}
+            yield key, graph | {"scope": options.get("scope", "global"), "macs": point["macs"], "options": own}
         for criterion in sweep["against"]:
             key = {"method": criterion, "budget": point["macs"], "threshold": None}
             yield key, {"criterion": criterion, "macs": point["macs"], "scope": "local"}
