@@ -1,8 +1,8 @@
 """Similarity-graph pruning beside other criteria at equal MACs: everything that a sweep file says, one row a cell.
 
 At every point of the sweep: the published sweep at the published threshold (its MACs are what they are), then every
-graph at the point's MACs, by one threshold for all layers (or, scope "local", at the widths of the other criteria), then
-every other criterion at the same MACs, local scope.
+graph at the point's MACs, by one threshold for all layers (with scope "local" at the widths of the other criteria),
+then every other criterion at the same MACs, local scope.
 Each plan is cut, repaired in closed form, and fine-tuned. Criteria and closed form see training images only, the epoch
 is chosen on validation, the test part is looked at once a cell. Rows are kept as soon as they are measured, so a run
 that was stopped goes on where it was; with ``--join`` tables that were measured side by side become one.
