@@ -129,7 +129,9 @@ def page(rows: list[dict], sweep: dict) -> str:
         f"{sorted({row['seed'] for row in rows})}, {first['device']}, torch {first['versions']['torch']}, commits "
         f"{', '.join(commits)}. Trained with: `{sweep['train']}`. Similarities from {sweep['images']} "
         "training images, other scores and the closed form from 1,024; test accuracy in %, mean and deviation, in "
-        "brackets the number of seeds. Parameters in brackets without norms, as the paper counts."
+        "brackets the number of seeds. Parameters in brackets without norms, as the paper counts. Graphs have one "
+        'threshold for all layers, as published; with "local" every layer is as wide as under the other criteria, and '
+        "the graph only says which channels stay."
         + (
             f" Fine-tuning: {tuned['epochs']} epochs, peak {tuned['lr']}, batch {tuned['batch_size']}." if tuned else ""
         ),
