@@ -118,7 +118,7 @@ def _row(model: object, data: Dataset, seed: int, name: str) -> dict:
 
 
 def page(rows: list[dict], sweep: dict) -> str:
-    """Markdown: a table a point, best first, the published numbers beside."""
+    """Markdown: a table a point, the published numbers beside; best first, by the last stage that every method has."""
     first = rows[0]["provenance"]
     commits = sorted({str((row["provenance"]["git"] or {}).get("commit", "unknown"))[:10] for row in rows})
     tuned = next((row["recipe"] for row in rows if "recipe" in row), None)
@@ -153,7 +153,11 @@ def _point(rows: list[dict], point: dict) -> list[str]:
     title = f"## {point['macs'] / 1e6:.2f} M MACs"
     if "published" in point:
         title += f" (published: {100 * point['published']:.2f} % at threshold {point['threshold']})"
-    lines = [title, "", "| method | threshold | parameters | MACs | raw | closed form | fine-tuned |", "|---" * 7 + "|"]
+    stages = [("raw", None), ("closed form", None)]
+    stages += [("fine-tuned", n) for n in sorted({row["epochs"] for row in rows if row["stage"] == "fine-tuned"})]
+    heads = [stage if epochs is None else f"fine-tuned, {epochs} ep." for stage, epochs in stages]
+    heads = ["method", "threshold", "parameters", "MACs", *heads]
+    lines = [title, "", f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     here = [
         row
         for row in rows
@@ -163,17 +167,20 @@ def _point(rows: list[dict], point: dict) -> list[str]:
     groups: dict[tuple, list[dict]] = {}
     for row in here:
         groups.setdefault((row["method"], row["threshold"]), []).append(row)
-    stages = ("raw", "closed form", "fine-tuned")
+    split = {
+        key: [[row for row in cell if (row["stage"], row.get("epochs")) == stage] for stage in stages]
+        for key, cell in groups.items()
+    }
+    common = max(n for n in range(len(stages)) if all(parts[n] for parts in split.values()))
     found = []
     for (method, threshold), cell in groups.items():
-        by_stage = [[row for row in cell if row["stage"] == stage] for stage in stages]
-        last = next(part for part in reversed(by_stage) if part)
+        by_stage = split[method, threshold]
         used = [row["how"]["threshold"] for row in by_stage[0] if "threshold" in row["how"]]
         at = f"{statistics.mean(used):.3f}" + (" (given)" if threshold else "") if used else ""
         params, paper, macs = (statistics.mean(row[k] for row in cell) for k in ("params", "params_paper", "macs"))
         text = f"| {method} | {at} | {params:,.0f} ({paper:,.0f}) | {macs / 1e6:.2f} M | "
         text += " | ".join(_accuracy(part) for part in by_stage) + " |"
-        found.append((-statistics.mean(row["accuracy"] for row in last), text))
+        found.append((-statistics.mean(row["accuracy"] for row in by_stage[common]), text))
     return lines + [text for _, text in sorted(found)]
 
 
