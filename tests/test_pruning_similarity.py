@@ -386,7 +386,10 @@ def test_layers_may_have_thresholds_of_their_own_and_follow_others():
         ({}, "needs one amount.* got none"),
         ({"threshold": 0.7, "macs": 1e6}, "got threshold and macs"),
         ({"ratio": 1.0}, r"ratio must be at least 0 and below 1.* it is 1\.0"),
+        ({"macs": math.nan}, "macs must be a finite number above 0"),
+        ({"macs": -1}, "macs must be a finite number above 0"),
         ({"widths": {"conv9": 1}}, "conv9"),
+        ({"widths": {"conv1": 1.5}}, r"width of 'conv1' is 1\.5"),
         ({"widths": {"conv1": 0}}, "width of 'conv1' is 0, but of its"),
         ({"widths": {"conv1": 99}}, "width of 'conv1' is 99"),
         ({"widths": {"conv1": 1}, "least": 1}, "it keeps at least"),
@@ -449,6 +452,9 @@ def test_scopes_of_a_selector_are_those_of_any_criterion(case):
     assert like.widths == choose(scores, groups, scope="isomorphic", ratio=0.5).widths
     with pytest.raises(RspruneError, match="scope"):
         select_in_scope(selection, groups, scores, scope="world", ratio=0.5)
+    for amounts in ({}, {"ratio": 0.5, "macs": 1e6}):
+        with pytest.raises(PlanError, match="one amount"):
+            select_in_scope(selection, groups, scores, scope="global", **amounts)
 
 
 def test_similarities_of_another_network_are_refused(case):

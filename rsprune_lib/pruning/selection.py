@@ -135,9 +135,10 @@ class Selection:
             if name not in sizes:
                 raise unknown("group", name, sizes)
             whole = name in self.whole
-            if not (sizes[name] if whole else self._floor[name]) <= width <= sizes[name]:
-                least = "stays whole" if whole else f"keeps at least {self._floor[name]}"
-                raise PlanError(f"The width of {name!r} is {width!r}, but of its {sizes[name]} channels it {least}.")
+            least = sizes[name] if whole else self._floor[name]
+            if not isinstance(width, int | np.integer) or not least <= width <= sizes[name]:
+                rule = "stays whole" if whole else f"keeps at least {least}"
+                raise PlanError(f"The width of {name!r} is {width!r}, but of its {sizes[name]} channels it {rule}.")
         for group in self._groups:
             name, width = group.name, widths.get(group.name, group.size)
             keep[name] = np.ones(group.size, dtype=bool)
@@ -164,7 +165,11 @@ class Selection:
         return kept, low * _FINEST
 
     def _budget(self, ratio: float | None, macs: float | None, costs: Sequence[LayerCost] | None) -> _Budget:
+        if (ratio is None) == (macs is None):
+            raise PlanError("Selecting within a budget needs one amount, ratio or macs.")
         if macs is not None:
+            if not 0 < macs < math.inf:
+                raise PlanError(f"The amount macs must be a finite number above 0, but it is {macs!r}.")
             if costs is None:
                 raise PlanError(
                     "A MACs budget needs the costs of the network; pass costs=layer_costs(model, image_size)."
