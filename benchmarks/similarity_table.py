@@ -13,7 +13,6 @@ Example:
 """
 
 import argparse
-import copy
 import shlex
 import statistics
 import subprocess
@@ -29,6 +28,7 @@ from rsprune_lib.measure import layer_costs
 from rsprune_lib.pruning import Bundle, load_bundle, prune
 from rsprune_lib.training import fit, recipe
 
+STAGES = ("raw", "closed form", "fine-tuned")  # what is measured, unless the sweep names fewer
 KEY = ("seed", "method", "budget", "threshold", "stage", "epochs")  # what no two rows share
 
 
@@ -77,23 +77,29 @@ def measure_network(bundle: Bundle, data: Dataset, sweep: dict, methods: set[str
         if key["method"] not in methods:
             continue
         key = {"seed": seed, **key}
-        wanted = [key | {"stage": stage} for stage in ("raw", "closed form")]
-        wanted += [key | {"stage": "fine-tuned", "epochs": epochs}] if epochs else []
-        if all(row in table for row in wanted):
+        wanted = {stage: key | {"stage": stage} for stage in sweep.get("stages", STAGES)}
+        if epochs and "fine-tuned" in wanted:
+            wanted["fine-tuned"] |= {"epochs": epochs}
+        else:
+            wanted.pop("fine-tuned", None)
+        wanted = {stage: row for stage, row in wanted.items() if row not in table}
+        if not wanted:
             continue
         given = {"gates": bundle.gates, "seed": seed, "progress": False}
         look = sweep["images"] if options["criterion"] == "similarity" else 1024  # what each one's users would give
         cut = prune(bundle.model, data, images=look, recovery="none", **options, **given)
         how = {"how": cut.plan.how, "widths": cut.plan.widths}
-        if wanted[0] not in table:
-            table.add(wanted[0], _row(cut.model, data, seed, "raw") | how)
+        if "raw" in wanted:
+            table.add(wanted["raw"], _row(cut.model, data, seed, "raw") | how)
         small = prune(bundle.model, data, plan=cut.plan, **given).model
-        if wanted[1] not in table:
-            table.add(wanted[1], _row(small, data, seed, "closed form") | how)
-        if epochs and wanted[2] not in table:
+        if "closed form" in wanted:
+            table.add(wanted["closed form"], _row(small, data, seed, "closed form") | how)
+        if "fine-tuned" in wanted:
             run = recipe("strong_finetune", epochs=epochs)
-            best = fit(copy.deepcopy(small), data, run, seed=seed, progress=False)
-            table.add(wanted[2], _row(best.model, data, seed, "fine-tuned") | how | {"recipe": run.to_dict()})
+            best = fit(small, data, run, seed=seed, progress=False)
+            table.add(
+                wanted["fine-tuned"], _row(best.model, data, seed, "fine-tuned") | how | {"recipe": run.to_dict()}
+            )
 
 
 def cells(sweep: dict) -> Iterator[tuple[dict, dict]]:
@@ -153,7 +159,7 @@ def _point(rows: list[dict], point: dict) -> list[str]:
     title = f"## {point['macs'] / 1e6:.2f} M MACs"
     if "published" in point:
         title += f" (published: {100 * point['published']:.2f} % at threshold {point['threshold']})"
-    stages = [("raw", None), ("closed form", None)]
+    stages = [(stage, None) for stage in STAGES[:2] if any(row["stage"] == stage for row in rows)]
     stages += [("fine-tuned", n) for n in sorted({row["epochs"] for row in rows if row["stage"] == "fine-tuned"})]
     heads = [stage if epochs is None else f"fine-tuned, {epochs} ep." for stage, epochs in stages]
     heads = ["method", "threshold", "parameters", "MACs", *heads]
@@ -175,7 +181,7 @@ def _point(rows: list[dict], point: dict) -> list[str]:
     found = []
     for (method, threshold), cell in groups.items():
         by_stage = split[method, threshold]
-        used = [row["how"]["threshold"] for row in by_stage[0] if "threshold" in row["how"]]
+        used = [row["how"]["threshold"] for row in by_stage[common] if "threshold" in row["how"]]
         at = f"{statistics.mean(used):.3f}" + (" (given)" if threshold else "") if used else ""
         params, paper, macs = (statistics.mean(row[k] for row in cell) for k in ("params", "params_paper", "macs"))
         text = f"| {method} | {at} | {params:,.0f} ({paper:,.0f}) | {macs / 1e6:.2f} M | "
