@@ -2,7 +2,8 @@
 
 At every point of the sweep: the published sweep at the published threshold (its MACs are what they are), then every
 graph at the point's MACs, by one threshold for all layers (with scope "local" at the widths of the other criteria),
-then every other criterion at the same MACs, local scope.
+then every other criterion at the same MACs, local scope; and last criteria that choose whom, where the graph (selector
+"dominating", one threshold) has chosen how many.
 Each plan is cut, repaired in closed form, and fine-tuned. Criteria and closed form see training images only, the epoch
 is chosen on validation, the test part is looked at once a cell. Rows are kept as soon as they are measured, so a run
 that was stopped goes on where it was; with ``--join`` tables that were measured side by side become one.
@@ -87,6 +88,12 @@ def measure_network(bundle: Bundle, data: Dataset, sweep: dict, methods: set[str
             continue
         given = {"gates": bundle.gates, "seed": seed, "progress": False}
         look = sweep["images"] if options["criterion"] == "similarity" else 1024  # what each one's users would give
+        if "widths_of" in options:
+            graph = options.pop("widths_of")
+            plan = prune(bundle.model, data, images=sweep["images"], recovery="none", **graph, **given).plan
+            options["choosing"] = {
+                "per_group": {name: 1 - plan.widths[name] / size for name, size in plan.sizes.items()}
+            }
         cut = prune(bundle.model, data, images=look, recovery="none", **options, **given)
         how = {"how": cut.plan.how, "widths": cut.plan.widths}
         if "raw" in wanted:
@@ -116,6 +123,10 @@ def cells(sweep: dict) -> Iterator[tuple[dict, dict]]:
         for criterion in sweep["against"]:
             key = {"method": criterion, "budget": point["macs"], "threshold": None}
             yield key, {"criterion": criterion, "macs": point["macs"], "scope": "local"}
+        for criterion in sweep.get("at_graph_widths", ()):
+            key = {"method": f"{criterion}, at the widths of similarity", "budget": point["macs"], "threshold": None}
+            widths = graph | {"macs": point["macs"], "options": {"selector": "dominating"}}
+            yield key, {"criterion": criterion, "scope": "local", "widths_of": widths}
 
 
 def _row(model: object, data: Dataset, seed: int, name: str) -> dict:

@@ -98,8 +98,10 @@ def test_similarity_table_holds_every_method_to_the_same_budget_and_goes_on_wher
         "points": [{"threshold": 0.7, "macs": budget, "published": 0.5}],
         "graphs": [{"selector": "dominating"}, {"selector": "scored", "rank": "l1"}],
         "against": ["l1"],
+        "at_graph_widths": ["l1"],
     }  # fmt: skip
-    every = {"similarity, paper", "similarity, dominating", "similarity, scored, l1", "l1"}
+    both = "l1, at the widths of similarity"
+    every = {"similarity, paper", "similarity, dominating", "similarity, scored, l1", "l1", both}
     assert {key["method"] for key, _ in similarity_table.cells(sweep)} == every
     table = fair_table.Table(tmp_path / "toy.json", similarity_table.KEY)
     similarity_table.measure_network(bundle, tiny_data, sweep, {"l1"}, 0, table)
@@ -108,10 +110,12 @@ def test_similarity_table_holds_every_method_to_the_same_budget_and_goes_on_wher
     ]  # fmt: skip
     first = list(table.rows)
     similarity_table.measure_network(bundle, tiny_data, sweep, every, 1, table)
-    assert table.rows[:3] == first and len(table.rows) == 1 + 4 * 3, "raw, closed form and fine-tuned a method"
+    assert table.rows[:3] == first and len(table.rows) == 1 + 5 * 3, "raw, closed form and fine-tuned a method"
     for found in table.rows[1:]:
         assert found["seed"] == 3 and found["params_paper"] < found["params"]
         assert found["budget"] is None or 0.8 * budget < found["macs"] <= budget
+    widths = {row["method"]: row["widths"] for row in table.rows[1:]}
+    assert widths[both] == widths["similarity, dominating"] != widths["l1"]
     before = list(table.rows)
     similarity_table.measure_network(bundle, tiny_data, sweep, every, 1, table)
     assert table.rows == before, "nothing is measured twice"
