@@ -114,7 +114,7 @@ def cells(sweep: dict) -> Iterator[tuple[dict, dict]]:
     graph = {"criterion": "similarity", "scope": "global"}  # one threshold for all layers, as published
     for point in sweep["points"]:
         if "threshold" in point:
-            key = {"method": "similarity, paper", "budget": None, "threshold": point["threshold"]}
+            key = {"method": "similarity, as published", "budget": None, "threshold": point["threshold"]}
             yield key, graph | {"threshold": point["threshold"], "options": {"selector": "paper"}}
         for options in sweep["graphs"]:
             key = {"method": f"similarity, {', '.join(options.values())}", "budget": point["macs"], "threshold": None}

@@ -101,7 +101,7 @@ def test_similarity_table_holds_every_method_to_the_same_budget_and_goes_on_wher
         "at_graph_widths": ["l1"],
     }  # fmt: skip
     both = "l1, at the widths of similarity"
-    every = {"similarity, paper", "similarity, dominating", "similarity, scored, l1", "l1", both}
+    every = {"similarity, as published", "similarity, dominating", "similarity, scored, l1", "l1", both}
     assert {key["method"] for key, _ in similarity_table.cells(sweep)} == every
     table = fair_table.Table(tmp_path / "toy.json", similarity_table.KEY)
     similarity_table.measure_network(bundle, tiny_data, sweep, {"l1"}, 0, table)
