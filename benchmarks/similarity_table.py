@@ -102,7 +102,7 @@ def measure_network(bundle: Bundle, data: Dataset, sweep: dict, methods: set[str
         if "closed form" in wanted:
             table.add(wanted["closed form"], _row(small, data, seed, "closed form") | how)
         if "fine-tuned" in wanted:
-            run = recipe("strong_finetune", epochs=epochs)
+            run = recipe("strong_finetune", epochs=epochs, **sweep.get("finetune", {}))
             best = fit(small, data, run, seed=seed, progress=False)
             table.add(
                 wanted["fine-tuned"], _row(best.model, data, seed, "fine-tuned") | how | {"recipe": run.to_dict()}
