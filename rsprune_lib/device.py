@@ -71,7 +71,8 @@ def give_way() -> None:
     For work behind a page: the thread that answers the page, its server and its browser come first.
     """
     if platform.system() == "Linux":  # elsewhere a priority is the whole process's
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+        thread = threading.get_native_id()  # never up: who was started with less has no right to more
+        os.setpriority(os.PRIO_PROCESS, thread, max(10, os.getpriority(os.PRIO_PROCESS, thread)))
 
 
 def settle_memory() -> None:
