@@ -83,6 +83,11 @@ class Network(nn.Module):
     in_channels: int = 3
     min_size: int = 1
 
+    @property
+    def least_side(self) -> int:
+        """Side of the smallest images that are worth training on, in pixels: maps of one pixel teach little."""
+        return max(16 if getattr(self, "config", {}).get("stem") == "small" else 32, self.min_size)
+
     def units(self) -> list[Unit]:
         """Every convolution and linear layer outside the SE blocks, in execution order; the classifier is the last."""
         rows: list[dict[str, str | None]] = []

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 from zlib import crc32
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rsprune_lib.errors import ModelError, RspruneError, unknown
+from rsprune_lib.errors import ModelError, PlanError, RspruneError, unknown
 from rsprune_lib.pruning import magnitudes, sensitivity
 from rsprune_lib.pruning.attention import Gates, gate_statistics, gated_norms
 from rsprune_lib.pruning.groups import Group
@@ -34,6 +35,18 @@ class Scores:
 
     criterion: str
     values: Values
+
+    def array(self, name: str, size: int) -> np.ndarray:
+        """(size,) float64: the scores of a group of that size.
+
+        Raises:
+            PlanError: they are those of another network.
+        """
+        if name not in self.values or self.values[name].shape != (size,):
+            raise PlanError(
+                f"The {self.criterion!r} scores do not fit {name!r} with {size} channels; score these groups."
+            )
+        return self.values[name].double().numpy()
 
 
 @dataclass(frozen=True)

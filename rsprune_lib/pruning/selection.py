@@ -73,9 +73,9 @@ class Selection:
         self._select, self._groups, self._locked, self._follow = SELECTORS[selector], groups, set(locked), follow
         self._own, self._known = per_group, {}
         self._floor = {n: min(size, max(min_keep, math.ceil(least * size - 1e-9))) for n, size in names.items()}
-        self._values = {name: _matrix(similar, name, size) for name, size in names.items() if name in similar.values}
+        self._values = {name: similar.matrix(name, size) for name, size in names.items() if name in similar.values}
         if rank is not None:
-            self._rank = {name: _ranks(rank, name, size) for name, size in names.items()}
+            self._rank = {name: rank.array(name, size) for name, size in names.items()}
         else:
             self._rank = {name: values.sum(1) for name, values in self._values.items()}
         self._how: dict[str, Any] = {
@@ -247,19 +247,3 @@ class Selection:
 def _check_threshold(what: str, value: float) -> None:
     if not 0 < value <= 1:
         raise PlanError(f"The {what} is {value} but must be above 0 and at most 1; 0.7 to 0.95 are usual.")
-
-
-def _matrix(similar: Similarity, name: str, size: int) -> np.ndarray:
-    values = similar.values[name].double().numpy()
-    if values.shape != (size, size):
-        raise PlanError(
-            f"The similarities of {name!r} have shape {values.shape} but the group has {size} channels; compare the "
-            "maps of this network."
-        )
-    return values
-
-
-def _ranks(rank: Scores, name: str, size: int) -> np.ndarray:
-    if name not in rank.values or rank.values[name].shape != (size,):
-        raise PlanError(f"The {rank.criterion!r} scores do not fit {name!r} with {size} channels; score these groups.")
-    return rank.values[name].double().numpy()

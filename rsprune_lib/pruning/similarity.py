@@ -18,10 +18,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rsprune_lib.errors import DataError, ModelError
+from rsprune_lib.errors import DataError, ModelError, PlanError
 from rsprune_lib.models import evaluating
 from rsprune_lib.pruning.calibration import feed
 from rsprune_lib.pruning.groups import Group
@@ -46,6 +47,20 @@ class Similarity:
     values: dict[str, Tensor]
     images: int
     blind: dict[str, str] = field(default_factory=dict)
+
+    def matrix(self, name: str, size: int) -> np.ndarray:
+        """(size, size) float64: the values of a group of that size.
+
+        Raises:
+            PlanError: they are those of another network.
+        """
+        values = self.values[name].double().numpy()
+        if values.shape != (size, size):
+            raise PlanError(
+                f"The similarities of {name!r} have shape {values.shape} but the group has {size} channels; compare "
+                "the maps of this network."
+            )
+        return values
 
 
 def perceptual_hash(maps: Tensor) -> Tensor:

@@ -27,7 +27,6 @@ from rsprune_lib.training.recipes import Recipe
 __all__ = ["Fit", "fit"]
 
 Objective = Callable[[nn.Module, Tensor, Tensor], Tensor]
-_SMALLEST = {"imagenet": 32, "small": 16}  # by stem: the side of an image that still teaches something
 _CHECK_EVERY = 16  # steps between two looks at the loss: each look waits for the device
 
 
@@ -107,12 +106,6 @@ def fit(
         result.stopped = True
     result.model, result.best_epoch = run.best.eval(), run.best_epoch
     return result
-
-
-def _smallest(model: nn.Module) -> int:
-    """The side of the smallest images that a network should be trained on."""
-    stem = getattr(model, "config", {}).get("stem", "imagenet")
-    return max(_SMALLEST[stem], getattr(model, "min_size", 1))
 
 
 class _Run:
@@ -195,7 +188,7 @@ class _Run:
     def _shrink(self) -> int:
         """By how much the images of the coming epoch are made smaller."""
         early = self.epoch < round(self.recipe.half_size * self.recipe.epochs)
-        return 2 if early and self.train.data.image_size >= 2 * _smallest(self.plain) else 1
+        return 2 if early and self.train.data.image_size >= 2 * getattr(self.plain, "least_side", 32) else 1
 
     def _step(self, images: Tensor, labels: Tensor) -> Tensor:
         loss = self._objective(images, labels)
