@@ -14,13 +14,16 @@ ROOT = Path(__file__).resolve().parents[1]
 BUNDLES = sorted(path.parent for path in (ROOT / "bundles").glob("*/config.json"))
 
 
+NETWORKS = sorted(path.parent for path in (ROOT / "benchmarks" / "networks").glob("*/config.json"))
+
+
 def test_all_four_bundles_are_there_and_small():
     names = [f"{data}_resnet18_se{end}" for data in ("eurosat", "synthetic") for end in ("", "_r70")]
     assert [path.name for path in BUNDLES] == names
     assert sum(file.stat().st_size for file in (ROOT / "bundles").rglob("*")) < 40e6
 
 
-@pytest.mark.parametrize("folder", BUNDLES, ids=lambda path: path.name)
+@pytest.mark.parametrize("folder", BUNDLES + NETWORKS, ids=lambda path: path.name)
 def test_bundle_loads_and_is_what_it_says(folder):
     bundle = load_bundle(folder)
     measured, origin = bundle.config["measured"], bundle.config["provenance"]
@@ -32,6 +35,12 @@ def test_bundle_loads_and_is_what_it_says(folder):
     assert (bundle.plan is not None) == folder.name.endswith("_r70")
     if folder.name == "eurosat_resnet18_se_r70":
         assert found.params == 999_552 and set(bundle.plan.widths.values()) == {19, 38, 76, 153}
+
+
+def test_networks_of_the_sweeps_are_there():
+    sweep = json.loads((ROOT / "benchmarks" / "sweeps" / "similarity_cifar10.json").read_text())
+    assert [str(path.relative_to(ROOT)) for path in NETWORKS] == sweep["networks"]
+    assert [load_bundle(path).config["provenance"]["seed"] for path in NETWORKS] == [0, 1, 2]
 
 
 def test_dense_bundles_keep_the_statistics_of_their_gates():
