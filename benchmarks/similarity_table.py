@@ -55,12 +55,12 @@ def main() -> None:
         epochs = sweep["epochs"] if arguments.epochs is None else arguments.epochs
         data = load_data(sweep["data"])
         for seed, folder in enumerate(arguments.networks or map(Path, sweep["networks"])):
-            measure_network(_trained(folder, sweep["train"], seed), data, sweep, wanted, epochs, table)
+            measure_network(trained(folder, sweep["train"], seed), data, sweep, wanted, epochs, table)
     (RESULTS / f"{name}.md").write_text(page(table.rows, sweep), encoding="utf-8")
     print(RESULTS / f"{name}.md")
 
 
-def _trained(folder: Path, command: str, seed: int) -> Bundle:
+def trained(folder: Path, command: str, seed: int) -> Bundle:
     """The bundle; trained first if it is not there."""
     if not (folder / "config.json").is_file():
         program, *arguments = shlex.split(command.format(seed=seed, network=folder))
@@ -136,22 +136,15 @@ def _row(model: object, data: Dataset, seed: int, name: str) -> dict:
 
 def page(rows: list[dict], sweep: dict) -> str:
     """Markdown: a table a point, the published numbers beside; best first, by the last stage that every method has."""
-    first = rows[0]["provenance"]
-    commits = sorted({str((row["provenance"]["git"] or {}).get("commit", "unknown"))[:10] for row in rows})
     tuned = next((row["recipe"] for row in rows if "recipe" in row), None)
     lines = [
         f"# {sweep['title']}",
         "",
-        f"Data {first['data']['name']} (split {first['data']['split_hash']}, test n = {rows[0]['n']}), seeds "
-        f"{sorted({row['seed'] for row in rows})}, {first['device']}, torch {first['versions']['torch']}, commits "
-        f"{', '.join(commits)}. Trained with: `{sweep['train']}`. Similarities from {sweep['images']} "
-        "training images, other scores and the closed form from 1,024; test accuracy in %, mean and deviation, in "
-        "brackets the number of seeds. Parameters in brackets without norms, as the paper counts. Graphs have one "
-        'threshold for all layers, as published; with "local" every layer is as wide as under the other criteria, and '
-        "the graph only says which channels stay."
-        + (
-            f" Fine-tuning: {tuned['epochs']} epochs, peak {tuned['lr']}, batch {tuned['batch_size']}." if tuned else ""
-        ),
+        f"{origin(rows, sweep)} Similarities from {sweep['images']} training images, other scores and the closed form "
+        "from 1,024; test accuracy in %, mean and deviation, in brackets the number of seeds. Parameters in brackets "
+        "without norms, as the paper counts. Graphs have one threshold for all layers, as published; with 'local' "
+        "every layer is as wide as under the other criteria, and the graph only says which channels stay."
+        + (f" Fine-tuning: {tuned['name']}, peak {tuned['lr']}, batch {tuned['batch_size']}." if tuned else ""),
         "",
         f"Dense: {_accuracy([row for row in rows if row['stage'] == 'dense'])}.",
     ]
@@ -164,6 +157,17 @@ def page(rows: list[dict], sweep: dict) -> str:
     for point in sweep["points"]:
         lines += ["", *_point(rows, point)]
     return "\n".join(lines) + "\n"
+
+
+def origin(rows: list[dict], sweep: dict) -> str:
+    """Where the rows of a page come from, in two sentences."""
+    first = rows[0]["provenance"]
+    commits = sorted({str((row["provenance"]["git"] or {}).get("commit", "unknown"))[:10] for row in rows})
+    return (
+        f"Data {first['data']['name']} (split {first['data']['split_hash']}, test n = {rows[0]['n']}), seeds "
+        f"{sorted({row['seed'] for row in rows})}, {first['device']}, torch {first['versions']['torch']}, commits "
+        f"{', '.join(commits)}. Trained with: `{sweep['train']}`."
+    )
 
 
 def _point(rows: list[dict], point: dict) -> list[str]:

@@ -12,6 +12,7 @@ from rsprune_lib.models import create_model
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
+import collapse_table
 import fair_summary
 import fair_table
 import recovery_table
@@ -121,3 +122,21 @@ def test_similarity_table_holds_every_method_to_the_same_budget_and_goes_on_wher
     assert table.rows == before, "nothing is measured twice"
     page = similarity_table.page(table.rows, sweep)
     assert "(published: 50.00 % at threshold 0.7)" in page and page.count("| similarity, ") == 3
+
+
+def test_collapse_table_shows_every_threshold_bare_and_protected(tmp_path, tiny_data):
+    model = create_model("vgg16_cifar", 4, width=0.0625, seed=0).eval()
+    bundle = SimpleNamespace(model=model, gates=None, config={"provenance": {"seed": 0}})
+    sweep = {
+        "title": "toy", "train": "none", "images": 16, "thresholds": [0.9, 0.5], "least": 0.5,
+        "published": {"0.9": 0.9, "0.5": 0.1},
+    }  # fmt: skip
+    table = fair_table.Table(tmp_path / "toy.json", collapse_table.KEY)
+    for _ in range(2):
+        collapse_table.measure_network(bundle, tiny_data, sweep, table)
+    assert len(table.rows) == 1 + 2 * 2
+    for row in table.rows[1:]:
+        share = row["widths"][row["thinnest"]] / model.get_submodule(row["thinnest"]).out_channels
+        assert share >= row["least"] and (row["least"] or row["threshold"] > 0.5 or share < 0.5)
+    page = collapse_table.page(table.rows, sweep)
+    assert page.count("| 0.90 | 90.00 |") == page.count("| 0.50 | 10.00 |") == 1
