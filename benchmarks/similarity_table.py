@@ -194,11 +194,13 @@ def _point(rows: list[dict], point: dict) -> list[str]:
     }
     common = max(n for n in range(len(stages)) if all(parts[n] for parts in split.values()))
     found = []
-    for (method, threshold), cell in groups.items():
+    for method, threshold in groups:
         by_stage = split[method, threshold]
         used = [row["how"]["threshold"] for row in by_stage[common] if "threshold" in row["how"]]
         at = f"{statistics.mean(used):.3f}" + (" (given)" if threshold else "") if used else ""
-        params, paper, macs = (statistics.mean(row[k] for row in cell) for k in ("params", "params_paper", "macs"))
+        params, paper, macs = (
+            statistics.mean(row[k] for row in by_stage[common]) for k in ("params", "params_paper", "macs")
+        )
         text = f"| {method} | {at} | {params:,.0f} ({paper:,.0f}) | {macs / 1e6:.2f} M | "
         text += " | ".join(_accuracy(part) for part in by_stage) + " |"
         found.append((-statistics.mean(row["accuracy"] for row in by_stage[common]), text))
