@@ -75,7 +75,8 @@ def page(rows: list[dict], sweep: dict) -> str:
         "|---" * len(heads) + "|",
     ]
     for threshold in sweep["thresholds"]:
-        cells = [f"{threshold:.2f}", f"{100 * sweep['published'][str(threshold)]:.2f}"]
+        published = sweep["published"].get(str(threshold))
+        cells = [f"{threshold:.2f}", "" if published is None else f"{100 * published:.2f}"]
         for share in (0.0, sweep["least"]):
             for row in rows:
                 if (row["threshold"], row["least"]) == (threshold, share):
