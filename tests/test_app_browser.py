@@ -6,6 +6,7 @@
 
 import json
 import os
+import re
 import secrets
 import shutil
 import urllib.error
@@ -35,6 +36,9 @@ from studio_browser import (
     voila_command,
     wait_for_app,
 )
+
+from rsprune_lib.studio.graph_chart import RULES
+from rsprune_lib.studio.setting import Setting
 
 off = os.environ.get("RSPRUNE_BROWSER_TESTS") == "off"
 pytestmark = [
@@ -164,18 +168,27 @@ def test_the_graph_follows_the_cut(page, shots):
     chosen.select_option("similarity")
     page.get_by_role("button", name="cut", exact=True).click()
     page.get_by_role("tab", name="Graph").click()
-    drawing = page.locator("svg[aria-label='similarity graph']")
-    drawing.wait_for(timeout=60_000)
-    settled(page)
+    caption = page.get_by_text(re.compile(r"edges at similarity .* stay"))
+    words = re.compile(r"([\d,]+) edges at similarity ([\d.]+) .*; (\d+) stay\. (.*)", re.DOTALL)
 
     def drawn():
-        return drawing.locator("path").count(), drawing.locator("circle[fill='#0B6FB8']").count()
+        """Edges, similarity and channels that stay, once the drawing is one where the graph decides."""
+        found = words.search(caption.inner_text()) if caption.count() else None
+        by_graph = found and RULES[Setting("similarity").selector] in found[4]
+        return (int(found[1].replace(",", "")), float(found[2]), int(found[3])) if by_graph else None
 
-    until(lambda: drawn()[1] > 0, "vertices that stay")
-    edges, stay = drawn()
+    ready = page.locator(".widget-slider:visible", has_text="cut at").locator(".noUi-target:not([disabled])")
+    until(ready.count, "the slider of the cut")  # a key would move the slider of the share before
+    until(drawn, "a graph that decides")
+    settled(page)
+    edges, similarity, stay = drawn()
     nudge(page, times=80)
-    until(lambda: drawn()[1] < stay, "fewer channels that stay")
-    assert drawn()[0] > edges and troubles(page) == []
+    until(lambda: (drawn() or (0, 1.0, 0))[1] < similarity - 0.02, "a drawing at a lower similarity")
+    settled(page)
+    more, _, fewer = drawn()
+    assert more > edges and fewer < stay and troubles(page) == []
+    blue = page.locator("svg[aria-label='similarity graph'] circle[fill='#0B6FB8']").count()
+    assert blue == fewer
     page.screenshot(path=shots / "voila_graph_cut.png", full_page=True)
     page.get_by_role("button", name="Reset").click()  # the share that stands for the cut would stay otherwise
     page.get_by_role("tab").first.click()

@@ -161,6 +161,7 @@ class Controls(widgets.VBox):
             for name in ("criterion", "scope", "recovery", "amount", "ratio", "macs", "selector"):
                 getattr(self, name).value = getattr(setting, name)
             self.normalise.value = setting.normalise or ""
+            self.threshold.disabled = setting.threshold is None  # where to cut is not known before the scores are
             if setting.threshold is not None:
                 self.threshold.value = setting.threshold
             for name in ("ratio", "threshold", "macs"):
