@@ -1,15 +1,20 @@
 """Similarity of all filters of VGG-16 over 50 images: one product a layer against the plain pairwise loop.
 
 The plain loop takes two maps at a time and hashes both, as the published reference does; it is timed on some pairs of
-every layer and scaled to all. Both see the same maps: the forward pass is in neither time. ``make bench`` takes the
-rows; alone it prints them.
+every layer and scaled to all. Both see the same maps: the forward pass is in neither time. Memory is what a process of
+its own grows by while it compares the maps of 100 images, at most 512 filters a layer, beside the forward passes alone.
+``make bench`` takes the rows; alone it prints them.
 """
 
 import random
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 import numpy as np
+import psutil
 import torch
 from scipy.fft import dct
 
@@ -18,6 +23,7 @@ from rsprune_lib.models import create_model
 from rsprune_lib.pruning import find_groups, perceptual_hash, similarity
 
 IMAGES, PAIRS, BUDGET = 50, 12, 1000.0
+MANY, MEGABYTES = 100, 1000.0  # images and budget of the memory
 
 
 def similarity_rows(data: Dataset) -> Iterator[dict]:
@@ -50,6 +56,45 @@ def similarity_rows(data: Dataset) -> Iterator[dict]:
     against = f"pairwise loop, hashing both maps for every pair ({PAIRS} pairs a layer, scaled)"
     yield _row(f"similarity of all filters of VGG-16, {IMAGES} images, s", ours, plain, against, BUDGET)
     yield _row("the same with the forward passes, s", whole, plain, against, None)
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        alone, compared = pool.submit(_growth).result()
+    name = f"memory of the similarities of VGG-16, {MANY} images, MB"
+    yield _row(name, compared, alone, "the forward passes alone", MEGABYTES)
+
+
+def _growth() -> tuple[float, float]:
+    """Megabytes that the process grows by at most: in the forward passes alone, and when all maps are compared."""
+    model = create_model("vgg16_cifar", 10, seed=0).eval()
+    groups = find_groups(model, 32)
+    random = torch.Generator().manual_seed(0)
+    images = torch.randn(MANY, 3, 32, 32, generator=random).split(IMAGES)
+    batches = [(x, torch.zeros(len(x)).long()) for x in images]
+
+    @torch.no_grad()
+    def forward() -> None:
+        for x in images:
+            model(x)
+
+    similarity(model, groups[:1], [(images[0][:2], torch.zeros(2).long())], progress=False)  # loads what is loaded once
+    return _peak(forward), _peak(lambda: similarity(model, groups, batches, progress=False))
+
+
+def _peak(work: Callable[[], object]) -> float:
+    """Megabytes above those at the start, looked at every millisecond."""
+    process, done = psutil.Process(), threading.Event()
+    start = peak = process.memory_info().rss
+
+    def watch() -> None:
+        nonlocal peak
+        while not done.wait(0.001):
+            peak = max(peak, process.memory_info().rss)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    work()
+    done.set()
+    watcher.join()
+    return (max(peak, process.memory_info().rss) - start) / 2**20
 
 
 def _plain_seconds(maps: np.ndarray) -> float:

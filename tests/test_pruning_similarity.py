@@ -11,6 +11,7 @@ from pruning_toys import course_model, images, network
 from scipy.fft import dct
 from torch import nn
 
+from rsprune_lib.data import Batches
 from rsprune_lib.errors import DataError, ModelError, PlanError, RspruneError
 from rsprune_lib.measure import layer_costs
 from rsprune_lib.pruning import (
@@ -140,6 +141,14 @@ def test_layers_that_say_nothing_are_named_and_left_whole():
     found = similarity(small, groups, tiny, progress=False)
     assert set(found.blind.values()) == {"its feature maps have one pixel"} and "layer4.0.conv1" in found.blind
     assert select(found, groups, threshold=0.1).widths["layer4.0.conv1"] == 64
+
+
+def test_fewer_images_than_asked_are_all_compared_and_counted(tiny_data, tiny_se):
+    groups, everything = find_groups(tiny_se, 32), Batches(tiny_data, "train", 8)
+    found = similarity(tiny_se, groups, Batches(tiny_data, "train", 8, limit=10_000), progress=False)
+    assert found.images == everything.size < 10_000
+    whole = similarity(tiny_se, groups, everything, progress=False)
+    assert all(found.values[name].equal(value) for name, value in whole.values.items())
 
 
 def test_dead_filters_are_all_alike_and_one_stays():
