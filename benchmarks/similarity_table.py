@@ -4,8 +4,9 @@ At every point of the sweep: the published sweep at the published threshold (its
 graph at the point's MACs, by one threshold for all layers (with scope "local" at the widths of the other criteria),
 then every other criterion at the same MACs, local scope; and last criteria that choose whom, where the graph (selector
 "dominating", one threshold) has chosen how many.
-Each plan is cut, repaired in closed form, and fine-tuned. Criteria and closed form see training images only, the epoch
-is chosen on validation, the test part is looked at once a cell. Rows are kept as soon as they are measured, so a run
+Each plan is cut, repaired in closed form, and fine-tuned; where the sweep names ``teachers``, against their mean
+opinion ("taught"). Criteria and closed form see training images only, the epoch is chosen on validation, the test part
+is looked at once a cell. Rows are kept as soon as they are measured, so a run
 that was stopped goes on where it was; with ``--join`` tables that were measured side by side become one.
 
 Example:
@@ -18,18 +19,23 @@ import shlex
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import torch
 from fair_table import RESULTS, Table, measured
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from rsprune_lib.data import Dataset, load_data
+from rsprune_lib.device import pick_device
 from rsprune_lib.files import read_json
 from rsprune_lib.measure import layer_costs
 from rsprune_lib.pruning import Bundle, load_bundle, prune
 from rsprune_lib.training import fit, recipe
 
-STAGES = ("raw", "closed form", "fine-tuned")  # what is measured, unless the sweep names fewer
+STAGES = ("raw", "closed form", "fine-tuned")  # what is measured, unless the sweep names others
+TRAINED = ("fine-tuned", "taught")  # stages of so many epochs
 KEY = ("seed", "method", "budget", "threshold", "stage", "epochs")  # what no two rows share
 
 
@@ -78,11 +84,8 @@ def measure_network(bundle: Bundle, data: Dataset, sweep: dict, methods: set[str
         if key["method"] not in methods:
             continue
         key = {"seed": seed, **key}
-        wanted = {stage: key | {"stage": stage} for stage in sweep.get("stages", STAGES)}
-        if epochs and "fine-tuned" in wanted:
-            wanted["fine-tuned"] |= {"epochs": epochs}
-        else:
-            wanted.pop("fine-tuned", None)
+        stages = [stage for stage in sweep.get("stages", STAGES) if epochs or stage not in TRAINED]
+        wanted = {stage: key | {"stage": stage} | ({"epochs": epochs} if stage in TRAINED else {}) for stage in stages}
         wanted = {stage: row for stage, row in wanted.items() if row not in table}
         if not wanted:
             continue
@@ -101,12 +104,27 @@ def measure_network(bundle: Bundle, data: Dataset, sweep: dict, methods: set[str
         small = prune(bundle.model, data, plan=cut.plan, **given).model
         if "closed form" in wanted:
             table.add(wanted["closed form"], _row(small, data, seed, "closed form") | how)
-        if "fine-tuned" in wanted:
+        for stage in (stage for stage in TRAINED if stage in wanted):
             run = recipe("strong_finetune", epochs=epochs, **sweep.get("finetune", {}))
-            best = fit(small, data, run, seed=seed, progress=False)
-            table.add(
-                wanted["fine-tuned"], _row(best.model, data, seed, "fine-tuned") | how | {"recipe": run.to_dict()}
-            )
+            objective = taught(sweep["teachers"]) if stage == "taught" else None
+            best = fit(small, data, run, objective=objective, seed=seed, progress=False)
+            row = _row(best.model, data, seed, stage) | how | {"recipe": run.to_dict(), "best_epoch": best.best_epoch}
+            table.add(wanted[stage], row | ({"teachers": sweep["teachers"]} if objective else {}))
+
+
+def taught(teachers: Sequence[str], soft: float = 0.9, temperature: float = 4.0) -> Callable:
+    """Distillation (https://arxiv.org/abs/1503.02531): nine tenths of the loss is what the teachers say on average."""
+    device = pick_device()
+    models = [load_bundle(Path(path)).model.to(device, memory_format=torch.channels_last).eval() for path in teachers]
+
+    def objective(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+        with torch.no_grad():
+            opinion = sum((m(images).float() / temperature).softmax(1) for m in models) / len(models)  # (B, K)
+        logits = model(images).float()
+        heat = F.cross_entropy(logits / temperature, opinion) * temperature**2
+        return soft * heat + (1 - soft) * F.cross_entropy(logits, labels)
+
+    return objective
 
 
 def cells(sweep: dict) -> Iterator[tuple[dict, dict]]:
@@ -175,8 +193,9 @@ def _point(rows: list[dict], point: dict) -> list[str]:
     if "published" in point:
         title += f" (published: {100 * point['published']:.2f} % at threshold {point['threshold']})"
     stages = [(stage, None) for stage in STAGES[:2] if any(row["stage"] == stage for row in rows)]
-    stages += [("fine-tuned", n) for n in sorted({row["epochs"] for row in rows if row["stage"] == "fine-tuned"})]
-    heads = [stage if epochs is None else f"fine-tuned, {epochs} ep." for stage, epochs in stages]
+    lengths = {stage: sorted({row["epochs"] for row in rows if row["stage"] == stage}) for stage in TRAINED}
+    stages += [(stage, epochs) for stage in TRAINED for epochs in lengths[stage]]
+    heads = [stage if epochs is None else f"{stage}, {epochs} ep." for stage, epochs in stages]
     heads = ["method", "threshold", "parameters", "MACs", *heads]
     lines = [title, "", f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     here = [
