@@ -5,10 +5,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
+from torch.nn import functional as F
 
+from rsprune_lib.data import Batches
 from rsprune_lib.files import read_json, write_json
 from rsprune_lib.measure import cost
 from rsprune_lib.models import create_model
+from rsprune_lib.pruning import save_bundle
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
@@ -122,6 +126,34 @@ def test_similarity_table_holds_every_method_to_the_same_budget_and_goes_on_wher
     assert table.rows == before, "nothing is measured twice"
     page = similarity_table.page(table.rows, sweep)
     assert "(published: 50.00 % at threshold 0.7)" in page and page.count("| similarity, ") == 3
+
+
+def test_taught_networks_hear_the_mean_of_their_teachers(tmp_path, tiny_data):
+    models = [create_model("resnet20", 4, width=0.25, seed=seed).eval() for seed in (0, 1)]
+    paths = [str(tmp_path / f"teacher{seed}") for seed in (0, 1)]
+    for model, path in zip(models, paths, strict=True):
+        save_bundle(path, model, data=tiny_data.info(), provenance={"seed": 0}, measured={})
+    images, labels = next(iter(Batches(tiny_data, "train", 8)))
+    logits = torch.stack([model(images) for model in models]).detach()
+    heat = -((logits / 2).softmax(2).mean(0) * (logits[1] / 2).log_softmax(1)).sum(1).mean() * 4
+    hard = F.cross_entropy(logits[1], labels)
+    loss = similarity_table.taught(paths, soft=0.25, temperature=2.0)(models[1], images, labels)
+    torch.testing.assert_close(loss, 0.25 * heat + 0.75 * hard)
+    loss = similarity_table.taught(paths[1:], soft=1.0)(models[1], images, labels)
+    loss.backward()
+    largest = max(p.grad.abs().max() for p in models[1].parameters())
+    assert largest < 1e-4, "who says what its teacher says has nothing to learn"
+
+    bundle = SimpleNamespace(model=models[0], gates=None, config={"provenance": {"seed": 0}})
+    sweep = {
+        "title": "toy", "train": "none", "images": 16, "stages": ["taught"], "teachers": paths,
+        "points": [{"macs": 0.6 * cost(models[0], tiny_data.image_size).macs}], "graphs": [], "against": ["l1"],
+    }  # fmt: skip
+    table = fair_table.Table(tmp_path / "toy.json", similarity_table.KEY)
+    similarity_table.measure_network(bundle, tiny_data, sweep, {"l1"}, 1, table)
+    assert [row["stage"] for row in table.rows] == ["dense", "taught"] and table.rows[1]["teachers"] == paths
+    page = similarity_table.page(table.rows, sweep)
+    assert "| method | threshold | parameters | MACs | taught, 1 ep. |" in page
 
 
 def test_collapse_table_shows_every_threshold_bare_and_protected(tmp_path, tiny_data):
