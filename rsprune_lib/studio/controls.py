@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import ipywidgets as widgets
 import numpy as np
 
 from rsprune_lib.pruning import SCOPES, SELECTORS
 from rsprune_lib.studio import markup
+from rsprune_lib.studio.knobs import labelled, make_buttons, make_slider, plain, set_range, wide
 from rsprune_lib.studio.setting import KNOWN_RECOVERIES, RECOVERIES, Setting, Snapshot
 
-__all__ = ["CONTROLS", "WIDTH", "Controls"]
-
-WIDTH = 388  # pixels of the column of controls: with it, the answers have two thirds of a page of 1280
+__all__ = ["CONTROLS", "Controls"]
 
 CONTROLS = ("criterion", "scope", "normalise", "amount", "recovery", "own")
 _AMOUNTS = {"share": "ratio", "cut": "threshold", "MACs": "macs", "plan": "plan"}
@@ -62,14 +60,14 @@ class Controls(widgets.VBox):
     ) -> None:
         self._ask, self._setting, self._quiet = moved, Setting(criterion=criteria[0]), False
         self._make_choices(criteria)
-        self.ratio = _slider("remove", "Share of the channels to remove", 0.0, 0.95, ".0%")
-        self.threshold = _slider("cut at", "Channels with a lower score go", 0.0, 1.0, ".3g")
-        self.macs = _slider(
+        self.ratio = make_slider("remove", "Share of the channels to remove", 0.0, 0.95, ".0%")
+        self.threshold = make_slider("cut at", "Channels with a lower score go", 0.0, 1.0, ".3g")
+        self.macs = make_slider(
             "keep", "The most MACs that may be left, as a share of the dense network's", 0.02, 1.0, ".0%"
         )
         self._make_groups(groups)
         self._observe()
-        scope, amount = _labelled("scope", self.scope), _labelled("decided by", self.amount)
+        scope, amount = labelled("scope", self.scope), labelled("decided by", self.amount)
         rows = [
             self.criterion, self.recovery, scope, amount, self.ratio, self.threshold, self.macs, self.selector,
             self.normalise,
@@ -82,7 +80,8 @@ class Controls(widgets.VBox):
         super().__init__(rows)
 
     def _make_groups(self, groups: Sequence[str]) -> None:
-        self.own = {name: _slider(name, "This group's own share", 0.0, 0.95, ".0%", width="150px") for name in groups}
+        tip = "This group's own share"
+        self.own = {name: make_slider(name, tip, 0.0, 0.95, ".0%", width="150px") for name in groups}
         for slider in self.own.values():
             slider.layout.width = "340px"
         self.locks = {
@@ -112,22 +111,22 @@ class Controls(widgets.VBox):
             description="criterion",
             style=_STYLE,
             tooltip="What makes a channel important",
-            layout=_wide(),
+            layout=wide(),
         )
         self.recovery = widgets.Dropdown(
             options=[(title, name) for name, title in RECOVERIES.items()], description="recovery", style=_STYLE,
-            tooltip="What is done after the cut, without labels and without training", layout=_wide(),
+            tooltip="What is done after the cut, without labels and without training", layout=wide(),
         )  # fmt: skip
         self.normalise = widgets.Dropdown(
             options=list(_SCALES.items()), description="compared", style=_STYLE,
-            tooltip="How scores of different groups are put on one scale before they compete", layout=_wide(),
+            tooltip="How scores of different groups are put on one scale before they compete", layout=wide(),
         )  # fmt: skip
         self.selector = widgets.Dropdown(
             options=list(SELECTORS), description="selector", style=_STYLE,
-            tooltip="Who stays of channels that are alike; scored and core go by the L1 norm", layout=_wide(),
+            tooltip="Who stays of channels that are alike; scored and core go by the L1 norm", layout=wide(),
         )  # fmt: skip
-        self.scope = _buttons(SCOPES, _SCOPE_TIPS, "94px")
-        self.amount = _buttons(list(_AMOUNTS.items())[:3], _TIPS, "70px")  # a loaded plan adds a fourth
+        self.scope = make_buttons(SCOPES, _SCOPE_TIPS, "94px")
+        self.amount = make_buttons(list(_AMOUNTS.items())[:3], _TIPS, "70px")  # a loaded plan adds a fourth
 
     def _observe(self) -> None:
         fields = ("criterion", "scope", "normalise", "recovery", "amount", "ratio", "threshold", "macs", "selector")
@@ -145,7 +144,7 @@ class Controls(widgets.VBox):
 
     def _moved(self, field: str, value: object) -> None:
         if not self._quiet:
-            value = None if field == "normalise" and value == "" else _plain(value)
+            value = None if field == "normalise" and value == "" else plain(value)
             self._ask(replace(self._setting, **{field: value}))
 
     def show(self, setting: Setting, *, tuned: bool = False) -> None:
@@ -205,7 +204,7 @@ class Controls(widgets.VBox):
         low, high = float(min(scores.min(), 0.0)), float(np.quantile(scores, 0.98))
         self._quiet = True
         try:
-            _set_range(self.threshold, low, max(high, low + 1e-9, snapshot.setting.threshold or low))
+            set_range(self.threshold, low, max(high, low + 1e-9, snapshot.setting.threshold or low))
             self.show(snapshot.setting, tuned=tuned)
             self._quiet = True
             for name, slider in self.own.items():
@@ -213,43 +212,3 @@ class Controls(widgets.VBox):
                     slider.value = 1 - snapshot.plan.widths[name] / snapshot.plan.sizes[name]
         finally:
             self._quiet = False
-
-
-def _slider(
-    description: str, tooltip: str, low: float, high: float, form: str, width: str = "76px"
-) -> widgets.FloatSlider:
-    return widgets.FloatSlider(
-        min=low, max=high, step=0.01, value=low, description=description, tooltip=tooltip, readout_format=form,
-        continuous_update=False, style={"description_width": width}, layout=_wide(),
-    )  # fmt: skip
-
-
-def _buttons(options: Sequence[Any], tooltips: Sequence[str], width: str) -> widgets.ToggleButtons:
-    layout = widgets.Layout(width="auto", margin="0")
-    return widgets.ToggleButtons(options=options, tooltips=tooltips, style={"button_width": width}, layout=layout)
-
-
-def _labelled(text: str, buttons: widgets.ToggleButtons) -> widgets.HBox:
-    """A row of buttons behind its label (their own description would stand above them)."""
-    label = widgets.Label(
-        text, layout=widgets.Layout(width="76px", justify_content="flex-end", margin="2px 4px 2px 2px")
-    )
-    return widgets.HBox([label, buttons], layout=_wide())
-
-
-def _wide() -> widgets.Layout:
-    return widgets.Layout(width=f"{WIDTH}px")
-
-
-def _plain(value: object) -> object:
-    """A slider's value without the rounding errors of its steps: 0.62, not 0.6199999999999999."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return float(f"{value:.9g}") if isinstance(value, float) else value
-
-
-def _set_range(slider: widgets.FloatSlider, low: float, high: float) -> None:
-    """Sets both ends without ever having them the wrong way round."""
-    slider.max = max(slider.max, high)
-    slider.min = min(low, slider.max)
-    slider.max, slider.step = high, (high - low) / 400

@@ -10,9 +10,10 @@ import ipywidgets as widgets
 from rsprune_lib.errors import RspruneError
 from rsprune_lib.pruning.scores import CRITERIA
 from rsprune_lib.studio import charts, markup
-from rsprune_lib.studio.controls import WIDTH, Controls
+from rsprune_lib.studio.controls import Controls
 from rsprune_lib.studio.explorer import Explorer
 from rsprune_lib.studio.history import Point
+from rsprune_lib.studio.knobs import WIDTH
 from rsprune_lib.studio.part import Part
 from rsprune_lib.studio.preset_bar import PresetBar
 from rsprune_lib.studio.setting import Setting, Snapshot
