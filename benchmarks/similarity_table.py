@@ -36,6 +36,7 @@ from rsprune_lib.training import fit, recipe
 
 STAGES = ("raw", "closed form", "fine-tuned")  # what is measured, unless the sweep names others
 TRAINED = ("fine-tuned", "taught")  # stages of so many epochs
+SOFT, HEAT = 0.9, 4.0  # share of the teachers in the loss of "taught", and its temperature
 KEY = ("seed", "method", "budget", "threshold", "stage", "epochs")  # what no two rows share
 
 
@@ -112,8 +113,8 @@ def measure_network(bundle: Bundle, data: Dataset, sweep: dict, methods: set[str
             table.add(wanted[stage], row | ({"teachers": sweep["teachers"]} if objective else {}))
 
 
-def taught(teachers: Sequence[str], soft: float = 0.9, temperature: float = 4.0) -> Callable:
-    """Distillation (https://arxiv.org/abs/1503.02531): nine tenths of the loss is what the teachers say on average."""
+def taught(teachers: Sequence[str], soft: float = SOFT, temperature: float = HEAT) -> Callable:
+    """Distillation (https://arxiv.org/abs/1503.02531): ``soft`` of the loss is what the teachers say on average."""
     device = pick_device()
     models = [load_bundle(Path(path)).model.to(device, memory_format=torch.channels_last).eval() for path in teachers]
 
@@ -154,7 +155,6 @@ def _row(model: object, data: Dataset, seed: int, name: str) -> dict:
 
 def page(rows: list[dict], sweep: dict) -> str:
     """Markdown: a table a point, the published numbers beside; best first, by the last stage that every method has."""
-    tuned = next((row["recipe"] for row in rows if "recipe" in row), None)
     lines = [
         f"# {sweep['title']}",
         "",
@@ -162,7 +162,7 @@ def page(rows: list[dict], sweep: dict) -> str:
         "from 1,024; test accuracy in %, mean and deviation, in brackets the number of seeds. Parameters in brackets "
         "without norms, as the paper counts. Graphs have one threshold for all layers, as published; with 'local' "
         "every layer is as wide as under the other criteria, and the graph only says which channels stay."
-        + (f" Fine-tuning: {tuned['name']}, peak {tuned['lr']}, batch {tuned['batch_size']}." if tuned else ""),
+        + _training(rows),
         "",
         f"Dense: {_accuracy([row for row in rows if row['stage'] == 'dense'])}.",
     ]
@@ -175,6 +175,21 @@ def page(rows: list[dict], sweep: dict) -> str:
     for point in sweep["points"]:
         lines += ["", *_point(rows, point)]
     return "\n".join(lines) + "\n"
+
+
+def _training(rows: list[dict]) -> str:
+    """How networks were trained after the cut, a sentence a stage."""
+    text = ""
+    for stage in TRAINED:
+        row = next((row for row in rows if row["stage"] == stage), None)
+        if row:
+            run = row["recipe"]
+            text += f" {stage.capitalize()}: {run['name']}, peak {run['lr']}, batch {run['batch_size']}"
+            text += f", {run['half_size']:.0%} of the epochs at half the image side" if run["half_size"] else ""
+            count = len(row.get("teachers", ()))
+            text += f"; {SOFT:.0%} of the loss is the mean opinion of {count} teachers" if count else ""
+            text += f" at temperature {HEAT:g}." if count else "."
+    return text
 
 
 def origin(rows: list[dict], sweep: dict) -> str:

@@ -154,6 +154,7 @@ def test_taught_networks_hear_the_mean_of_their_teachers(tmp_path, tiny_data):
     assert [row["stage"] for row in table.rows] == ["dense", "taught"] and table.rows[1]["teachers"] == paths
     page = similarity_table.page(table.rows, sweep)
     assert "| method | threshold | parameters | MACs | taught, 1 ep. |" in page
+    assert "90% of the loss is the mean opinion of 2 teachers at temperature 4." in page
 
 
 def test_collapse_table_shows_every_threshold_bare_and_protected(tmp_path, tiny_data):
