@@ -1,10 +1,14 @@
 """The scripts that write the tables of `results/`: joining, standing in words, and rows that keep their origin."""
 
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
+import collapse_table
+import fair_summary
+import fair_table
 import pytest
+import recovery_table
+import similarity_table
 import torch
 from torch.nn import functional as F
 
@@ -13,14 +17,6 @@ from rsprune_lib.files import read_json, write_json
 from rsprune_lib.measure import cost
 from rsprune_lib.models import create_model
 from rsprune_lib.pruning import save_bundle
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
-
-import collapse_table
-import fair_summary
-import fair_table
-import recovery_table
-import similarity_table
 
 ORIGIN = {
     "git": {"commit": "0123456789abcdef"},

@@ -6,14 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import similarity_table
 
 from rsprune_lib.measure import cost
 from rsprune_lib.pruning import load_bundle
 
 ROOT = Path(__file__).resolve().parents[1]
 BUNDLES = sorted(path.parent for path in (ROOT / "bundles").glob("*/config.json"))
-
-
 NETWORKS = sorted(path.parent for path in (ROOT / "benchmarks" / "networks").glob("*/config.json"))
 
 
@@ -66,8 +65,21 @@ def test_readme_says_what_was_measured():
     assert subprocess.run(command, cwd=ROOT).returncode == 0, "run benchmarks/readme_numbers.py"
 
 
-def test_every_row_of_a_table_says_where_it_comes_from():
-    rows = json.loads((ROOT / "results" / "fair_table.json").read_text())["rows"]
+TABLES = [path.stem for path in sorted((ROOT / "results").glob("*.json")) if "similarity" in path.stem]
+TABLES += ["fair_table", "taught_cifar10"]
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_row_of_a_table_says_where_it_comes_from(name):
+    rows = json.loads((ROOT / "results" / f"{name}.json").read_text())["rows"]
     assert rows
     for row in rows:
         assert row["part"] == "test" and row["provenance"]["git"]["commit"] and row["provenance"]["device"]
+        assert row["provenance"]["data"]["synthetic"] == ("synthetic" in name)
+
+
+@pytest.mark.parametrize("name", [name for name in TABLES if name != "fair_table"])
+def test_pages_of_sweeps_say_what_their_rows_say(name):
+    sweep = json.loads((ROOT / "benchmarks" / "sweeps" / f"{name}.json").read_text())
+    rows = json.loads((ROOT / "results" / f"{name}.json").read_text())["rows"]
+    assert (ROOT / "results" / f"{name}.md").read_text() == similarity_table.page(rows, sweep)
