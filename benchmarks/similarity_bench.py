@@ -91,9 +91,11 @@ def _peak(work: Callable[[], object]) -> float:
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    work()
-    done.set()
-    watcher.join()
+    try:
+        work()
+    finally:
+        done.set()
+        watcher.join()
     return (max(peak, process.memory_info().rss) - start) / 2**20
 
 

@@ -6,8 +6,8 @@ then every other criterion at the same MACs, local scope; and last criteria that
 "dominating", one threshold) has chosen how many.
 Each plan is cut, repaired in closed form, and fine-tuned; where the sweep names ``teachers``, against their mean
 opinion ("taught"). Criteria and closed form see training images only, the epoch is chosen on validation, the test part
-is looked at once a cell. Rows are kept as soon as they are measured, so a run
-that was stopped goes on where it was; with ``--join`` tables that were measured side by side become one.
+is looked at once a cell. Rows are kept as soon as they are measured, so a run that was stopped goes on where it was;
+with ``--join`` tables that were measured side by side become one.
 
 Example:
     python benchmarks/similarity_table.py benchmarks/sweeps/similarity_cifar10.json
@@ -36,7 +36,7 @@ from rsprune_lib.training import fit, recipe
 
 STAGES = ("raw", "closed form", "fine-tuned")  # what is measured, unless the sweep names others
 TRAINED = ("fine-tuned", "taught")  # stages of so many epochs
-SOFT, HEAT = 0.9, 4.0  # share of the teachers in the loss of "taught", and its temperature
+SOFT, TEMPERATURE = 0.9, 4.0  # share of the teachers in the loss of "taught", and its temperature
 KEY = ("seed", "method", "budget", "threshold", "stage", "epochs")  # what no two rows share
 
 
@@ -113,7 +113,7 @@ def measure_network(bundle: Bundle, data: Dataset, sweep: dict, methods: set[str
             table.add(wanted[stage], row | ({"teachers": sweep["teachers"]} if objective else {}))
 
 
-def taught(teachers: Sequence[str], soft: float = SOFT, temperature: float = HEAT) -> Callable:
+def taught(teachers: Sequence[str], soft: float = SOFT, temperature: float = TEMPERATURE) -> Callable:
     """Distillation (https://arxiv.org/abs/1503.02531): ``soft`` of the loss is what the teachers say on average."""
     device = pick_device()
     models = [load_bundle(Path(path)).model.to(device, memory_format=torch.channels_last).eval() for path in teachers]
@@ -122,8 +122,8 @@ def taught(teachers: Sequence[str], soft: float = SOFT, temperature: float = HEA
         with torch.no_grad():
             opinion = sum((m(images).float() / temperature).softmax(1) for m in models) / len(models)  # (B, K)
         logits = model(images).float()
-        heat = F.cross_entropy(logits / temperature, opinion) * temperature**2
-        return soft * heat + (1 - soft) * F.cross_entropy(logits, labels)
+        agreement = F.cross_entropy(logits / temperature, opinion) * temperature**2
+        return soft * agreement + (1 - soft) * F.cross_entropy(logits, labels)
 
     return objective
 
@@ -188,7 +188,7 @@ def _training(rows: list[dict]) -> str:
             text += f", {run['half_size']:.0%} of the epochs at half the image side" if run["half_size"] else ""
             count = len(row.get("teachers", ()))
             text += f"; {SOFT:.0%} of the loss is the mean opinion of {count} teachers" if count else ""
-            text += f" at temperature {HEAT:g}." if count else "."
+            text += f" at temperature {TEMPERATURE:g}." if count else "."
     return text
 
 

@@ -131,10 +131,10 @@ def test_taught_networks_hear_the_mean_of_their_teachers(tmp_path, tiny_data):
         save_bundle(path, model, data=tiny_data.info(), provenance={"seed": 0}, measured={})
     images, labels = next(iter(Batches(tiny_data, "train", 8)))
     logits = torch.stack([model(images) for model in models]).detach()
-    heat = -((logits / 2).softmax(2).mean(0) * (logits[1] / 2).log_softmax(1)).sum(1).mean() * 4
+    agreement = -((logits / 2).softmax(2).mean(0) * (logits[1] / 2).log_softmax(1)).sum(1).mean() * 4
     hard = F.cross_entropy(logits[1], labels)
     loss = similarity_table.taught(paths, soft=0.25, temperature=2.0)(models[1], images, labels)
-    torch.testing.assert_close(loss, 0.25 * heat + 0.75 * hard)
+    torch.testing.assert_close(loss, 0.25 * agreement + 0.75 * hard)
     loss = similarity_table.taught(paths[1:], soft=1.0)(models[1], images, labels)
     loss.backward()
     largest = max(p.grad.abs().max() for p in models[1].parameters())
