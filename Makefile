@@ -51,7 +51,7 @@ bench: env ## Measure speed against baselines in the same run
 	$(BIN)/python benchmarks/bench.py --data $(DATA)
 
 curate: env ## Put fresh outputs into the committed notebooks (profile quick)
-	$(BIN)/python -m rsprune_lib.course.curate --data $(DATA)
+	$(BIN)/python -m rsprune_lib.course.headless.curate --data $(DATA)
 
 lock: ## Write requirements.lock from what .venv holds now
 	@sed -n '/^#/p' requirements.lock > requirements.lock.new

@@ -14,9 +14,10 @@ from pathlib import Path
 from fair_table import RESULTS, Table, measured
 from similarity_table import origin, trained
 
+from rsprune_lib.bundle import Bundle
 from rsprune_lib.data import Dataset, load_data
 from rsprune_lib.files import read_json
-from rsprune_lib.pruning import Bundle, prune
+from rsprune_lib.pruning import prune
 
 KEY = ("seed", "threshold", "least")  # what no two rows share
 

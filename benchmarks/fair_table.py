@@ -19,11 +19,12 @@ from pathlib import Path
 
 from fair_summary import page
 
+from rsprune_lib.bundle import load_bundle
 from rsprune_lib.data import Batches, Dataset, load_data
 from rsprune_lib.device import pick_device
 from rsprune_lib.files import read_json, write_json
 from rsprune_lib.measure import cost, evaluate, measure
-from rsprune_lib.pruning import CRITERIA, fold, gate_statistics, load_bundle, prune, reestimate_bn, sequential
+from rsprune_lib.pruning import CRITERIA, fold, gate_statistics, prune, reestimate_bn, sequential
 from rsprune_lib.pruning.normalise import DEFAULT_NORMALISE
 from rsprune_lib.training import fit, recipe
 

@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from rsprune_lib.bundle import Bundle, load_bundle
 from rsprune_lib.data import Batches, load_data
 from rsprune_lib.explain import gate_values
 from rsprune_lib.files import write_json
 from rsprune_lib.measure import provenance
 from rsprune_lib.models import create_model
-from rsprune_lib.pruning import Bundle, load_bundle
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 

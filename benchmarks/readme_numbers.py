@@ -12,8 +12,8 @@ import statistics
 import sys
 from pathlib import Path
 
+from rsprune_lib.colours import short
 from rsprune_lib.files import atomic, read_json
-from rsprune_lib.looks import short
 from rsprune_lib.plots import ladder, png
 from rsprune_lib.training import RECIPES
 

@@ -25,6 +25,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from rsprune_lib.bundle import load_bundle
 from rsprune_lib.data import Batches, load_data
 from rsprune_lib.device import pick_device
 from rsprune_lib.files import read_json, sha256, write_json
@@ -38,7 +39,6 @@ from rsprune_lib.pruning import (
     find_groups,
     fold,
     gate_statistics,
-    load_bundle,
     reestimate_bn,
     score,
     sequential,

@@ -12,8 +12,8 @@ import argparse
 import statistics
 from pathlib import Path
 
+from rsprune_lib.bundle import load_bundle
 from rsprune_lib.files import write_json
-from rsprune_lib.pruning import load_bundle
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 KEYS = ("params", "macs", "accuracy", "ci", "n", "per_class", "ece", "nll", "part")

@@ -27,11 +27,12 @@ from fair_table import RESULTS, Table, measured
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rsprune_lib.bundle import Bundle, load_bundle
 from rsprune_lib.data import Dataset, load_data
 from rsprune_lib.device import pick_device
 from rsprune_lib.files import read_json
 from rsprune_lib.measure import layer_costs
-from rsprune_lib.pruning import Bundle, load_bundle, prune
+from rsprune_lib.pruning import prune
 from rsprune_lib.training import fit, recipe
 
 STAGES = ("raw", "closed form", "fine-tuned")  # what is measured, unless the sweep names others

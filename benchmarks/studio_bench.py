@@ -24,10 +24,10 @@ from rsprune_lib.device import settle_memory
 from rsprune_lib.files import write_json
 from rsprune_lib.measure import evaluate, provenance
 from rsprune_lib.pruning import apply, choose, find_groups
-from rsprune_lib.studio import PruningPanel, Setting, Studio, lesson_panel
-from rsprune_lib.studio.app import StudioApp
-from rsprune_lib.studio.pick import open_studio
-from rsprune_lib.studio.setting import Snapshot
+from rsprune_studio import PruningPanel, Setting, Studio, lesson_panel
+from rsprune_studio.engine.open_bundle import open_studio
+from rsprune_studio.engine.setting import Snapshot
+from rsprune_studio.views.app import StudioApp
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 MOVES = 200

@@ -37,8 +37,8 @@ from studio_browser import (
     wait_for_app,
 )
 
-from rsprune_lib.studio.graph_chart import RULES
-from rsprune_lib.studio.setting import Setting
+from rsprune_studio.draw.graph import RULES
+from rsprune_studio.engine.setting import Setting
 
 off = os.environ.get("RSPRUNE_BROWSER_TESTS") == "off"
 pytestmark = [
@@ -310,7 +310,7 @@ def fetch(url, host=None, method="GET"):
 def test_no_source_is_on_the_page(page):
     html = page.content()
     assert "load_data" not in html.replace("# doctest", "")
-    assert "rsprune_lib.studio.app" not in html
+    assert "rsprune_studio.views.app" not in html
     assert "open_app" not in html
 
 

@@ -12,11 +12,11 @@ import similarity_table
 import torch
 from torch.nn import functional as F
 
+from rsprune_lib.bundle import save_bundle
 from rsprune_lib.data import Batches
 from rsprune_lib.files import read_json, write_json
 from rsprune_lib.measure import cost
 from rsprune_lib.models import create_model
-from rsprune_lib.pruning import save_bundle
 
 ORIGIN = {
     "git": {"commit": "0123456789abcdef"},

@@ -1,27 +1,16 @@
 """Exercise checks: right answers pass, the usual mistakes and stubs get a hint, and a notebook shows only the hint."""
 
 import pytest
-import torch
 from torch.nn import functional
 
-from rsprune_lib.course import CheckFailed, checks
-from rsprune_lib.course.checking import Passed, call, expect_close
+from rsprune_lib.course import CheckFailed
+from rsprune_lib.course.checks.expect import Passed, call, expect_close
+from rsprune_lib.course.checks.notebook_03 import check_sensitivity
+from rsprune_lib.course.checks.notebook_04 import check_mining
 
 
 def stub(*arguments):
     raise NotImplementedError
-
-
-def fold(weight, bias, gate):
-    return weight * gate, bias * gate
-
-
-def mean(batches):
-    return torch.cat(batches).mean(0)
-
-
-def kept(channels, ratio):
-    return max(1, int(channels * (1 - ratio)))
 
 
 def mining(logits, target):
@@ -32,10 +21,6 @@ def mining(logits, target):
 
 def scan(accuracy_of, groups, ratios):
     return {group: [accuracy_of(group, ratio) for ratio in ratios] for group in groups}
-
-
-def fold_in_place(weight, bias, gate):
-    return weight.mul_(gate), bias.mul_(gate)
 
 
 def mining_of_the_mean(logits, target):
@@ -49,23 +34,13 @@ def scan_all_at_once(accuracy_of, groups, ratios):
 
 
 SOLVED = {
-    checks.check_fold: fold,
-    checks.check_attention_mean: mean,
-    checks.check_kept: kept,
-    checks.check_mining: mining,
-    checks.check_sensitivity: scan,
+    check_mining: mining,
+    check_sensitivity: scan,
 }
 MISTAKES = [
-    (checks.check_fold, lambda w, b, g: (w * g, b), "bias"),
-    (checks.check_fold, lambda w, b, g: w * g, "pair"),
-    (checks.check_fold, fold_in_place, "in place"),
-    (checks.check_attention_mean, lambda batches: torch.stack([b.mean(0) for b in batches]).mean(0), "last batch"),
-    (checks.check_attention_mean, lambda batches: torch.cat(batches).mean(), "shape"),
-    (checks.check_kept, lambda c, r: int(c * (1 - r)), "at least one"),
-    (checks.check_kept, lambda c, r: -int(-c * (1 - r) // 1), "expected 19"),
-    (checks.check_mining, mining_of_the_mean, "one sample"),
-    (checks.check_sensitivity, scan_all_at_once, "conv1"),
-    (checks.check_sensitivity, lambda accuracy_of, groups, ratios: [], "one list"),
+    (check_mining, mining_of_the_mean, "one sample"),
+    (check_sensitivity, scan_all_at_once, "conv1"),
+    (check_sensitivity, lambda accuracy_of, groups, ratios: [], "one list"),
 ]
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from rsprune_lib.course import CheckFailed
-from rsprune_lib.course.checks_03 import check_global_keep, check_refit, check_remove_channel
+from rsprune_lib.course.checks.notebook_03 import check_global_keep, check_refit, check_remove_channel
 
 SOLUTIONS = runpy.run_path(str(Path(__file__).resolve().parents[1] / "notebooks" / "solutions" / "03_prune.py"))
 SOLVED = {check_remove_channel: "remove_channel", check_global_keep: "global_keep", check_refit: "refit"}

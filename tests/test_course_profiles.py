@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from rsprune_lib.course import PROFILES, bundle_path, profile
-from rsprune_lib.course.places import notebooks_folder, select
+from rsprune_lib.course.headless.notebooks import notebooks_folder, select
 from rsprune_lib.errors import RspruneError
 from rsprune_lib.places import project_root
 

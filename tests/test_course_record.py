@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rsprune_lib.course import record
-from rsprune_lib.course.record import read_results, results_folder
+from rsprune_lib.course.headless.record import read_results, results_folder
 from rsprune_lib.errors import RspruneError
 from rsprune_lib.measure import Result
 from rsprune_lib.plots import canvas

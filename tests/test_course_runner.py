@@ -6,10 +6,10 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from rsprune_lib.course.curate import curate
-from rsprune_lib.course.files import strip, widget_errors
-from rsprune_lib.course.runner import run_course
-from rsprune_lib.course.table import closing_table
+from rsprune_lib.course.headless.curate import curate
+from rsprune_lib.course.headless.notebook_files import strip, widget_errors
+from rsprune_lib.course.headless.runner import run_course
+from rsprune_lib.course.tables import closing_table
 from rsprune_lib.errors import RspruneError
 
 RECORDING = """

@@ -11,7 +11,7 @@ from rsprune_lib.data import Batches
 from rsprune_lib.errors import ModelError, RspruneError
 from rsprune_lib.explain import GateValues, drift, frozen, gate_values, gini, kept_overlap, rank_correlation, variation
 from rsprune_lib.models import create_model
-from rsprune_lib.pruning.attention import fold, gate_statistics
+from rsprune_lib.pruning.criteria.gates import fold, gate_statistics
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from rsprune_lib.errors import RspruneError, unknown
 from rsprune_lib.files import atomic, read_json, sha256, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
-ROOMS = ["data", "models", "measure", "pruning", "training", "explain", "deploy", "plots", "studio", "course", "cli"]
+ROOMS = ["data", "models", "measure", "pruning", "training", "explain", "deploy", "plots", "course", "commands", "cli"]
 
 
 def test_atomic_keeps_the_old_state_when_the_block_fails(tmp_path):

@@ -16,18 +16,17 @@ from rsprune_lib.course import (
     Chooser,
     PlainFolder,
     Table,
-    checks_00,
-    checks_01,
     images_per_second,
     results_table,
 )
+from rsprune_lib.course.checks import notebook_00, notebook_01
 from rsprune_lib.data import Batches
 from rsprune_lib.errors import RspruneError
 from rsprune_lib.measure import Result, cost, layer_costs, layer_times, macs_beside_times
 
 SOLUTIONS = Path(__file__).resolve().parents[1] / "notebooks" / "solutions"
 SOLVED = runpy.run_path(SOLUTIONS / "00_start.py") | runpy.run_path(SOLUTIONS / "01_train.py")
-CHECKS = {name: getattr(room, name) for room in (checks_00, checks_01) for name in room.__all__}
+CHECKS = {name: getattr(room, name) for room in (notebook_00, notebook_01) for name in room.__all__}
 
 
 def normalise_without_division(image, mean, std):
@@ -105,7 +104,7 @@ def test_a_check_notices_a_changed_matrix():
         return answer
 
     with pytest.raises(CheckFailed, match="changed the matrix"):
-        checks_01.check_most_confused(spoil)
+        notebook_01.check_most_confused(spoil)
 
 
 def test_a_table_is_text_and_html_and_hides_places():

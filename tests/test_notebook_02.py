@@ -9,9 +9,11 @@ import torch
 from matplotlib.figure import Figure
 
 from rsprune_lib import plots
-from rsprune_lib.course import CheckFailed, GateBrowser, GateView, checks_02, draw_gates
+from rsprune_lib.course import CheckFailed
+from rsprune_lib.course.checks import notebook_02
 from rsprune_lib.data import Batches
 from rsprune_lib.explain import GateValues
+from rsprune_studio import GateBrowser, GateView, draw_gates
 
 SOLVED = runpy.run_path(Path(__file__).resolve().parents[1] / "notebooks" / "solutions" / "02_se_attention.py")
 
@@ -68,9 +70,9 @@ MISTAKES = [
 ]
 
 
-@pytest.mark.parametrize("name", checks_02.__all__)
+@pytest.mark.parametrize("name", notebook_02.__all__)
 def test_solutions_pass_and_stubs_do_not(name):
-    check = getattr(checks_02, name)
+    check = getattr(notebook_02, name)
     assert repr(check(SOLVED[name.removeprefix("check_")])).startswith("✓ ")
     with pytest.raises(CheckFailed, match="not written yet"):
         check(lambda *arguments: (_ for _ in ()).throw(NotImplementedError))
@@ -79,7 +81,7 @@ def test_solutions_pass_and_stubs_do_not(name):
 @pytest.mark.parametrize(("name", "mistake", "said"), MISTAKES)
 def test_usual_mistakes_get_a_hint(name, mistake, said):
     with pytest.raises(CheckFailed, match=said):
-        getattr(checks_02, name)(mistake)
+        getattr(notebook_02, name)(mistake)
 
 
 @pytest.fixture
@@ -144,7 +146,7 @@ def test_a_view_that_cannot_be_drawn_says_so(browser, monkeypatch):
 
 def test_a_class_view_shows_the_mean_of_its_images(values, tiny_data, batches, monkeypatch):
     seen = {}
-    monkeypatch.setattr("rsprune_lib.course.gate_browser.gate_profile", lambda *a, **k: seen.update(a=a, k=k))
+    monkeypatch.setattr("rsprune_studio.views.gate_browser.gate_profile", lambda *a, **k: seen.update(a=a, k=k))
     draw_gates(GateView("bn1", "class", 1), values, tiny_data, batches.indices)
     members = np.flatnonzero(tiny_data.labels[batches.indices] == 1)
     np.testing.assert_allclose(seen["a"][1], values.values["bn1"][members].double().mean(0))

@@ -9,8 +9,8 @@ from torch.nn import functional as F
 
 from rsprune_lib import plots
 from rsprune_lib.course import CheckFailed, LossPanel, Passed
-from rsprune_lib.course.checks_04 import check_hardest_class, check_logit_pull
-from rsprune_lib.course.loss_panel import LOSS_PRESETS, loss_sentence, shaped_losses
+from rsprune_lib.course.checks.notebook_04 import check_hardest_class, check_logit_pull
+from rsprune_lib.course.widgets.loss_panel import LOSS_PRESETS, loss_sentence, shaped_losses
 from rsprune_lib.errors import TrainingError
 from rsprune_lib.training import loss_curve, make_loss, pull_shares, sample_pulls
 

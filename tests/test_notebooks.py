@@ -11,8 +11,8 @@ import nbformat
 import pytest
 
 from rsprune_lib.course import CheckFailed, Passed, notebook_names
-from rsprune_lib.course.curate import LIMIT
-from rsprune_lib.course.files import cell_errors
+from rsprune_lib.course.headless.curate import LIMIT
+from rsprune_lib.course.headless.notebook_files import cell_errors
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "notebooks"
@@ -190,7 +190,9 @@ def test_the_story_does_not_need_the_exercises(name):
 def test_outputs_are_there_and_belong_to_these_cells(name):
     code = cells(name, "code")
     counts = [cell.execution_count for cell in code]
-    assert counts == list(range(1, len(code) + 1)), "not curated: python -m rsprune_lib.course.curate " + name[:2]
+    assert counts == list(range(1, len(code) + 1)), (
+        "not curated: python -m rsprune_lib.course.headless.curate " + name[:2]
+    )
     assert cell_errors(notebook(name)) == []
     for cell in tagged(name, "raises-exception"):
         shown = [output for output in cell.outputs if output.output_type == "error"]

@@ -9,7 +9,7 @@ import pytest
 from matplotlib._pylab_helpers import Gcf
 
 from rsprune_lib import plots
-from rsprune_lib.looks import DIVERGING_RAMP, shade, short, signed
+from rsprune_lib.colours import DIVERGING_RAMP, shade, short, signed
 from rsprune_lib.plots.style import axis_count, depth_colours, png, spread
 
 RNG = np.random.default_rng(0)
@@ -141,5 +141,5 @@ def test_numbers_are_shaded_from_one_end_of_a_ramp_to_the_other():
 
 def test_the_live_tool_starts_without_matplotlib():
     """It takes half a second of a kernel's start."""
-    code = "import sys, rsprune_lib.studio.app; assert 'matplotlib' not in sys.modules, 'matplotlib was imported'"
+    code = "import sys, rsprune_studio.views.app; assert 'matplotlib' not in sys.modules, 'matplotlib was imported'"
     subprocess.run([sys.executable, "-c", code], check=True)

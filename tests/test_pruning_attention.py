@@ -6,7 +6,7 @@ import torch
 from rsprune_lib.data import Batches
 from rsprune_lib.errors import DataError, ModelError
 from rsprune_lib.models import create_model
-from rsprune_lib.pruning.attention import Gates, fold, gate_statistics, gated_norms, without_gates
+from rsprune_lib.pruning.criteria.gates import Gates, fold, gate_statistics, gated_norms, without_gates
 
 
 def _gates_by_hand(model, images):

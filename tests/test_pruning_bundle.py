@@ -8,11 +8,12 @@ import pytest
 import torch
 from pruning_toys import course_model, groups_of, images, random_plan, random_scores
 
+from rsprune_lib.bundle import load_bundle, save_bundle
 from rsprune_lib.errors import ModelError, PlanError
 from rsprune_lib.files import sha256
 from rsprune_lib.models import create_model
-from rsprune_lib.pruning import apply, choose, find_groups, load_bundle, save_bundle
-from rsprune_lib.pruning.attention import Gates
+from rsprune_lib.pruning import apply, choose, find_groups
+from rsprune_lib.pruning.criteria.gates import Gates
 
 ABOUT = {"data": {"name": "tiny", "synthetic": True}, "provenance": {"seed": 0}, "measured": {"accuracy": 0.5}}
 

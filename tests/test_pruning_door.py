@@ -6,9 +6,9 @@ import torch
 from rsprune_lib.errors import ModelError, PlanError, RspruneError
 from rsprune_lib.measure import cost
 from rsprune_lib.models import create_model
-from rsprune_lib.pruning.attention import fold, gate_statistics
 from rsprune_lib.pruning.calibration import Stopped
-from rsprune_lib.pruning.door import prune
+from rsprune_lib.pruning.criteria.gates import fold, gate_statistics
+from rsprune_lib.pruning.prune import prune
 from rsprune_lib.pruning.scores import CRITERIA
 from rsprune_lib.pruning.surgery import apply
 

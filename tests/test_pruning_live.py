@@ -5,13 +5,13 @@ import torch
 
 from rsprune_lib.data import Batches
 from rsprune_lib.errors import DataError, PlanError
-from rsprune_lib.pruning.attention import fold, gate_statistics
 from rsprune_lib.pruning.calibration import Stopped
 from rsprune_lib.pruning.choose import choose
+from rsprune_lib.pruning.criteria.gates import fold, gate_statistics
 from rsprune_lib.pruning.groups import find_groups
-from rsprune_lib.pruning.live import Live
 from rsprune_lib.pruning.plan import Plan, full_plan
-from rsprune_lib.pruning.recover import sequential
+from rsprune_lib.pruning.recovery.live import Live
+from rsprune_lib.pruning.recovery.sequential import sequential
 from rsprune_lib.pruning.scores import score
 from rsprune_lib.pruning.surgery import apply
 

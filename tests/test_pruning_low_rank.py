@@ -9,10 +9,10 @@ from torch import nn
 from rsprune_lib.data import Batches
 from rsprune_lib.pruning.calibration import RecoveryError
 from rsprune_lib.pruning.choose import choose
-from rsprune_lib.pruning.closed_form import accumulate, solve
 from rsprune_lib.pruning.groups import find_groups
-from rsprune_lib.pruning.live import Live
-from rsprune_lib.pruning.low_rank import low_rank
+from rsprune_lib.pruning.recovery.least_squares import accumulate, solve
+from rsprune_lib.pruning.recovery.live import Live
+from rsprune_lib.pruning.recovery.low_rank import low_rank
 from rsprune_lib.pruning.scores import score
 
 

@@ -7,15 +7,15 @@ from torch import nn
 from rsprune_lib.data import Batches
 from rsprune_lib.errors import DataError, ModelError, PlanError
 from rsprune_lib.models import Network, create_model
-from rsprune_lib.pruning import walk
-from rsprune_lib.pruning.attention import fold, gate_statistics
 from rsprune_lib.pruning.calibration import RecoveryError, Stopped
 from rsprune_lib.pruning.choose import choose
-from rsprune_lib.pruning.closed_form import accumulate, factorise, install, patches, solve
+from rsprune_lib.pruning.criteria.gates import fold, gate_statistics
 from rsprune_lib.pruning.groups import find_groups
 from rsprune_lib.pruning.plan import Plan
-from rsprune_lib.pruning.recover import reestimate_bn, sequential
-from rsprune_lib.pruning.rectify import rectified
+from rsprune_lib.pruning.recovery import walk
+from rsprune_lib.pruning.recovery.least_squares import accumulate, factorise, install, patches, solve
+from rsprune_lib.pruning.recovery.relu_aware import rectified
+from rsprune_lib.pruning.recovery.sequential import reestimate_bn, sequential
 from rsprune_lib.pruning.scores import score
 from rsprune_lib.pruning.surgery import apply
 
@@ -90,8 +90,8 @@ def test_patches_times_weights_is_the_convolution(options):
 
 @pytest.mark.parametrize("layer", [nn.Conv2d(6, 12, **options) for options in CONVS] + [nn.Linear(6, 12)], ids=str)
 def test_a_layer_is_found_again_from_its_inputs_and_outputs(layer, monkeypatch):
-    monkeypatch.setattr("rsprune_lib.pruning.closed_form._CHUNK", 50_000)  # several pieces a batch
-    monkeypatch.setattr("rsprune_lib.pruning.closed_form._BLOCK", 7)  # and several blocks a matrix
+    monkeypatch.setattr("rsprune_lib.pruning.recovery.least_squares._CHUNK", 50_000)  # several pieces a batch
+    monkeypatch.setattr("rsprune_lib.pruning.recovery.least_squares._BLOCK", 7)  # and several blocks a matrix
     gram = None
     for seed in range(3):
         x = _noise(8, 6, 11, 9, seed=seed) if isinstance(layer, nn.Conv2d) else _noise(50, 6, seed=seed)

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from rsprune_lib.data import Batches
 from rsprune_lib.errors import ModelError, RspruneError
 from rsprune_lib.models import create_model
-from rsprune_lib.pruning.attention import fold, gate_statistics
+from rsprune_lib.pruning.criteria.gates import fold, gate_statistics
 from rsprune_lib.pruning.groups import find_groups
 from rsprune_lib.pruning.scores import CRITERIA, score
 

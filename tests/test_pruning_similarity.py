@@ -30,8 +30,8 @@ from rsprune_lib.pruning import (
     select_in_scope,
     similarity,
 )
-from rsprune_lib.pruning.selectors import Graph, _highest_core, core, dominating, nested, paper, scored
-from rsprune_lib.pruning.similarity import _cosines, redundancy
+from rsprune_lib.pruning.similarity.hashes import _cosines, redundancy
+from rsprune_lib.pruning.similarity.selectors import Graph, _highest_core, core, dominating, nested, paper, scored
 
 
 def plain_hash(image):

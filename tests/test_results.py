@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import similarity_table
 
+from rsprune_lib.bundle import load_bundle
 from rsprune_lib.measure import cost
-from rsprune_lib.pruning import load_bundle
 
 ROOT = Path(__file__).resolve().parents[1]
 BUNDLES = sorted(path.parent for path in (ROOT / "bundles").glob("*/config.json"))

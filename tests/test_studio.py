@@ -14,20 +14,19 @@ from rsprune_lib.measure import cost, predict
 from rsprune_lib.models import create_model
 from rsprune_lib.pruning import full_plan, masked
 from rsprune_lib.pruning.calibration import Stopped
-from rsprune_lib.studio import (
+from rsprune_studio import (
     RECOVERIES,
     LatestWins,
     PruningPanel,
     Setting,
     Snapshot,
     Studio,
-    charts,
     compare_recoveries,
     compare_speeds,
-    markup,
 )
-from rsprune_lib.studio.collector import Collector
-from rsprune_lib.studio.presets import fits_latency, fits_macs
+from rsprune_studio.draw import html, scores_and_trail
+from rsprune_studio.engine.collector import Collector
+from rsprune_studio.engine.presets import fits_latency, fits_macs
 
 
 @pytest.fixture(scope="module")
@@ -660,11 +659,11 @@ def test_the_panel_names_its_data(panel, tiny_data):
 
 
 def test_html_is_escaped_and_complete(studio):
-    assert "<b>" not in markup.message("<b>")
+    assert "<b>" not in html.message("<b>")
     snapshot = studio.final(Setting("l2", recovery="none"))
     bare = Snapshot(snapshot.setting, snapshot.plan, snapshot.cost, replace(snapshot.dense, latency=None, quality=None))
-    assert markup.gauges(bare).count("…") == 2
-    assert "follow" in markup.classes(bare, ())
-    svg = charts.histograms(studio.values("l2"), snapshot, studio.cuts(snapshot))
+    assert html.gauges(bare).count("…") == 2
+    assert "follow" in html.classes(bare, ())
+    svg = scores_and_trail.histograms(studio.values("l2"), snapshot, studio.cuts(snapshot))
     assert svg.count("<svg") == len(studio.groups)
-    assert charts.trail([], [], None).count("<circle") == 0
+    assert scores_and_trail.trail([], [], None).count("<circle") == 0

@@ -11,17 +11,19 @@ from dataclasses import replace
 
 import pytest
 
+from rsprune_lib.bundle import load_bundle, save_bundle
 from rsprune_lib.errors import PlanError, RspruneError
 from rsprune_lib.measure import cost, provenance
 from rsprune_lib.models import create_model
-from rsprune_lib.pruning import Plan, compose, find_groups, full_plan, gate_statistics, load_bundle, save_bundle
-from rsprune_lib.studio import Setting, Studio, lesson_panel, pick
-from rsprune_lib.studio.app import SHARED, StudioApp, open_app
-from rsprune_lib.studio.history import History, Point
-from rsprune_lib.studio.lessons import LESSONS
-from rsprune_lib.studio.pulse import Pulse
-from rsprune_lib.studio.session import Session
-from rsprune_lib.studio.takeaway import TakeAway, bundle_zip
+from rsprune_lib.pruning import Plan, compose, find_groups, full_plan, gate_statistics
+from rsprune_studio import Setting, Studio, lesson_panel
+from rsprune_studio.engine import open_bundle
+from rsprune_studio.engine.history import History, Point
+from rsprune_studio.engine.session import Session
+from rsprune_studio.views.app import SHARED, StudioApp, open_app
+from rsprune_studio.views.kernel_alive import Pulse
+from rsprune_studio.views.lessons import LESSONS
+from rsprune_studio.views.takeaway import TakeAway, bundle_zip
 
 OPTIONS = {"images": 16, "val_images": 24, "first": 8, "batch_size": 24}
 
@@ -46,9 +48,9 @@ def shelf(tiny_folder, tiny_data, tmp_path_factory):
 def at_home(shelf, monkeypatch, tmp_path_factory):
     monkeypatch.setenv("RSPRUNE_BUNDLES", str(shelf))
     monkeypatch.setenv("RSPRUNE_HOME", str(tmp_path_factory.getbasetemp() / "app_home"))
-    monkeypatch.setattr(pick, "project_root", lambda: shelf)
-    opened = pick.open_studio
-    monkeypatch.setattr("rsprune_lib.studio.app.open_studio", lambda b=None, d=None: opened(b, d, **OPTIONS))
+    monkeypatch.setattr(open_bundle, "project_root", lambda: shelf)
+    opened = open_bundle.open_studio
+    monkeypatch.setattr("rsprune_studio.views.app.open_studio", lambda b=None, d=None: opened(b, d, **OPTIONS))
 
 
 @pytest.fixture
@@ -73,18 +75,18 @@ def test_bundles_are_listed_and_other_folders_left_out(shelf):
     (shelf / "no_bundle").mkdir(exist_ok=True)
     (shelf / "broken").mkdir(exist_ok=True)
     (shelf / "broken" / "config.json").write_text("{")
-    assert [choice.name for choice in pick.bundles()] == ["tiny_resnet18", "tiny_resnet18_se"]
-    assert all("parameters" in choice.title for choice in pick.bundles())
+    assert [choice.name for choice in open_bundle.bundles()] == ["tiny_resnet18", "tiny_resnet18_se"]
+    assert all("parameters" in choice.title for choice in open_bundle.bundles())
 
 
 def test_the_favourite_is_what_has_its_images_at_hand(shelf, monkeypatch):
-    choices = [replace(pick.bundles()[0], name=name, data=name) for name in ("synthetic", "eurosat")]
-    monkeypatch.setattr(pick, "at_hand", lambda card: True)
-    assert pick.favourite(choices).name == "eurosat"
-    monkeypatch.setattr(pick, "at_hand", lambda card: False)
-    assert pick.favourite(choices).name == "synthetic"
+    choices = [replace(open_bundle.bundles()[0], name=name, data=name) for name in ("synthetic", "eurosat")]
+    monkeypatch.setattr(open_bundle, "at_hand", lambda card: True)
+    assert open_bundle.favourite(choices).name == "eurosat"
+    monkeypatch.setattr(open_bundle, "at_hand", lambda card: False)
+    assert open_bundle.favourite(choices).name == "synthetic"
     with pytest.raises(RspruneError, match="Found no trained network for synthetic"):
-        pick.favourite(choices[1:])
+        open_bundle.favourite(choices[1:])
 
 
 def test_another_network_opens_behind_the_one_that_is_there(app):

@@ -23,10 +23,10 @@ from hypothesis.stateful import (
 from rsprune_lib.errors import RspruneError
 from rsprune_lib.models import create_model
 from rsprune_lib.pruning import masked, plan_cost
-from rsprune_lib.studio import Setting, Studio
-from rsprune_lib.studio.explorer import Explorer
-from rsprune_lib.studio.history import History, pareto
-from rsprune_lib.studio.presets import PRESETS, fits_macs
+from rsprune_studio import Setting, Studio
+from rsprune_studio.engine.explorer import Explorer
+from rsprune_studio.engine.history import History, pareto
+from rsprune_studio.engine.presets import PRESETS, fits_macs
 
 GROUPS = ("conv1", "layer1.0.conv1", "layer2.1.conv1", "layer3.0.conv1", "layer4.1.conv1")
 SHARES = st.integers(0, 95).map(lambda percent: percent / 100)

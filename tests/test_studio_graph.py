@@ -10,10 +10,10 @@ from rsprune_lib.errors import RspruneError
 from rsprune_lib.models import create_model
 from rsprune_lib.plots import graph_places
 from rsprune_lib.pruning import SELECTORS, select
-from rsprune_lib.pruning.selectors import Graph, nested
-from rsprune_lib.studio import Setting, Studio, lesson_panel
-from rsprune_lib.studio.graph_chart import RULES, graph
-from rsprune_lib.studio.graph_view import GraphView
+from rsprune_lib.pruning.similarity.selectors import Graph, nested
+from rsprune_studio import Setting, Studio, lesson_panel
+from rsprune_studio.draw.graph import RULES, graph
+from rsprune_studio.views.graph import GraphView
 
 
 @pytest.fixture(scope="module")

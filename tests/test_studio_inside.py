@@ -17,17 +17,19 @@ from torch.nn import functional as F
 
 from rsprune_lib.data import Batches
 from rsprune_lib.data.decode import quiet
+from rsprune_lib.data.upload import MAX_BYTES, read_upload
 from rsprune_lib.errors import DataError, RspruneError
 from rsprune_lib.measure import wilson
 from rsprune_lib.models import create_model
 from rsprune_lib.pruning.calibration import Stopped
-from rsprune_lib.studio import Setting, Studio, confusion_chart, inside_charts
-from rsprune_lib.studio.comparison import Answer, Comparison
-from rsprune_lib.studio.gallery import SLOTS
-from rsprune_lib.studio.inside import Inside
-from rsprune_lib.studio.kept import Kept
-from rsprune_lib.studio.look import LookInside
-from rsprune_lib.studio.upload import MAX_BYTES, read_upload
+from rsprune_studio import Setting, Studio
+from rsprune_studio.draw import confusion
+from rsprune_studio.draw import inside as inside_charts
+from rsprune_studio.engine.comparison import Answer, Comparison
+from rsprune_studio.engine.inside import Inside
+from rsprune_studio.engine.network_cache import Kept
+from rsprune_studio.views.gallery import SLOTS
+from rsprune_studio.views.inside import LookInside
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -178,7 +180,7 @@ def test_nothing_pruned_changes_nearly_nothing(inside, studio):
     whole = studio.final(Setting("l2", ratio=0.0, recovery="none"))
     found = inside.compare(whole)
     assert found.agreement[0] > 0.5
-    text = confusion_chart.largest_changes(np.zeros((4, 4), int), studio.data.classes)
+    text = confusion.largest_changes(np.zeros((4, 4), int), studio.data.classes)
     assert text == "No mistake became more or less frequent."
 
 
@@ -339,7 +341,7 @@ def test_bad_uploads_are_one_sentence(name, content, says, recwarn):
 
 
 def test_too_many_pixels_are_refused_before_they_are_decoded(monkeypatch):
-    monkeypatch.setattr("rsprune_lib.studio.upload.decode", lambda *_: pytest.fail("decoded"))
+    monkeypatch.setattr("rsprune_lib.data.upload.decode", lambda *_: pytest.fail("decoded"))
     with pytest.raises(DataError, match="100 megapixels"):
         read_upload("big.png", png_header(10_000, 10_000), 32)
 
@@ -365,7 +367,7 @@ def test_words_say_what_became_of_an_image():
 def test_the_heat_map_and_its_words_tell_better_from_worse():
     change = np.array([[-3, 3, 0], [1, -1, 0], [0, -2, 2]])
     names = ("a&b", "forest", "river")
-    svg, words = confusion_chart.heat_map(change, names), confusion_chart.largest_changes(change, names, 3)
+    svg, words = confusion.heat_map(change, names), confusion.largest_changes(change, names, 3)
     assert svg.count("<rect") == 9
     assert svg.count("stroke-width") == 3
     assert "a&amp;b, answered forest: +3" in svg
@@ -374,8 +376,8 @@ def test_the_heat_map_and_its_words_tell_better_from_worse():
     assert "2 fewer</b> river taken for forest" in words
     assert words.index("3 more") < words.index("2 fewer") < words.index("1 more")
     found = toy([0, 0, 1, 2, 2], [0, 1, 1, 1, 0], [0, 0, 1, 2, 0])
-    assert "answer 40.0% of 5 validation images alike" in confusion_chart.agreement(found)
-    assert len(confusion_chart.heat_map(np.zeros((45, 45), int), [f"class {k}" for k in range(45)])) > 1000
+    assert "answer 40.0% of 5 validation images alike" in confusion.agreement(found)
+    assert len(confusion.heat_map(np.zeros((45, 45), int), [f"class {k}" for k in range(45)])) > 1000
 
 
 # the view
@@ -591,7 +593,7 @@ def test_a_failure_is_a_sentence_and_the_next_move_works(look, monkeypatch):
 
 
 def test_pages_of_channels_stay_within_the_group(look, snapshot, monkeypatch):
-    monkeypatch.setattr("rsprune_lib.studio.look_pages.PAGE", 8)
+    monkeypatch.setattr("rsprune_studio.views.inside_pages.PAGE", 8)
     page = look.channels
     page.group.value = "layer4.0.conv1"  # 64 channels, 32 stay
     assert page.first(snapshot) == 28
@@ -638,4 +640,4 @@ def test_rapid_moves_end_with_the_last_one(look, studio, snapshot, other, tiny_d
     look.settle()
     assert look.one.bars.value == inside_charts.answers(look.inside.answer(other, look.image), tiny_data.classes)
     change = look.inside.compare(other).confusion_change
-    assert look.mistakes.confusion.value == confusion_chart.heat_map(change, tiny_data.classes)
+    assert look.mistakes.confusion.value == confusion.heat_map(change, tiny_data.classes)

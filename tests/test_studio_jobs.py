@@ -12,17 +12,18 @@ from rsprune_lib.errors import PlanError, RspruneError, TrainingError
 from rsprune_lib.models import create_model
 from rsprune_lib.pruning import Scan, choose, plan_cost, sensitivity_scan
 from rsprune_lib.pruning.calibration import Stopped
-from rsprune_lib.studio import Setting, Studio, scans, tuning
-from rsprune_lib.studio.background import Background, private_copy, time_left
-from rsprune_lib.studio.guided import guided_ratios, guided_setting, ratios_within
-from rsprune_lib.studio.scan_charts import fragility, scan_curves
-from rsprune_lib.studio.scan_view import ScanView
-from rsprune_lib.studio.scans import Scanner, digest
-from rsprune_lib.studio.tune_charts import tune_curves
-from rsprune_lib.studio.tune_run import GENTLE, TuneOptions
-from rsprune_lib.studio.tune_view import TuneView
-from rsprune_lib.studio.tuning import FineTune
 from rsprune_lib.training import fit, recipe
+from rsprune_studio import Setting, Studio
+from rsprune_studio.draw.scan import fragility, scan_curves
+from rsprune_studio.draw.tuning import tune_curves
+from rsprune_studio.engine import scans, tuning
+from rsprune_studio.engine.background import Background, private_copy, time_left
+from rsprune_studio.engine.guided import guided_ratios, guided_setting, ratios_within
+from rsprune_studio.engine.scans import Scanner, digest
+from rsprune_studio.engine.tune_run import GENTLE, TuneOptions
+from rsprune_studio.engine.tuning import FineTune
+from rsprune_studio.views.scan import ScanView
+from rsprune_studio.views.tune import TuneView
 
 RATIOS = (0.0, 0.5, 0.9)
 QUICK = TuneOptions(epochs=2, images=None, lr=0.003)
@@ -697,7 +698,7 @@ def test_failures_of_a_run_are_sentences(tune_view, studio, monkeypatch):
 def test_curves_are_drawn_a_few_times_a_second_only(tune_view, short_batches, monkeypatch):
     drawn, draw = [], tune_view._refresh
     monkeypatch.setattr(tune_view, "_refresh", lambda: drawn.append(tune_view.job.run.phase) or draw())
-    monkeypatch.setattr("rsprune_lib.studio.tune_view._PAUSE", 100.0)
+    monkeypatch.setattr("rsprune_studio.views.tune._PAUSE", 100.0)
     tune_view.epochs.value = 3
     tune_view.start()
     tune_view.settle()

@@ -81,7 +81,7 @@ c.VoilaExecutor.iopub_timeout = 300
 c.VoilaExecutor.startup_timeout = 300
 
 # A closed page ends its kernel; one that is left open ends it after an hour without a move, and frees its memory: the
-# app calls itself alive for half an hour (`rsprune_lib.studio.pulse`), and the server waits for as long again.
+# app calls itself alive for half an hour (`rsprune_studio.views.kernel_alive`), and the server waits for as long again.
 c.MappingKernelManager.cull_idle_timeout = 1800
 c.MappingKernelManager.cull_interval = 60
 c.MappingKernelManager.cull_connected = True

@@ -14,8 +14,8 @@ import typer
 from rsprune_lib.errors import RspruneError
 
 if TYPE_CHECKING:
+    from rsprune_lib.bundle import Bundle
     from rsprune_lib.data import Dataset
-    from rsprune_lib.pruning import Bundle
 
 __all__ = [
     "Data",
@@ -54,7 +54,7 @@ def say(line: str) -> None:
 def emit(result: Mapping[str, object], as_json: bool, text: str) -> None:
     """Prints the result of a command on standard output: JSON for scripts, or text for people."""
     if as_json:
-        from rsprune_lib.course.record import plain
+        from rsprune_lib.course.headless.record import plain
 
         text = json.dumps(plain(result), ensure_ascii=False)
     print(text)
@@ -113,8 +113,8 @@ def open_run(folder: Path, data: str | None = None) -> "tuple[Bundle, Dataset, s
     Raises:
         RspruneError: Either is not there, or the classes differ.
     """
+    from rsprune_lib.bundle import load_bundle
     from rsprune_lib.data import load_data
-    from rsprune_lib.pruning import load_bundle
 
     bundle = load_bundle(folder)
     info = bundle.config.get("data") or {}
@@ -134,6 +134,6 @@ def open_run(folder: Path, data: str | None = None) -> "tuple[Bundle, Dataset, s
 
 def row_text(row: Mapping[str, object]) -> str:
     """Returns one result as a table in plain text."""
-    from rsprune_lib.course.table import closing_table
+    from rsprune_lib.course.tables import closing_table
 
     return closing_table([row])

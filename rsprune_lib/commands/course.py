@@ -26,8 +26,8 @@ def run(
 ) -> None:
     """Run the notebooks headless; exit status 1 if a cell or a widget's callback failed."""
     from rsprune_lib.course import profile as get_profile
-    from rsprune_lib.course.runner import run_course
-    from rsprune_lib.course.table import closing_table
+    from rsprune_lib.course.headless.runner import run_course
+    from rsprune_lib.course.tables import closing_table
     from rsprune_lib.data import load_data
     from rsprune_lib.device import pick_device
     from rsprune_lib.measure import provenance

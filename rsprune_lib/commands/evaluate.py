@@ -56,7 +56,7 @@ def cost(
     from rsprune_lib.models import create_model, model_names
 
     if network not in model_names() and (Path(network).exists() or "/" in network):
-        from rsprune_lib.pruning import load_bundle
+        from rsprune_lib.bundle import load_bundle
 
         bundle = load_bundle(Path(network))
         model, mine = bundle.model, bundle.config["model"]["num_classes"]

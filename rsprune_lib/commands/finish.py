@@ -37,11 +37,12 @@ def finish(
     Returns:
         The measured row with its provenance.
     """
+    from rsprune_lib.bundle import save_bundle, to_half
     from rsprune_lib.data import Batches
     from rsprune_lib.device import pick_device
     from rsprune_lib.measure import measure
-    from rsprune_lib.pruning import gate_statistics, save_bundle, to_half
-    from rsprune_lib.pruning.attention import gated_norms
+    from rsprune_lib.pruning import gate_statistics
+    from rsprune_lib.pruning.criteria.gates import gated_norms
 
     device = pick_device()
     model = (to_half(model) if half else model).to(device)

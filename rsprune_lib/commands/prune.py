@@ -88,7 +88,7 @@ def prune(
         own.setdefault("selector", "dominating")
     more = {"multiple_of": multiple_of} | ({"least": least} if least is not None else {})
     from rsprune_lib.pruning import Plan
-    from rsprune_lib.pruning.door import prune as prune_network
+    from rsprune_lib.pruning.prune import prune as prune_network
 
     replay = Plan.load(plan) if plan else None
     claim(out, force=force)

@@ -5,34 +5,30 @@ Heavy parts (papermill, ipywidgets) are imported when they are first used.
 
 import importlib
 
-from rsprune_lib.course.checking import CheckFailed, Passed
+from rsprune_lib.course.checks.expect import CheckFailed, Passed
+from rsprune_lib.course.headless.notebooks import notebook_names
+from rsprune_lib.course.headless.record import record
 from rsprune_lib.course.measured import measured, over_seeds
-from rsprune_lib.course.places import notebook_names
 from rsprune_lib.course.profiles import PROFILES, Profile, profile
-from rsprune_lib.course.record import record
 from rsprune_lib.places import bundle_path, project_root
 
 _LAZY = {
     "Chooser": "chooser",
-    "CourseRun": "runner",
-    "GateBrowser": "gate_browser",
-    "GateView": "gate_browser",
+    "CourseRun": "headless.runner",
     "LESSONS": "syllabus",
-    "LiveCurves": "live",
-    "LossPanel": "loss_panel",
-    "NotebookRun": "runner",
-    "PlainFolder": "pace",
+    "LiveCurves": "widgets.live_curves",
+    "LossPanel": "widgets.loss_panel",
+    "NotebookRun": "headless.runner",
+    "PlainFolder": "plain_loop",
     "SYSTEMS": "syllabus",
     "Table": "show",
-    "build_report": "report",
-    "checks": None,
-    "closing_table": "table",
-    "draw_gates": "gate_browser",
-    "images_per_second": "pace",
+    "build_report": "headless.report",
+    "closing_table": "tables",
+    "images_per_second": "plain_loop",
     "results_table": "show",
-    "run_course": "runner",
+    "run_course": "headless.runner",
     "trained": "trained",
-    "widget_errors": "files",
+    "widget_errors": "headless.notebook_files",
 }
 
 __all__ = [
@@ -42,8 +38,6 @@ __all__ = [
     "CheckFailed",
     "Chooser",
     "CourseRun",
-    "GateBrowser",
-    "GateView",
     "LiveCurves",
     "LossPanel",
     "NotebookRun",
@@ -53,9 +47,7 @@ __all__ = [
     "Table",
     "build_report",
     "bundle_path",
-    "checks",
     "closing_table",
-    "draw_gates",
     "images_per_second",
     "measured",
     "notebook_names",
@@ -73,7 +65,6 @@ __all__ = [
 def __getattr__(name: str) -> object:
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = importlib.import_module(f"{__name__}.{_LAZY[name] or name}")
-    value = getattr(module, name) if _LAZY[name] else module
-    globals()[name] = value  # a submodule of the same name (curate) must not hide the function
+    value = getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
+    globals()[name] = value
     return value

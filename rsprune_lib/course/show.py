@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
-from rsprune_lib.course.table import cells
+from rsprune_lib.course.tables import cells
 from rsprune_lib.measure import Result
 
 __all__ = ["Table", "results_table"]

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from rsprune_lib.course.places import notebook_names, notebooks_folder
+from rsprune_lib.course.headless.notebooks import notebook_names, notebooks_folder
 from rsprune_lib.errors import RspruneError
 
 __all__ = ["LESSONS", "SYSTEMS", "Lesson", "System"]

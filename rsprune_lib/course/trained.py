@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
+from rsprune_lib.bundle import Bundle, load_bundle, save_bundle
 from rsprune_lib.course.profiles import Profile, profile
 from rsprune_lib.data import Batches, Dataset
 from rsprune_lib.errors import unknown
 from rsprune_lib.measure import measure, provenance
 from rsprune_lib.models import create_model
 from rsprune_lib.places import bundle_path, project_root
-from rsprune_lib.pruning import Bundle, gate_statistics, load_bundle, prune, save_bundle
+from rsprune_lib.pruning import gate_statistics, prune
 from rsprune_lib.training import fit, recipe
 
 __all__ = ["KINDS", "trained"]

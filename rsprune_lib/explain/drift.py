@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from rsprune_lib.errors import ModelError
 from rsprune_lib.models import evaluating, placement
-from rsprune_lib.pruning.attention import gated_norms
+from rsprune_lib.pruning.criteria.gates import gated_norms
 
 __all__ = ["Drift", "drift"]
 

@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 
 from rsprune_lib.errors import ModelError, unknown
 from rsprune_lib.models import evaluating, placement
-from rsprune_lib.pruning.attention import Gates, gated_norms
+from rsprune_lib.pruning.criteria.gates import Gates, gated_norms
 
 __all__ = ["GateSpread", "GateValues", "frozen", "gate_values"]
 

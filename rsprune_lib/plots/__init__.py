@@ -1,13 +1,14 @@
 """Every figure of the course: data in, ``matplotlib.figure.Figure`` out, never pyplot state."""
 
-from rsprune_lib.graph_places import graph_places
-from rsprune_lib.looks import short
+from rsprune_lib.colours import short
+from rsprune_lib.graph_layout import graph_places
 from rsprune_lib.plots.attention import before_after, gate_heatmap, importance_bars
+from rsprune_lib.plots.cost import ladder, layer_macs, pareto, pareto_front, time_shares
 from rsprune_lib.plots.coupling import coupling_map, residual_channels, sensitivity_map
 from rsprune_lib.plots.dataset import channel_histograms, class_counts
 from rsprune_lib.plots.distinct import score_shift
 from rsprune_lib.plots.effort import learning_rates, macs_and_time, share_left, speeds
-from rsprune_lib.plots.freezing import freezing_costs, gate_and_relu, over_depth
+from rsprune_lib.plots.gate_folding import freezing_costs, gate_and_relu, over_depth
 from rsprune_lib.plots.gates import gate_profile, gate_spread, norm_scales, squeeze_excite, then_and_now
 from rsprune_lib.plots.images import contact_sheet, hard_samples
 from rsprune_lib.plots.judging import class_intervals, mistaken, reliability
@@ -24,7 +25,6 @@ from rsprune_lib.plots.similarity import (
 )
 from rsprune_lib.plots.style import Picture, beside, canvas, heading, legend, png
 from rsprune_lib.plots.toys import number_grids
-from rsprune_lib.plots.tradeoff import ladder, layer_macs, pareto, pareto_front, time_shares
 from rsprune_lib.plots.training import class_changes, confusion, loss_shapes, training_curves
 
 __all__ = [

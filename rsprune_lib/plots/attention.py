@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rsprune_lib.looks import CUT, KEPT, MUTED, REMOVED
+from rsprune_lib.colours import CUT, KEPT, MUTED, REMOVED
 from rsprune_lib.plots.style import BLUES, DIVERGING, Picture, canvas, heading, legend
 
 __all__ = ["before_after", "gate_heatmap", "importance_bars"]

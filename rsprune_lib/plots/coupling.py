@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyArrowPatch, Rectangle
 
-from rsprune_lib.looks import CUT, INK, KEPT, MUTED
+from rsprune_lib.colours import CUT, INK, KEPT, MUTED
 from rsprune_lib.plots.style import BLUES, ORANGES, Picture, canvas, heading
 
 __all__ = ["coupling_map", "residual_channels", "sensitivity_map"]

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.ticker import FuncFormatter
 
-from rsprune_lib.looks import COLOURS, INK, MUTED
+from rsprune_lib.colours import COLOURS, INK, MUTED
 from rsprune_lib.plots.style import Picture, axis_count, beside, canvas, heading, legend
 
 __all__ = ["channel_histograms", "class_counts"]

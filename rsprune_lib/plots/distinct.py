@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rsprune_lib.looks import CUT, KEPT, MUTED, REMOVED
+from rsprune_lib.colours import CUT, KEPT, MUTED, REMOVED
 from rsprune_lib.plots.style import Picture, canvas, heading, legend
 
 __all__ = ["score_shift"]

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.ticker import PercentFormatter
 
-from rsprune_lib.looks import COLOURS, INK, KEPT, MUTED, REMOVED
+from rsprune_lib.colours import COLOURS, INK, KEPT, MUTED, REMOVED
 from rsprune_lib.plots.style import Picture, beside, canvas, heading, legend
 
 __all__ = ["learning_rates", "macs_and_time", "share_left", "speeds"]

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from rsprune_lib.looks import CUT, INK, KEPT, MUTED, REMOVED
+from rsprune_lib.colours import CUT, INK, KEPT, MUTED, REMOVED
 from rsprune_lib.plots.style import BLUES, Picture, beside, canvas, heading, legend
 
 __all__ = ["gate_profile", "gate_spread", "norm_scales", "squeeze_excite", "then_and_now"]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from rsprune_lib.looks import CUT, INK, MUTED
+from rsprune_lib.colours import CUT, INK, MUTED
 from rsprune_lib.plots.style import Picture, canvas, heading
 
 __all__ = ["contact_sheet", "hard_samples"]

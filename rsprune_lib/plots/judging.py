@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
-from rsprune_lib.looks import COLOURS, CUT, INK, KEPT, MUTED, REMOVED
+from rsprune_lib.colours import COLOURS, CUT, INK, KEPT, MUTED, REMOVED
 from rsprune_lib.measure import wilson
 from rsprune_lib.plots.images import contact_sheet
 from rsprune_lib.plots.style import Picture, beside, canvas, heading, legend

@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 from matplotlib.ticker import PercentFormatter
 
-from rsprune_lib.looks import COLOURS, CUT, INK, KEPT, MUTED
+from rsprune_lib.colours import COLOURS, CUT, INK, KEPT, MUTED
 from rsprune_lib.plots.style import Picture, beside, canvas, depth_colours, heading, legend
 
 __all__ = ["Curve", "distance_toy", "loss_views", "pull_bars", "slope_match"]

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.ticker import PercentFormatter
 
-from rsprune_lib.looks import COLOURS, CUT, INK, KEPT, MUTED, REMOVED
+from rsprune_lib.colours import COLOURS, CUT, INK, KEPT, MUTED, REMOVED
 from rsprune_lib.plots.style import Picture, beside, canvas, depth_colours, heading, legend, spread
 
 __all__ = ["kept_channels", "score_histograms", "sensitivity"]

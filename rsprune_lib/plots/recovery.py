@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from rsprune_lib.looks import COLOURS, CUT, INK, KEPT, MUTED, signed
+from rsprune_lib.colours import COLOURS, CUT, INK, KEPT, MUTED, signed
 from rsprune_lib.plots.style import Picture, beside, canvas, heading
 
 __all__ = ["class_recovery", "recovery_curves"]

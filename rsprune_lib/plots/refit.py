@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, PercentFormatter
 
-from rsprune_lib.looks import COLOURS, CUT, INK, KEPT, MUTED
+from rsprune_lib.colours import COLOURS, CUT, INK, KEPT, MUTED
 from rsprune_lib.plots.style import Picture, beside, canvas, heading, legend
 
 __all__ = ["fit_against_target", "ratio_curves", "speedups"]

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 
-from rsprune_lib.looks import COLOURS, CUT, INK, KEPT, MUTED, REMOVED
+from rsprune_lib.colours import COLOURS, CUT, INK, KEPT, MUTED, REMOVED
 from rsprune_lib.plots.style import BLUES, DIVERGING, Picture, canvas, heading, legend
 
 __all__ = ["cluster_maps", "hash_steps", "likeness_matrix", "selector_curves", "similarity_graphs"]

@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from rsprune_lib.looks import BLUE_RAMP, DIVERGING_RAMP, GRID, INK, MUTED, ORANGE_RAMP, short
+from rsprune_lib.colours import BLUE_RAMP, DIVERGING_RAMP, GRID, INK, MUTED, ORANGE_RAMP, short
 
 __all__ = [
     "BLUES",

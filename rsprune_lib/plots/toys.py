@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from rsprune_lib.looks import CUT, INK
+from rsprune_lib.colours import CUT, INK
 from rsprune_lib.plots.style import DIVERGING, Picture, canvas, heading
 
 __all__ = ["number_grids"]

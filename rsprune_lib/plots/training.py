@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from rsprune_lib.looks import COLOURS, CUT, INK, KEPT, MUTED, signed
+from rsprune_lib.colours import COLOURS, CUT, INK, KEPT, MUTED, signed
 from rsprune_lib.plots.style import BLUES, ORANGES, Picture, beside, canvas, heading, legend
 
 __all__ = ["class_changes", "confusion", "loss_shapes", "training_curves"]

@@ -1,4 +1,4 @@
-"""From a trained network to a smaller one: groups, scores, a plan, surgery, recovery; and bundles on disk.
+"""From a trained network to a smaller one: groups, scores, a plan, surgery, recovery.
 
 Example:
     >>> groups = find_groups(model)
@@ -6,23 +6,22 @@ Example:
     >>> small = apply(model, plan, groups)
 """
 
-from rsprune_lib.pruning.attention import Gates, fold, gate_statistics
-from rsprune_lib.pruning.bundle import Bundle, load_bundle, save_bundle, to_half
 from rsprune_lib.pruning.changes import Change, compose, diff
 from rsprune_lib.pruning.choose import SCOPES, choose
 from rsprune_lib.pruning.costs import CostModel, plan_cost
-from rsprune_lib.pruning.door import RECOVERIES, Pruned, prune
+from rsprune_lib.pruning.criteria.gates import Gates, fold, gate_statistics
 from rsprune_lib.pruning.groups import Group, Groups, Member, find_groups
-from rsprune_lib.pruning.live import Live
 from rsprune_lib.pruning.normalise import DEFAULT_NORMALISE, NORMALISE, normalised
 from rsprune_lib.pruning.plan import Plan, full_plan
-from rsprune_lib.pruning.recover import reestimate_bn, sequential
+from rsprune_lib.pruning.prune import RECOVERIES, Pruned, prune
+from rsprune_lib.pruning.recovery.live import Live
+from rsprune_lib.pruning.recovery.sequential import reestimate_bn, sequential
 from rsprune_lib.pruning.scan import Scan, sensitivity_scan
 from rsprune_lib.pruning.scores import CRITERIA, Scores, score
-from rsprune_lib.pruning.select import select, select_in_scope
-from rsprune_lib.pruning.selection import Selection
-from rsprune_lib.pruning.selectors import SELECTORS, Graph
-from rsprune_lib.pruning.similarity import Similarity, perceptual_hash, similarity
+from rsprune_lib.pruning.similarity.hashes import Similarity, perceptual_hash, similarity
+from rsprune_lib.pruning.similarity.select import select, select_in_scope
+from rsprune_lib.pruning.similarity.selection import Selection
+from rsprune_lib.pruning.similarity.selectors import SELECTORS, Graph
 from rsprune_lib.pruning.surgery import apply, masked
 
 __all__ = [
@@ -32,7 +31,6 @@ __all__ = [
     "RECOVERIES",
     "SCOPES",
     "SELECTORS",
-    "Bundle",
     "Change",
     "CostModel",
     "Gates",
@@ -55,19 +53,16 @@ __all__ = [
     "fold",
     "full_plan",
     "gate_statistics",
-    "load_bundle",
     "masked",
     "normalised",
     "perceptual_hash",
     "plan_cost",
     "prune",
     "reestimate_bn",
-    "save_bundle",
     "score",
     "select",
     "select_in_scope",
     "sensitivity_scan",
     "sequential",
     "similarity",
-    "to_half",
 ]

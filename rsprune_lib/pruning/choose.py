@@ -11,9 +11,9 @@ import numpy as np
 
 from rsprune_lib.errors import PlanError, unknown
 from rsprune_lib.measure import LayerCost
-from rsprune_lib.pruning.contest import Contest, Ladder, make_contests, make_ladder, merged, total_steps
 from rsprune_lib.pruning.costs import CostModel
 from rsprune_lib.pruning.groups import Group
+from rsprune_lib.pruning.ladders import Contest, Ladder, make_contests, make_ladder, merged, total_steps
 from rsprune_lib.pruning.normalise import DEFAULT_NORMALISE, normalised
 from rsprune_lib.pruning.plan import Plan
 

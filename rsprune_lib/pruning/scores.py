@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from rsprune_lib.errors import ModelError, PlanError, RspruneError, unknown
-from rsprune_lib.pruning import magnitudes, sensitivity
-from rsprune_lib.pruning.attention import Gates, gate_statistics, gated_norms
+from rsprune_lib.pruning.criteria import gradients, weights
+from rsprune_lib.pruning.criteria.gates import Gates, gate_statistics, gated_norms
 from rsprune_lib.pruning.groups import Group
-from rsprune_lib.pruning.similarity import Similarity, redundancy, similarity
+from rsprune_lib.pruning.similarity.hashes import Similarity, redundancy, similarity
 
 __all__ = ["CRITERIA", "Criterion", "Scores", "score"]
 
@@ -77,8 +77,8 @@ class _Case:
 
 
 def _attention(case: _Case, *, mode: str = "drop") -> Values:
-    if mode not in magnitudes.ATTENTION_MODES:
-        raise unknown("attention mode", mode, magnitudes.ATTENTION_MODES)
+    if mode not in weights.ATTENTION_MODES:
+        raise unknown("attention mode", mode, weights.ATTENTION_MODES)
     if not gated_norms(case.model):
         raise ModelError(
             "Criterion 'attention' needs the network with its live SE blocks, before they are folded; give that one, "
@@ -87,7 +87,7 @@ def _attention(case: _Case, *, mode: str = "drop") -> Values:
     if case.gates is None and case.data is None:
         raise RspruneError("Criterion 'attention' needs gate statistics; give gates=, or data= to collect them from.")
     gates = case.gates or gate_statistics(case.model, case.data, case.progress)
-    return {g.name: magnitudes.attention(case.model, g, gates=gates, mode=mode) for g in case.groups}
+    return {g.name: weights.attention(case.model, g, gates=gates, mode=mode) for g in case.groups}
 
 
 def _weights(function: Callable[..., Tensor], **fixed: int) -> Callable[..., Values]:
@@ -97,7 +97,7 @@ def _weights(function: Callable[..., Tensor], **fixed: int) -> Callable[..., Val
 
 def _magnitude(p: int) -> Callable[..., Values]:
     def run(case: _Case, *, consumers: bool = True) -> Values:
-        return {g.name: magnitudes.magnitude(case.model, g, p=p, consumers=consumers) for g in case.groups}
+        return {g.name: weights.magnitude(case.model, g, p=p, consumers=consumers) for g in case.groups}
 
     return run
 
@@ -129,14 +129,14 @@ CRITERIA: dict[str, Criterion] = {
     "attention": Criterion("mean SE gate times |gamma| (CAP)", False, _attention),
     "l1": Criterion("sum of |weights| that make and read the channel", False, _magnitude(1)),
     "l2": Criterion("sum of squared weights that make and read the channel", False, _magnitude(2)),
-    "bn_scale": Criterion("|gamma| of the batch norms (network slimming)", False, _weights(magnitudes.bn_scale)),
-    "fpgm": Criterion("distance of the filter from all others (geometric median)", False, _weights(magnitudes.fpgm)),
-    "lamp": Criterion("squared weights as a share of the larger ones", False, _weights(magnitudes.lamp)),
+    "bn_scale": Criterion("|gamma| of the batch norms (network slimming)", False, _weights(weights.bn_scale)),
+    "fpgm": Criterion("distance of the filter from all others (geometric median)", False, _weights(weights.fpgm)),
+    "lamp": Criterion("squared weights as a share of the larger ones", False, _weights(weights.lamp)),
     "taylor": Criterion(
-        "first-order change of the loss", True, lambda c: sensitivity.taylor(c.model, c.groups, c.data, c.progress)
+        "first-order change of the loss", True, lambda c: gradients.taylor(c.model, c.groups, c.data, c.progress)
     ),
     "hessian": Criterion(
-        "second-order change of the loss", True, lambda c: sensitivity.hessian(c.model, c.groups, c.data, c.progress)
+        "second-order change of the loss", True, lambda c: gradients.hessian(c.model, c.groups, c.data, c.progress)
     ),
     "similarity": Criterion("how unlike its feature maps are to those of a better channel", True, _similarity),
     "random": Criterion("nothing: the baseline", False, _random),

@@ -1,0 +1,241 @@
+"""Bundles: a trained network on disk as plain data, rebuilt by name. Nothing in it is ever executed or unpickled.
+
+``model.safetensors`` holds the weights, ``plan.json`` what was pruned, ``config.json`` everything else: the arguments
+of `create_model`, the data, the provenance, the measured numbers, the command, and the SHA-256 of the other files.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from rsprune_lib.errors import ModelError, RspruneError
+from rsprune_lib.files import read_json, sha256, write_json
+from rsprune_lib.models import create_model
+from rsprune_lib.pruning.commit import commit, committed
+from rsprune_lib.pruning.criteria.gates import Gates
+from rsprune_lib.pruning.plan import Plan
+from rsprune_lib.pruning.surgery import apply
+
+__all__ = ["Bundle", "load_bundle", "save_bundle", "to_half"]
+
+SCHEMA, VERSION = "rsprune-bundle", 1
+CONFIG, WEIGHTS, PLAN, GATES = "config.json", "model.safetensors", "plan.json", "gates.safetensors"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """What `load_bundle` returns.
+
+    Attributes:
+        model: the network, float32, in evaluation mode, on the CPU.
+        plan: what was pruned, None for an unpruned network.
+        config: the content of ``config.json``: ``model``, ``data``, ``provenance``, ``measured``, ``command`` ...
+        gates: SE gate statistics of the network it came from, if they were kept.
+        path: the folder.
+    """
+
+    model: nn.Module
+    plan: Plan | None
+    config: dict[str, Any]
+    gates: Gates | None
+    path: Path
+
+
+def save_bundle(
+    folder: str | Path,
+    model: nn.Module,
+    *,
+    plan: Plan | None = None,
+    data: dict[str, Any] | None,
+    provenance: dict[str, Any],
+    measured: dict[str, Any],
+    gates: Gates | None = None,
+    half: bool = False,
+    command: str = "",
+) -> Path:
+    """Writes a bundle; killed at any moment, it leaves the old bundle or the new one, never a mixture.
+
+    Other files in the folder (a training history, checkpoints) are left alone.
+
+    Args:
+        folder: where; made if it is not there.
+        model: the network, made by `create_model` and possibly pruned.
+        plan: the plan it was pruned with, None if it was not.
+        data: `Dataset.info`.
+        provenance: `rsprune_lib.measure.provenance`.
+        measured: numbers by name, JSON-able.
+        gates: SE gate statistics to keep with it.
+        half: store weight matrices in half precision, for half the size. Vectors (biases, norms and their running
+            statistics) stay float32: they are a hundredth of the size, and a running variance can exceed what half
+            precision holds.
+        command: the command line that made it.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ModelError: the network was not made by `create_model`, or the plan does not describe it.
+    """
+    folder = Path(folder)
+    if not getattr(model, "config", None):
+        raise ModelError("A bundle needs a network with a config; make it with create_model (and prune it with apply).")
+    state = {name: _full(tensor.detach().cpu()).contiguous() for name, tensor in model.state_dict().items()}
+    _check_state(state, _structure(model.config, plan), "The network to be saved")
+    if half:
+        state = {name: _halved(tensor) for name, tensor in state.items()}
+    head = {"schema": SCHEMA, "version": VERSION, "model": model.config, "precision": "half" if half else "float32"}
+    tail = {"data": data, "provenance": provenance, "measured": measured, "command": command}
+    folder.mkdir(parents=True, exist_ok=True)
+    with commit(folder) as fresh:
+        safetensors.torch.save_file(state, fresh / WEIGHTS, metadata={"format": "pt"})
+        if plan is not None:
+            plan.save(fresh / PLAN)
+        if gates is not None:
+            gates.save(fresh / GATES)
+        files = {path.name: sha256(path) for path in sorted(fresh.iterdir())}
+        try:
+            write_json(fresh / CONFIG, head | tail | {"files": files})
+        except (TypeError, ValueError) as error:
+            raise ModelError(f"The bundle's description is no JSON ({error}); give plain values.") from None
+    for name in {PLAN, GATES} - files.keys():
+        (folder / name).unlink(missing_ok=True)  # of an earlier bundle; the new config does not name it
+    return folder
+
+
+def load_bundle(folder: str | Path) -> Bundle:
+    """Rebuilds the network of a bundle: `create_model` by name, the plan's structure, then the weights, strictly.
+
+    Args:
+        folder: a folder written by `save_bundle`.
+
+    Raises:
+        ModelError: there is no bundle, a file is missing or damaged, the weights do not fit the structure, or it is a
+            pickled network, which would run code of its author's when loaded.
+        PlanError: the plan is broken or does not fit the network.
+
+    Example:
+        >>> bundle = load_bundle("bundles/eurosat_resnet18_cap70")
+        >>> bundle.model(images).argmax(1), bundle.config["measured"]
+    """
+    folder = Path(folder)
+    config = _read_config(folder)
+    paths = {name: _verified(folder, name, digest) for name, digest in config["files"].items()}
+    plan = Plan.load(paths[PLAN]) if PLAN in paths else None
+    gates = Gates.load(paths[GATES]) if GATES in paths else None
+    try:
+        state = safetensors.torch.load_file(paths[WEIGHTS])
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"Cannot read the weights of bundle {folder} ({error}); copy or make it again.") from None
+    state = {name: _full(tensor) for name, tensor in state.items()}
+    try:
+        model = _structure(config["model"], plan)
+    except (TypeError, RuntimeError) as error:
+        raise ModelError(f"The config of bundle {folder} does not fit create_model ({error}); make it again.") from None
+    _check_state(state, model, f"The bundle {folder}")
+    model.load_state_dict(state, strict=True, assign=True)
+    return Bundle(model.eval(), plan, config, gates, folder)
+
+
+class _NoInitialisation(TorchFunctionMode):
+    """Skips drawing random weights, which would take most of the time and advance the global generator."""
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:  # noqa: ANN401
+        """Hands everything on but initialisation, whose tensor stays as it is."""
+        kwargs = kwargs or {}
+        drawn = func in (Tensor.normal_, Tensor.uniform_) or getattr(func, "__module__", "") == "torch.nn.init"
+        if drawn:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
+
+
+def _structure(config: dict[str, Any], plan: Plan | None) -> nn.Module:
+    """The network with whatever its memory held in place of weights."""
+    with _NoInitialisation():
+        model = create_model(**config)
+    return model if plan is None else apply(model, plan)
+
+
+def _check_state(state: dict[str, Tensor], model: nn.Module, what: str) -> None:
+    """Compares names, types and shapes of weights with a structure."""
+    expected = model.state_dict()
+    for name in (*expected, *state):
+        got, wanted = (
+            f"{str(found[name].dtype).removeprefix('torch.')} {tuple(found[name].shape)}"
+            if name in found
+            else "missing"
+            for found in (state, expected)
+        )
+        if got != wanted:
+            raise ModelError(
+                f"{what} does not fit its own config and plan: {name!r} is {got} but should be {wanted}; "
+                "use the plan that the network was pruned with."
+            )
+
+
+def to_half(model: nn.Module) -> nn.Module:
+    """Returns a copy of a network with the values that a bundle with ``half=True`` gives back, still as float32."""
+    copied = copy.deepcopy(model)
+    copied.load_state_dict({name: _full(_halved(tensor)) for name, tensor in model.state_dict().items()})
+    return copied
+
+
+def _full(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.is_floating_point() else tensor
+
+
+def _halved(tensor: Tensor) -> Tensor:
+    """Half precision for matrices and kernels whose values it can hold."""
+    if not tensor.is_floating_point() or tensor.dim() < 2:
+        return tensor
+    half = tensor.half()
+    return half if half.isfinite().all() else tensor
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    path = committed(folder, CONFIG)
+    if not path.is_file():
+        pickles = [folder] if folder.is_file() else [p for p in folder.glob("*") if p.suffix in _PICKLES]
+        if pickles:
+            raise ModelError(
+                f"{pickles[0]} is no bundle, and pickled networks are not loaded because they can run any code; make "
+                "the network with create_model, load a state dict with weights_only=True, and use save_bundle."
+            )
+        raise ModelError(f"Found no bundle in {folder} (no {CONFIG}); give a folder written by save_bundle.")
+    try:
+        config = read_json(path, "the description of a bundle")
+    except RspruneError as error:
+        raise ModelError(str(error)) from None
+    except RecursionError:
+        raise ModelError(f"{path} is nested too deeply to be the description of a bundle; make it again.") from None
+    if config.get("schema") != SCHEMA or config.get("version") != VERSION:
+        got = f"{config.get('schema')!r} version {config.get('version')!r}"
+        raise ModelError(f"{path} describes {got}, but this library reads {SCHEMA!r} version {VERSION}; make it again.")
+    files = config.get("files")
+    if not isinstance(files, dict) or not isinstance(config.get("model"), dict) or WEIGHTS not in files:
+        raise ModelError(f"{path} lacks the model or its files; copy the bundle again or make it again.")
+    if odd := sorted(files.keys() - {WEIGHTS, PLAN, GATES}):
+        raise ModelError(f"{path} names the file {odd[0]!r}, which is no part of a bundle; take the original bundle.")
+    return config
+
+
+_PICKLES = (".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt")
+
+
+def _verified(folder: Path, name: str, digest: str) -> Path:
+    path = committed(folder, name)
+    if not path.is_file():
+        raise ModelError(f"The bundle {folder} lacks {name}; copy it again whole, or make it again.")
+    if sha256(path) != digest:
+        raise ModelError(
+            f"{path} is not the file that the bundle was written with (SHA-256 differs), so it is damaged or replaced; "
+            "copy the bundle again whole, or make it again."
+        )
+    return path

@@ -1,0 +1,50 @@
+"""Checks of the exercises of notebook 00: disjoint parts, normalisation, what pruning leaves of a layer."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from rsprune_lib.course.checks.expect import Passed, call, expect_close, expect_equal
+
+__all__ = ["check_leaks", "check_normalise", "check_weights_left"]
+
+
+def check_leaks(leaks: Callable[[np.ndarray, np.ndarray, np.ndarray], int]) -> Passed:
+    """Checks ``leaks(train, val, test) -> int``: how many images lie in more than one part of a split."""
+    hint = "Count images, not pairs of parts: an image that lies in all three parts is one leak."
+    cases = (
+        (([0, 1, 2], [3], [4, 5]), 0),
+        (([0, 1, 2], [2], [4, 1]), 2),
+        (([5, 6, 7], [7, 8], [8, 7, 9]), 2),
+    )
+    for parts, right in cases:
+        got = call(leaks, *(np.array(part) for part in parts), hint=hint)
+        expect_equal(f"leaks{parts}", got, right, hint)
+    return Passed("Right: 0 is the only number that lets a test result count.")
+
+
+def check_normalise(normalise: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]) -> Passed:
+    """Checks ``normalise(image, mean, std)``: (H, W, 3) uint8 becomes (3, H, W), (value / 255 − mean) / std by channel.
+
+    The image has three different channels, so that a forgotten division, a missing transpose and means in the order
+    blue, green, red all show.
+    """
+    hint = "Divide by 255, subtract the mean of each channel, divide by its deviation; then move the channels first."
+    image = np.array([[[0, 51, 102], [255, 204, 153]]], dtype=np.uint8)  # one row of two pixels
+    mean, std = np.array([0.5, 0.4, 0.2]), np.array([0.5, 0.2, 0.1])
+    right = [[[-1.0, 1.0]], [[-1.0, 2.0]], [[2.0, 4.0]]]
+    expect_close("the normalised image", call(normalise, image, mean, std, hint=hint), right, hint, tolerance=1e-4)
+    flat, hint = np.full((4, 4, 3), 51, dtype=np.uint8), "A pixel at the mean becomes 0, wherever it is."
+    got = call(normalise, flat, np.array([0.2, 0.2, 0.2]), std, hint=hint)
+    expect_close("an image at the mean", got, np.zeros((3, 4, 4)), hint, tolerance=1e-4)
+    return Passed("Right, channel by channel and with the channels first.")
+
+
+def check_weights_left(weights_left: Callable[[int, int, float], float]) -> Passed:
+    """Checks ``weights_left(c_in, c_out, ratio) -> float``: the share of the weights of a layer that pruning leaves."""
+    hint = "A weight joins one input channel to one output channel. It stays only if both stay: floor(C · (1 − ratio))."
+    cases = ((64, 64, 0.5, 0.25), (64, 128, 0.7, 19 * 38 / (64 * 128)), (10, 20, 0.0, 1.0), (8, 16, 0.75, 0.0625))
+    for c_in, c_out, ratio, right in cases:
+        got = call(weights_left, c_in, c_out, ratio, hint=hint)
+        expect_close(f"weights_left({c_in}, {c_out}, {ratio})", got, right, hint)
+    return Passed("Right: a layer shrinks with the square of what is kept.")

@@ -1,0 +1,125 @@
+"""One HTML file that says what a run found: tables and figures inside it, provenance beside them, nothing to load."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+
+from rsprune_lib.course.headless.record import read_results
+from rsprune_lib.course.tables import cells, closing_rows
+from rsprune_lib.files import atomic
+
+__all__ = ["build_report"]
+
+STYLE = Path(__file__).with_name("report.css")
+
+
+def build_report(folder: str | Path) -> Path:
+    """Writes ``report.html`` from ``results.json`` and the figures of a run.
+
+    Args:
+        folder: Folder of the run.
+
+    Returns:
+        The path of the report.
+
+    Raises:
+        RspruneError: The folder holds no ``results.json`` of a run.
+    """
+    folder = Path(folder)
+    results = read_results(folder / "results.json")
+    parts = [_head(results), _closing(results), *(_notebook(n, results, folder) for n in results["notebooks"])]
+    page = _page("\n".join([*parts, _provenance(results)]))
+    with atomic(folder / "report.html") as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    return folder / "report.html"
+
+
+def _page(body: str) -> str:
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>Course report</title>\n'
+        f"<style>\n{STYLE.read_text(encoding='utf-8')}</style>\n</head>\n<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
+    )
+
+
+def _synthetic(results: Mapping) -> bool:
+    data = results.get("about", {}).get("data") or {}
+    return bool(data.get("synthetic")) or results.get("data") == "synthetic"
+
+
+def _head(results: Mapping) -> str:
+    good = sum(n["ok"] for n in results["notebooks"])
+    total = len(results["notebooks"])
+    data = results.get("about", {}).get("data") or {}
+    facts = [
+        f"profile <b>{escape(results['profile'])}</b>",
+        f"data <b>{escape(str(data.get('name') or results['data']))}</b>",
+        f"{escape(results['started'].replace('T', ' '))}",
+        f"{results['seconds'] / 60:.1f} min",
+    ]
+    note = ""
+    if _synthetic(results):
+        note = (
+            '<p class="note">Synthetic data: the images of this run were drawn by a program. '
+            "Its numbers show how the methods work; they say nothing about real scenes.</p>"
+        )
+    verdict = f'<span class="badge {"good" if good == total else "bad"}">{good} of {total} notebooks passed</span>'
+    return f"<header><h1>Course report</h1><p>{verdict} {' · '.join(facts)}</p>{note}</header>"
+
+
+def _closing(results: Mapping) -> str:
+    rows = closing_rows(results["rows"])
+    if not rows:
+        return ""
+    keep = ("name", "params", "macs", "latency_ms", "accuracy", "ci", "n", "part", "provenance")
+    table = _table([{k: row.get(k) for k in keep} for row in rows])
+    return (
+        f"<section><h2>The networks</h2>{table}<p class='small'>MACs: multiply-accumulates of convolutions and linear "
+        "layers for one image. Latency: median of one image on the machine named below. Interval: Wilson.</p></section>"
+    )
+
+
+def _notebook(notebook: Mapping, results: Mapping, folder: Path) -> str:
+    name = notebook["name"]
+    rows = [row for row in results["rows"] if row["notebook"] == name]
+    figures = [figure for figure in results["figures"] if figure["notebook"] == name]
+    state = (
+        f'<span class="badge {"good" if notebook["ok"] else "bad"}">{"passed" if notebook["ok"] else "failed"}</span>'
+    )
+    link = f'<a href="{escape(name)}/{escape(name)}.ipynb">{escape(name)}</a>'
+    body = f"<h2>{link} {state} <small>{notebook['seconds']:.0f} s</small></h2>"
+    if notebook["error"]:
+        body += f'<p class="error">{escape(notebook["error"])}</p>'
+    body += _table(rows) if rows else ""
+    body += "".join(_figure(figure, folder) for figure in figures)
+    return f"<section>{body}</section>"
+
+
+def _table(rows: Sequence[Mapping]) -> str:
+    heads, body = cells(rows)
+    head = "".join(f"<th>{escape(text)}</th>" for text in heads)
+    lines = "".join("<tr>" + "".join(f"<td>{escape(text)}</td>" for text in row) + "</tr>" for row in body)
+    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table></div>'
+
+
+def _figure(figure: Mapping, folder: Path) -> str:
+    path = folder / figure["file"]
+    if not path.is_file():
+        return f'<p class="error">The figure {escape(figure["title"])} is missing ({escape(figure["file"])}).</p>'
+    data = base64.b64encode(path.read_bytes()).decode("ascii")
+    title = escape(figure["title"])
+    return f'<figure><img src="data:image/png;base64,{data}" alt="{title}"><figcaption>{title}</figcaption></figure>'
+
+
+def _provenance(results: Mapping) -> str:
+    about = dict(results.get("about") or {})
+    facts = {"command": about.pop("command", None), **about.pop("versions", {}), **(about.pop("data", None) or {})}
+    git = about.pop("git", None) or {}
+    if git:
+        facts["git commit"] = git.get("commit", "")[:12] + (" with local changes" if git.get("dirty") else "")
+    facts |= about
+    rows = "".join(
+        f"<tr><th>{escape(str(k))}</th><td>{escape(str(v))}</td></tr>" for k, v in facts.items() if v is not None
+    )
+    return f'<section><h2>Where these numbers come from</h2><table class="facts">{rows}</table></section>'

@@ -1,0 +1,1 @@
+"""Small live widgets of single notebooks."""

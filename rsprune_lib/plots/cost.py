@@ -1,0 +1,214 @@
+"""Figures about what is paid and what is got: accuracy against MACs, the recovery ladder, where time and MACs go."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, PercentFormatter
+from matplotlib.transforms import Bbox
+
+from rsprune_lib.colours import COLOURS, INK, KEPT, MUTED, REMOVED, short, signed
+from rsprune_lib.plots.style import Picture, axis_count, beside, canvas, heading, legend
+
+__all__ = ["ladder", "layer_macs", "pareto", "pareto_front", "time_shares"]
+
+MARKERS = "osD^vPX*"
+PLACES = ((0, 8), (0, -8), (9, 0), (-9, 0), (8, 8), (-8, 8), (8, -8), (-8, -8), (0, 18), (0, -18), (16, 14), (-16, -14))
+
+
+def pareto_front(cost: Sequence[float], gain: Sequence[float]) -> list[int]:
+    """Returns the indices of the points that no other point beats (cheaper and at least as good), by rising cost."""
+    order, best, front = sorted(range(len(cost)), key=lambda i: (cost[i], -gain[i])), -np.inf, []
+    for i in order:
+        if gain[i] > best:
+            best = gain[i]
+            front.append(i)
+    return front
+
+
+def pareto(
+    points: Sequence[Mapping[str, object]], *, cost: str = "macs", gain: str = "accuracy", series: str = "series",
+    title: str = "Accuracy against cost", synthetic: bool = False,
+) -> Picture:  # fmt: skip
+    """Draws networks in the plane of accuracy and cost, with the front of those that nobody beats.
+
+    Args:
+        points: Rows with ``name``, the cost (e.g. ``macs``), the gain in [0, 1] (e.g. ``accuracy``) and, if several
+            families are compared, ``series``.
+        cost: Key of the horizontal axis (logarithmic).
+        gain: Key of the vertical axis.
+        series: Key of the family, which chooses colour and marker.
+        title: Title of the figure.
+        synthetic: The data are synthetic.
+
+    Returns:
+        The figure; names stand beside the points where there is room, those on the front first (a name equal to its
+        series stands in the legend only).
+    """
+    x, y = [float(p[cost]) for p in points], [float(p[gain]) for p in points]
+    families = list(dict.fromkeys(str(p.get(series, "")) for p in points))
+    figure, axes = canvas(height=4.6, grid="both")
+    ax, front = axes[0, 0], pareto_front(x, y)
+    ax.step([x[i] for i in front], [y[i] for i in front], where="post", color="#9AA5B1", linewidth=1.2, zorder=1)
+    for family, colour, marker in zip(families, COLOURS * 9, MARKERS * 9, strict=False):
+        mine = [i for i, p in enumerate(points) if str(p.get(series, "")) == family]
+        label = family if len(families) > 1 else None
+        ax.scatter([x[i] for i in mine], [y[i] for i in mine], s=52, color=colour, marker=marker, label=label,
+                   edgecolors="white", linewidths=1.0, zorder=3)  # fmt: skip
+    _cost_axes(ax, cost, gain, max(x) / min(x))
+    if len(families) > 1:
+        legend(ax, outside=True)
+    heading(ax, title, synthetic=synthetic)
+    names = [str(p.get("name", "")) for p in points]
+    _label(ax, x, y, ["" if n == str(p.get(series)) else n for n, p in zip(names, points, strict=True)], front)
+    return figure
+
+
+def _cost_axes(ax: Axes, cost: str, gain: str, span: float) -> None:
+    """Makes the horizontal axis logarithmic, with minor labels where it spans little more than a factor of ten."""
+    title = {"macs": "MACs an image", "params": "parameters"}.get(cost, cost.replace("_", " "))
+    ax.set(xscale="log", xlabel=title, ylabel=gain)
+    ax.xaxis.set_major_formatter(FuncFormatter(axis_count))
+    if span < 12:
+        ax.xaxis.set_minor_formatter(FuncFormatter(lambda v, _: axis_count(v) if f"{v:.0e}"[0] in "25" else ""))
+        ax.tick_params(which="minor", labelsize=8, labelcolor=MUTED)
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+    ax.margins(x=0.08, y=0.12)
+
+
+def _label(ax: Axes, x: Sequence[float], y: Sequence[float], names: Sequence[str], first: Sequence[int]) -> None:
+    """Writes names beside points without overlap; a name that finds no room is left out."""
+    figure = ax.figure
+    figure.draw_without_rendering()
+    renderer, frame = figure.canvas.get_renderer(), ax.get_window_extent()
+    spots = ax.transData.transform(np.column_stack([x, y]))
+    taken = [Bbox.from_bounds(px - 6, py - 6, 12, 12) for px, py in spots]
+    for i in [*first, *(i for i in range(len(names)) if i not in first)]:
+        for dx, dy in PLACES:
+            ha, va = (
+                ("left", "center", "right")[1 - int(np.sign(dx))],
+                ("bottom", "center", "top")[1 - int(np.sign(dy))],
+            )
+            text = ax.annotate(names[i], (x[i], y[i]), xytext=(dx, dy), textcoords="offset points", ha=ha, va=va,
+                               fontsize=8.5, color=INK)  # fmt: skip
+            box = text.get_window_extent(renderer)
+            inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1 + 8
+            if inside and not any(box.overlaps(other) for k, other in enumerate(taken) if k != i):
+                taken.append(box)
+                break
+            text.remove()
+
+
+def ladder(
+    steps: Sequence[tuple[str, float] | tuple[str, float, tuple[float, float]]],
+    *,
+    title: str = "From dense to recovered",
+    synthetic: bool = False,
+) -> Picture:
+    """Draws the accuracy after each step as a bar, top to bottom, with its interval where there is one.
+
+    Args:
+        steps: (name, accuracy in [0, 1]) or (name, accuracy, (low, high)).
+        title: Title of the figure.
+        synthetic: The data are synthetic.
+
+    Returns:
+        The figure; the first bar is the reference, the others show their distance to it.
+    """
+    figure, axes = canvas(height=1.0 + 0.42 * len(steps), grid="x")
+    ax, reference = axes[0, 0], steps[0][1]
+    for y, (_, value, *interval) in enumerate(steps):
+        ax.barh(y, value, 0.62, color="#8A96A3" if y == 0 else KEPT)
+        if interval and interval[0] is not None:
+            ax.plot(interval[0], [y, y], color=INK, linewidth=1.3)
+        away = "" if y == 0 else f"   ({signed(100 * (value - reference))} points)"
+        edge = max(value, interval[0][1]) if interval and interval[0] is not None else value
+        beside(ax, f"{value:.1%}{away}", (edge, y), dx=6, fontsize=9, bbox={"color": "white", "pad": 1.5})
+    ax.axvline(reference, color=MUTED, linewidth=1, linestyle=":")
+    ax.set_yticks(range(len(steps)), [step[0] for step in steps])
+    ax.set(xlim=(0, 1.3), ylim=(len(steps) - 0.5, -0.5), xlabel="accuracy", xticks=np.linspace(0, 1, 6))
+    ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    heading(ax, title, synthetic=synthetic)
+    return figure
+
+
+def layer_macs(
+    dense: Mapping[str, int], pruned: Mapping[str, int] | None = None, *, title: str = "Where the MACs are",
+    unit: str = "MACs an image",
+) -> Picture:  # fmt: skip
+    """Draws the MACs (or parameters) of each layer, and what a pruned network leaves of them.
+
+    Args:
+        dense: Layer name -> MACs, in execution order.
+        pruned: The same layers of the pruned network.
+        title: Title of the figure.
+        unit: What is counted.
+
+    Returns:
+        The figure; each bar says its count and its share of the total.
+    """
+    names, place = list(dense), np.arange(len(dense))
+    total = sum(dense.values())
+    figure, axes = canvas(height=1.1 + 0.24 * len(names), grid="x")
+    ax = axes[0, 0]
+    ax.barh(
+        place,
+        [dense[n] for n in names],
+        0.74,
+        color=KEPT if pruned is None else REMOVED,
+        label=f"dense, {short(total)}",
+    )
+    if pruned is not None:
+        ax.barh(
+            place, [pruned.get(n, 0) for n in names], 0.74, color=KEPT, label=f"pruned, {short(sum(pruned.values()))}"
+        )
+    for y, n in enumerate(names):
+        left = "" if pruned is None else f"{short(pruned.get(n, 0))} of "
+        text = f"{left}{short(dense[n])}" + (f"  ({dense[n] / total:.1%})" if pruned is None else "")
+        beside(ax, text, (dense[n], y))
+    ax.set_yticks(place, names, fontsize=8.5)
+    ax.set(xlabel=unit, ylim=(len(names) - 0.4, -0.6), xlim=(0, 1.22 * max(dense.values())))
+    ax.xaxis.set_major_formatter(FuncFormatter(axis_count))
+    legend(ax, outside=True)
+    heading(ax, title)
+    return figure
+
+
+def time_shares(
+    seconds: Mapping[str, float], *, title: str = "Where the time goes", unit: str = "ms a step"
+) -> Picture:
+    """Draws the parts of one step as one bar cut into shares.
+
+    Args:
+        seconds: Part name -> seconds; order is kept.
+        title: Title of the figure.
+        unit: Unit of the written numbers, ``"ms a step"`` multiplies by 1,000.
+
+    Returns:
+        The figure.
+    """
+    total = sum(seconds.values())
+    scale = 1e3 if unit.startswith("ms") else 1.0
+    figure, axes = canvas(height=1.6, grid="")
+    ax, start = axes[0, 0], 0.0
+    for (name, value), colour in zip(seconds.items(), COLOURS * 9, strict=False):
+        share = value / total
+        ax.barh(0, share, left=start, height=0.6, color=colour, edgecolor="white", linewidth=2,
+                label=f"{name}  {scale * value:.3g} ({share:.1%})")  # fmt: skip
+        if share > 0.06:
+            ax.text(
+                start + share / 2,
+                0,
+                f"{share:.0%}",
+                ha="center",
+                va="center",
+                color="white",
+                fontsize=9.5,
+                fontweight="bold",
+            )
+        start += share
+    ax.set(xlim=(0, 1), ylim=(-0.35, 0.35))
+    ax.axis("off")
+    legend(ax, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=min(len(seconds), 4))
+    heading(ax, f"{title}: {scale * total:.3g} {unit}")
+    return figure

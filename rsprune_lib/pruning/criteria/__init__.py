@@ -1,0 +1,1 @@
+"""What a channel is worth: one criterion, one number per channel."""

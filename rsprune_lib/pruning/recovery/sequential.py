@@ -1,0 +1,269 @@
+"""Recovery without labels and without training: batch-norm re-estimation, and the closed form layer by layer.
+
+After surgery, and after the SE gates were folded away, every layer gets inputs that it was not trained on. `sequential`
+goes through the pruned network and refits each layer by least squares to what the *dense network with its live gates*
+sends on at that place, given the inputs that the already repaired layers before it really produce.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from rsprune_lib.errors import ModelError
+from rsprune_lib.measure import lean
+from rsprune_lib.models import Unit, evaluating, placement
+from rsprune_lib.pruning.calibration import Stopped, feed
+from rsprune_lib.pruning.criteria.gates import without_gates
+from rsprune_lib.pruning.flow import Flow, trace_flow
+from rsprune_lib.pruning.groups import Group, find_groups
+from rsprune_lib.pruning.layers import channels, kind_of
+from rsprune_lib.pruning.plan import Plan
+from rsprune_lib.pruning.recovery.least_squares import Gram, accumulate, factorise, install, movable, solve
+from rsprune_lib.pruning.recovery.relu_aware import Sample, rectified
+from rsprune_lib.pruning.recovery.walk import Walk, activation_bytes
+from rsprune_lib.pruning.surgery import kept_positions
+
+__all__ = ["kept_channels", "rebuildable", "reestimate_bn", "sequential", "settle_norms"]
+
+Batched = Iterable[tuple[Tensor, Tensor]]
+MEMORY = 2 * 2**30  # bytes of paused activations
+
+
+@torch.no_grad()
+def reestimate_bn(
+    model: nn.Module,
+    batches: Batched,
+    progress: bool = True,
+    *,
+    quick: bool = False,
+    should_stop: Callable[[], bool] | None = None,
+) -> nn.Module:
+    """Replaces the running statistics of every batch norm by those of the images (cumulative average, no labels).
+
+    The images are mixed first, always in the same way: data sets are often sorted by class, and the variance within a
+    batch of one class is far smaller than that of the data (it cost ResNet-18 five to eight points on EuroSAT).
+
+    Args:
+        model: the network; its statistics change in place (and only if all went well), nothing else does.
+        batches: training images; at least two values a channel and batch.
+        progress: show a bar.
+        quick: let a `rsprune_lib.measure.lean` copy see the images; the statistics differ by its rounding.
+        should_stop: asked before each batch; True ends the work.
+
+    Returns:
+        The same network.
+
+    Raises:
+        DataError: an image is not in the training split, or there is none.
+        Stopped: ``should_stop`` returned True.
+    """
+    worker = lean(model) if quick else copy.deepcopy(model).eval()
+    settle_norms(worker, batches, progress, should_stop)
+    for name, norm in _norms(worker).items():
+        model.get_submodule(name).load_state_dict(norm.state_dict())
+    return model
+
+
+@torch.no_grad()
+def settle_norms(
+    worker: nn.Module, batches: Batched, progress: bool = True, should_stop: Callable[[], bool] | None = None
+) -> nn.Module:
+    """As `reestimate_bn`, for a network that nobody else needs: it is of no use any more if this fails.
+
+    Args:
+        worker: the network, in evaluation mode; as `rsprune_lib.measure.lean` makes it, for instance.
+        batches: training images.
+        progress: show a bar.
+        should_stop: asked before each batch; True ends the work.
+
+    Returns:
+        The same network.
+    """
+    norms = _norms(worker).values()
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # cumulative average
+        norm.train()
+    dtype = placement(worker)[1]
+    batches = [x for x, _ in feed(batches, worker, "batch norm", progress=progress, should_stop=should_stop)]
+    for images in _mixed(batches):
+        if should_stop is not None and should_stop():
+            raise Stopped("The batch-norm re-estimation was stopped; start it again to use it.")
+        worker(images.to(dtype))
+    for norm in norms:
+        norm.eval()
+    return worker
+
+
+def _norms(model: nn.Module) -> dict[str, nn.Module]:
+    return {name: module for name, module in model.named_modules() if _keeps_statistics(module)}
+
+
+def _keeps_statistics(module: nn.Module) -> bool:
+    return isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats
+
+
+def _mixed(batches: Sequence[Tensor]) -> list[Tensor]:
+    """The same images in an order that depends only on their number, in batches of the first one's size."""
+    images = torch.cat(list(batches))
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0)).to(images.device)
+    count = max(1, round(len(images) / len(batches[0])))  # even batches: a short last one would count as much
+    return [images[part] for part in order.tensor_split(count)]
+
+
+@torch.no_grad()
+def sequential(
+    dense: nn.Module,
+    small: nn.Module,
+    plan: Plan | None,
+    batches: Batched,
+    *,
+    groups: Sequence[Group] | None = None,
+    ridge: float = 1e-4,
+    rectify: int = 3,
+    memory: int = MEMORY,
+    progress: bool = True,
+    should_stop: Callable[[], bool] | None = None,
+) -> nn.Module:
+    """Repairs a pruned network layer by layer, in closed form.
+
+    For each convolution and linear layer in execution order: X = what the repaired network feeds it, T = what the dense
+    network sends on there, ``gate * BN(conv(x))`` (a positive gate commutes with the ReLU), and the layer becomes the
+    ridge regression of T on X; the batch norm behind it is rebuilt.
+
+    Args:
+        dense: the trained network, with live SE blocks if it has them: the target. Left untouched.
+        small: ``apply(fold(dense, gates), plan)``, or any network with these layers and fewer channels. Left untouched.
+        plan: the plan ``small`` was made with; None if nothing was pruned (repairs the folding alone).
+        batches: training images (labels are not used); a few hundred are enough.
+        groups: groups of the plain network, found anew if None.
+        ridge: relative to the mean variance of a layer's inputs.
+        rectify: steps that let a layer in front of a ReLU be wrong where the ReLU cuts, see `rectified`.
+        memory: bytes of paused activations that may be held; above, each layer runs the networks anew.
+        progress: show a bar, one step a layer.
+        should_stop: asked before each batch of each layer; True ends the work.
+
+    Returns:
+        A new network of the structure of ``small``, in its mode.
+
+    Raises:
+        RecoveryError: a layer has no finite solution.
+        PlanError: the plan does not belong to ``small``.
+        DataError: an image is not in the training split, or there is none.
+        Stopped: ``should_stop`` returned True.
+    """
+    images = [x for x, _ in feed(batches, dense, "closed form: images", progress=progress, should_stop=should_stop)]
+    if groups is None:
+        groups = find_groups(without_gates(dense), images[0].shape[-1]) if plan is not None else ()
+    repaired, kept = copy.deepcopy(small), kept_channels(dense, plan, groups)
+    units = _targets(dense, repaired)
+
+    def pick(layer: str, value: Tensor) -> Tensor:
+        return value[:, kept(layer, "out")]  # a copy
+
+    with evaluating(dense, repaired):
+        flows = trace_flow(repaired, units, images[0][:1])
+        partners = [flow.partner for flow in flows.values() if flow.partner]
+        paused = 6 * activation_bytes(dense, units, images[0][:1]) * sum(map(len, images)) <= memory
+        with Walk(repaired, images, paused=paused) as inputs, Walk(dense, images, paused=paused) as targets:
+            inputs.note([replace(unit, gate=None) for unit in units], partners, lambda _, value: value.clone())
+            inputs.watch_inputs(units)
+            targets.note(units, partners, pick)
+            targets.watch_outputs(units, pick)
+            for unit in tqdm(units, "closed form", leave=False, disable=not progress):
+                flow = flows[unit.layer]
+                samples = partial(_samples, inputs, targets, unit.layer, flow, pick, should_stop)
+                if paused:
+                    samples = partial(list, list(samples()))
+                _refit(repaired, unit, samples, ridge, rectify if flow.rectified else 0)
+    return repaired
+
+
+def _samples(
+    inputs: Walk,
+    targets: Walk,
+    layer: str,
+    flow: Flow,
+    pick: Callable[[str, Tensor], Tensor],
+    should_stop: Callable[[], bool] | None,
+) -> Iterator[Sample]:
+    """Yields the batches of one layer: its input, its target, and the shortcut that the repaired network adds.
+
+    Where a shortcut is added, the target is what makes the *sum* right: it takes back the error of the shortcut.
+    """
+    for x, target in zip(inputs.at(layer, "in"), targets.at(layer, "out"), strict=True):
+        if should_stop is not None and should_stop():
+            raise Stopped("The closed-form recovery was stopped; start it again to get a repaired network.")
+        if flow.partner is None:
+            yield x, target, None
+            continue
+        have, wanted = inputs.recall(flow.partner), targets.recall(flow.partner)
+        if flow.partner[1] == "in":
+            wanted = pick(layer, wanted)
+        yield x, target + (wanted - have), have
+
+
+def _refit(model: nn.Module, unit: Unit, samples: Callable[[], Iterable[Sample]], ridge: float, steps: int) -> None:
+    """Solves one layer of ``model`` in place."""
+    layer = model.get_submodule(unit.layer)
+    gram: Gram | None = None
+    for x, target, _ in samples():
+        gram = accumulate(gram, layer, x, target)
+    free = movable(layer, unit.norm)
+    moments = gram.moments(free)
+    factor = factorise(moments, ridge)
+    steps = steps if free else 0  # what a ReLU cuts has a mean of its own
+    fit = rectified(solve(moments, layer, ridge, factor), moments, factor, layer, samples, steps)
+    install(fit, layer, model.get_submodule(unit.norm) if unit.norm else None)
+
+
+def kept_channels(dense: nn.Module, plan: Plan | None, groups: Sequence[Group]) -> Callable[[str, str], Tensor]:
+    """Returns the function ``(layer, "in" or "out") -> kept channels`` of a plan: ascending, int64, on the device.
+
+    Args:
+        dense: the unpruned network.
+        plan: what to keep; None for everything.
+        groups: its groups.
+
+    Raises:
+        PlanError: the plan is for another network.
+    """
+    modules = dict(dense.named_modules())
+    if plan is not None:
+        plan.check(groups)
+    stays = {} if plan is None else kept_positions(groups, plan.keep, modules)
+
+    def kept(layer: str, side: str) -> Tensor:
+        module = modules[layer]
+        side = "out" if kind_of(module) == "depthwise" else side  # what comes in goes out
+        positions = stays.get((layer, side), range(channels(module, side)))
+        return torch.as_tensor(positions, dtype=torch.int64, device=module.weight.device)
+
+    return kept
+
+
+def rebuildable(model: nn.Module) -> list[Unit]:
+    """Returns the units of a network; one whose norm is no batch norm (but a layer norm) is refitted in front of it."""
+    units = []
+    for unit in model.units():
+        norm = model.get_submodule(unit.norm) if unit.norm else None
+        if not isinstance(norm, nn.modules.batchnorm._BatchNorm) or norm.weight is None or norm.running_mean is None:
+            unit = replace(unit, norm=None)
+        units.append(unit)
+    return units
+
+
+def _targets(dense: nn.Module, small: nn.Module) -> list[Unit]:
+    """Units of the dense network, each without its gate where the small network has that gate too."""
+    own = {unit.layer: unit for unit in rebuildable(small)}
+    units = [replace(unit, norm=own[unit.layer].norm) for unit in dense.units() if unit.layer in own]
+    if len(units) != len(own) or len(units) != len(dense.units()):
+        raise ModelError("The pruned network has other layers than the dense one; prune a copy of the same network.")
+    return [replace(unit, gate=None) if own[unit.layer].gate else unit for unit in units]

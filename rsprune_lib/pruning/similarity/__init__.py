@@ -1,0 +1,1 @@
+"""Channels with similar maps: perceptual hashes, the graph above a threshold, and which channels of it stay."""

@@ -1,0 +1,1 @@
+"""Charts as SVG and HTML text, without any widget."""

@@ -1,0 +1,158 @@
+"""What the live tool shows, as small pieces of HTML: quick to make, sharp at any size, safe to set from a thread."""
+
+from collections.abc import Iterable, Sequence
+from html import escape
+
+import numpy as np
+
+from rsprune_lib.colours import CUT, GRID, INK, KEPT, MUTED, short
+from rsprune_lib.pruning import Plan, diff
+from rsprune_studio.engine.setting import KNOWN_RECOVERIES, Snapshot
+
+__all__ = ["bars", "classes", "code", "gauges", "message", "note", "working"]
+
+
+def _gauge(title: str, value: str, note: str, share: float | None) -> str:
+    width = 0 if share is None else 100 * max(0.0, min(1.0, share))
+    return (
+        f'<div style="flex:1 1 160px;padding:6px 12px;border:1px solid {GRID};border-radius:8px">'
+        f'<div style="color:{MUTED};font-size:12px">{escape(title)}</div>'
+        f'<div style="color:{INK};font-size:22px;font-weight:600;line-height:1.35">{escape(value)}</div>'
+        f'<div style="height:5px;border-radius:3px;background:{GRID}">'
+        f'<div style="height:5px;border-radius:3px;width:{width:.1f}%;background:{KEPT}"></div></div>'
+        f'<div style="color:{MUTED};font-size:12px;margin-top:4px;line-height:1.35">{escape(note)}</div></div>'
+    )
+
+
+def gauges(snapshot: Snapshot, *, measured: bool = True) -> str:
+    """Gauges against the dense network: parameters, MACs, measured latency, accuracy; dots where one is due.
+
+    Args:
+        snapshot: what to show.
+        measured: show latency and accuracy too.
+    """
+    params = snapshot.cost.params / snapshot.dense.cost.params
+    macs = snapshot.cost.macs / snapshot.dense.cost.macs
+    cards = [
+        _gauge(
+            "Parameters", short(snapshot.cost.params), f"{params:.1%} of {short(snapshot.dense.cost.params)}", params
+        ),
+        _gauge("MACs an image", short(snapshot.cost.macs), f"{macs:.1%} of {short(snapshot.dense.cost.macs)}", macs),
+    ]
+    if measured:
+        cards += [_latency(snapshot), _accuracy(snapshot)]
+    return f'<div style="display:flex;gap:10px;flex-wrap:wrap">{"".join(cards)}</div>'
+
+
+def _latency(snapshot: Snapshot) -> str:
+    now, dense = snapshot.latency, snapshot.dense.latency
+    title = "Latency, batch 1, measured"
+    if now is None:
+        return _gauge(title, "…", "" if dense is None else f"dense {dense.median_ms:.2f} ms", None)
+    if dense is None:
+        return _gauge(title, f"{now.median_ms:.2f} ms", "", None)
+    time = now.median_ms / dense.median_ms
+    return _gauge(title, f"{now.median_ms:.2f} ms", f"{1 / time:.1f}× as fast as {dense.median_ms:.2f} ms", time)
+
+
+def _accuracy(snapshot: Snapshot) -> str:
+    now, dense = snapshot.quality, snapshot.dense.quality
+    against = "" if dense is None else f"; dense {dense.accuracy:.1%}"
+    if now is None:
+        return _gauge("Accuracy", "…", against.removeprefix("; "), None)
+    kind = f"{now.n} validation images"
+    if snapshot.recovered != snapshot.setting.recovery:
+        kind += f", {KNOWN_RECOVERIES[snapshot.recovered]} so far"
+    elif not snapshot.final:
+        kind += ", first estimate"
+    low, high = now.ci
+    return _gauge("Accuracy", f"{now.accuracy:.1%}", f"{low:.1%} to {high:.1%} on {kind}{against}", now.accuracy)
+
+
+def _rows(rows: Iterable[tuple[str, float, float, float | None, str]]) -> str:
+    """A grid of bars; a row is (name, width of the track, share of it that is filled, place of a mark, text behind)."""
+    cells = []
+    for name, track, fill, mark, text in rows:
+        line = ""
+        if mark is not None:
+            place = f"position:absolute;left:{100 * mark:.1f}%;top:-2px;width:2px;height:14px"
+            line = f'<div style="{place};background:{CUT}"></div>'
+        cells.append(
+            f'<div style="text-align:right;color:{INK};overflow:hidden;text-overflow:ellipsis">{escape(name)}</div>'
+            f'<div><div style="position:relative;width:{100 * track:.1f}%;height:10px;background:{GRID}">'
+            f'<div style="width:{100 * fill:.1f}%;height:10px;background:{KEPT}"></div>{line}</div></div>'
+            f'<div style="color:{MUTED};white-space:nowrap">{escape(text)}</div>'
+        )
+    return (
+        '<div style="display:grid;grid-template-columns:150px minmax(120px,1fr) 130px;gap:3px 8px;align-items:center;'
+        f'font-size:12px;line-height:14px">{"".join(cells)}</div>'
+    )
+
+
+def bars(snapshot: Snapshot, before: Snapshot | None = None) -> str:
+    """One bar a group: what stays in blue on the dense width in grey; an orange mark where the last setting stood."""
+    sizes, widths = snapshot.plan.sizes, snapshot.plan.widths
+    old = {} if before is None else before.plan.widths
+    largest = max(sizes.values())
+    rows = _rows(
+        (
+            name + (" 🔒" if name in snapshot.setting.locked else ""),
+            size / largest,
+            widths[name] / size,
+            old[name] / size if old.get(name, widths[name]) != widths[name] else None,
+            f"{widths[name]} of {size} ({widths[name] / size:.0%})",
+        )
+        for name, size in sizes.items()
+    )
+    return rows + note(_changes(snapshot.plan, before and before.plan))
+
+
+def _changes(plan: Plan, before: Plan | None) -> str:
+    """What moved since the last setting, in words."""
+    if before is None or before.fingerprint != plan.fingerprint:
+        return "Blue: the channels that stay, of all channels in grey. Coupled layers are one group."
+    changes = diff(before, plan)
+    back, gone = (sum(len(getattr(c, which)) for c in changes.values()) for which in ("added", "removed"))
+    if not changes:
+        return "The same channels stay as with the last setting."
+    return (
+        f"Since the last setting (orange): {gone:,} channels went and {back:,} came back, in {len(changes)} of "
+        f"{len(plan.sizes)} groups."
+    )
+
+
+def classes(snapshot: Snapshot, names: Sequence[str]) -> str:
+    """One bar a class: the share of its images that is recognised; an orange mark shows the dense network."""
+    now, dense = snapshot.quality, snapshot.dense.quality
+    if now is None or dense is None:
+        return message("The classes follow with the accuracy.")
+    rows = []
+    for name, share, whole in zip(names, now.per_class, dense.per_class, strict=True):
+        if not (np.isnan(share) or np.isnan(whole)):
+            points = f"{100 * (share - whole):+.0f}".replace("-", "−")
+            rows.append((name, 1.0, share, min(whole, 0.995), f"{share:.0%} ({points} points)"))
+    about = f"Orange: the dense network. {now.n} images; the fewer a class has, the more its bar jumps."
+    return _rows(rows) + note(about)
+
+
+def message(text: str, *, error: bool = False) -> str:
+    """One line of words; an error in orange with a sign, so that colour is not all that tells."""
+    colour, sign = (CUT, "⚠ ") if error else (INK, "")
+    return f'<div style="color:{colour};font-size:14px;line-height:1.5">{sign}{escape(text)}</div>'
+
+
+def note(text: str) -> str:
+    """A quiet line of words."""
+    return f'<div style="color:{MUTED};font-size:12px;line-height:1.5">{escape(text)}</div>'
+
+
+def working(text: str, share: float | None = None) -> str:
+    """One quiet line that says what is being computed, with a bar of its progress."""
+    bar = "" if share is None else f' <progress max="1" value="{share:.3f}" style="height:8px"></progress>'
+    return f'<div style="color:{MUTED};font-size:12px;line-height:1.5">{escape(text)} …{bar}</div>'
+
+
+def code(text: str) -> str:
+    """Code to select and copy."""
+    style = f"background:#F5F7F9;border:1px solid {GRID};border-radius:6px;padding:8px 12px;font:12px/1.4 monospace"
+    return f'<pre style="{style};user-select:all;overflow-x:auto">{escape(text)}</pre>'

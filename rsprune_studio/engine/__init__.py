@@ -1,0 +1,1 @@
+"""State of the studio, without any widget."""

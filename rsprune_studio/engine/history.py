@@ -1,0 +1,197 @@
+"""Where the live tool has been: the path of settings to undo and redo, and every measured setting as a point."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from rsprune_lib.errors import RspruneError
+from rsprune_studio.engine.setting import Setting, Snapshot
+
+__all__ = ["History", "Point", "pareto"]
+
+
+@dataclass(frozen=True)
+class Point:
+    """A measured setting, as light as a row of a table.
+
+    Attributes:
+        setting: where the controls stood.
+        plan: hash of the plan.
+        params: parameters of the pruned network.
+        macs: its MACs for one image.
+        dense_macs: those of the trained network.
+        latency_ms: measured, batch 1.
+        accuracy: on ``n`` validation images, in [0, 1].
+        low: lower end of its 95 % interval.
+        high: upper end.
+        n: validation images.
+        dense_accuracy: of the trained network on the same images.
+    """
+
+    setting: Setting
+    plan: str
+    params: int
+    macs: int
+    dense_macs: int
+    latency_ms: float
+    accuracy: float
+    low: float
+    high: float
+    n: int
+    dense_accuracy: float
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What makes it the same point: the plan and the recovery."""
+        return self.plan, self.setting.recovery
+
+    @property
+    def share(self) -> float:
+        """MACs as a share of the trained network's."""
+        return self.macs / self.dense_macs
+
+    @classmethod
+    def of(cls, snapshot: Snapshot) -> Point:
+        """The point of a complete snapshot."""
+        quality = snapshot.quality
+        return cls(
+            snapshot.setting, snapshot.plan.hash, snapshot.cost.params, snapshot.cost.macs, snapshot.dense.cost.macs,
+            snapshot.latency.median_ms, quality.accuracy, *quality.ci, quality.n, snapshot.dense.quality.accuracy,
+        )  # fmt: skip
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {**{f.name: getattr(self, f.name) for f in fields(self)}, "setting": self.setting.to_dict()}
+
+    @classmethod
+    def from_dict(cls, values: object) -> Point:
+        """Reads what `to_dict` wrote.
+
+        Raises:
+            RspruneError: it is no point.
+        """
+        kinds = {"plan": str} | dict.fromkeys(("params", "macs", "dense_macs", "n"), int)
+        kinds |= dict.fromkeys(("latency_ms", "accuracy", "low", "high", "dense_accuracy"), (int, float))
+        whole = isinstance(values, Mapping) and values.keys() == {*kinds, "setting"}
+        if not whole or any(isinstance(values[k], bool) or not isinstance(values[k], t) for k, t in kinds.items()):
+            raise RspruneError(f"Expected a measured point, got {str(values)[:80]!r}; take a session the app wrote.")
+        if values["dense_macs"] <= 0 or not 0 <= values["low"] <= values["accuracy"] <= values["high"] <= 1:
+            raise RspruneError(f"The measured point {str(values)[:80]!r} is impossible; take a session the app wrote.")
+        return cls(**{**values, "setting": Setting.from_dict(values["setting"])})
+
+
+def pareto(points: Sequence[Point]) -> list[int]:
+    """Places of the points that no other beats in both MACs and accuracy, from few MACs to many.
+
+    Of points that are equal in both, the first one counts.
+    """
+    order = sorted(range(len(points)), key=lambda i: (points[i].macs, -points[i].accuracy, i))
+    best, front = -1.0, []
+    for i in order:
+        if points[i].accuracy > best:
+            best = points[i].accuracy
+            front.append(i)
+    return front
+
+
+class History:
+    """The path of settings with undo and redo, and the measured points, which only become more.
+
+    Args:
+        start: the first setting.
+
+    Attributes:
+        start: where `reset` leads.
+        points: what has been measured, in the order of its first measurement.
+    """
+
+    def __init__(self, start: Setting) -> None:
+        self.start = start
+        self.points: list[Point] = []
+        self._path, self._place = [start], 0
+        self._known: dict[tuple[str, str], int] = {}
+
+    @property
+    def now(self) -> Setting:
+        """The setting that is wanted."""
+        return self._path[self._place]
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether there is a setting before."""
+        return self._place > 0
+
+    @property
+    def can_redo(self) -> bool:
+        """Whether a setting was undone and nothing else was chosen since."""
+        return self._place < len(self._path) - 1
+
+    def move(self, setting: Setting) -> None:
+        """Goes to a setting; what was undone can no longer be redone. The same setting again changes nothing."""
+        if setting != self.now:
+            self._path[self._place + 1 :] = [setting]
+            self._place += 1
+
+    def undo(self) -> Setting:
+        """Goes back; at the beginning it stays."""
+        self._place = max(0, self._place - 1)
+        return self.now
+
+    def redo(self) -> Setting:
+        """Goes forth again; at the end it stays."""
+        self._place = min(len(self._path) - 1, self._place + 1)
+        return self.now
+
+    def refine(self, setting: Setting) -> None:
+        """Writes the wanted setting more exactly (a threshold that was asked for as a share), without a move."""
+        self._path[self._place] = setting
+
+    def record(self, snapshot: Snapshot) -> bool:
+        """Adds a complete snapshot as a point; returns whether it is new.
+
+        The same plan, recovered alike, is not, unless it answers otherwise now (it was fine-tuned once more).
+        """
+        point = Point.of(snapshot)
+        known = self._known.get(point.key)
+        if known is not None and (self.points[known].accuracy, self.points[known].n) == (point.accuracy, point.n):
+            return False
+        self._known[point.key] = len(self.points)
+        self.points.append(point)
+        return True
+
+    def place(self, snapshot: Snapshot) -> int | None:
+        """Which point a snapshot is; None if it has not been recorded."""
+        return self._known.get((snapshot.plan.hash, snapshot.setting.recovery))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values: everything needed to go on from here."""
+        return {
+            "start": self.start.to_dict(),
+            "path": [setting.to_dict() for setting in self._path],
+            "place": self._place,
+            "points": [point.to_dict() for point in self.points],
+        }
+
+    @classmethod
+    def from_dict(cls, values: object) -> History:
+        """Reads what `to_dict` wrote.
+
+        Raises:
+            RspruneError: it is no history, or a part of it is impossible.
+        """
+        if not isinstance(values, Mapping) or not {"start", "path", "place", "points"} <= values.keys():
+            raise RspruneError(f"Expected a history, got {str(values)[:80]!r}; take a session that the app wrote.")
+        path, place, points = values["path"], values["place"], values["points"]
+        if not (isinstance(path, list) and isinstance(points, list) and path):
+            raise RspruneError("The history has no path of settings; take a session that the app wrote.")
+        if isinstance(place, bool) or not isinstance(place, int) or not 0 <= place < len(path):
+            raise RspruneError(
+                f"The history stands at {place!r} of {len(path)} settings; take a session the app wrote."
+            )
+        history = cls(Setting.from_dict(values["start"]))
+        history._path, history._place = [Setting.from_dict(setting) for setting in path], place
+        history.points = [Point.from_dict(point) for point in points]
+        history._known = {point.key: number for number, point in enumerate(history.points)}
+        return history

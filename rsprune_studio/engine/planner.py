@@ -1,0 +1,247 @@
+"""From a setting to a plan and what it costs: the part of the live tool that needs no measurement."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from rsprune_lib.data import Batches, Dataset
+from rsprune_lib.errors import RspruneError
+from rsprune_lib.measure import Cost, layer_costs
+from rsprune_lib.pruning import (
+    Plan,
+    Selection,
+    Similarity,
+    choose,
+    find_groups,
+    normalised,
+    plan_cost,
+    select_in_scope,
+    similarity,
+)
+from rsprune_lib.pruning.calibration import Stopped, device_of
+from rsprune_lib.pruning.criteria.gates import Gates, fold, gate_statistics, gated_norms
+from rsprune_lib.pruning.scores import CRITERIA, Scores, score
+from rsprune_studio.engine.code import as_code
+from rsprune_studio.engine.setting import Dense, Setting, Snapshot
+
+__all__ = ["NORM_IMAGES", "Planner", "Stop", "Tell", "Watched", "asking"]
+
+Stop = Callable[[], bool]
+NORM_IMAGES = 192  # training images of a batch-norm re-estimation, at most; 512 gain .2 points on EuroSAT
+Tell = Callable[[str, float | None], None]  # what is being done, and which share of it is done
+
+
+class Planner:
+    """A trained network and the training images of its criteria, ready to turn settings into plans.
+
+    Args:
+        model: the network as trained, with live SE blocks if it has them; left as it is.
+        data: its data set.
+        gates: SE gate statistics, collected anew on ``images`` training images if None.
+        images: training images for criteria.
+        batch_size: images a batch.
+        progress: show a bar while gate statistics are collected.
+
+    Attributes:
+        plain: the network with its gates folded in: what is cut.
+        groups: its groups.
+        costs: its layers' costs.
+        dense: the trained network's numbers.
+        using: held while the trained network runs or is copied: scores and repairs hang hooks on it, and a pass of
+            another thread would run them too.
+
+    Raises:
+        RspruneError: the network has other classes than the data.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        data: Dataset,
+        *,
+        gates: Gates | None = None,
+        images: int = 512,
+        batch_size: int = 128,
+        progress: bool = True,
+    ) -> None:
+        outputs = model.config["num_classes"]
+        if outputs != data.num_classes:
+            raise RspruneError(
+                f"The network tells {outputs} classes apart, but {data.name} has {data.num_classes}; take the data set "
+                "it was trained on."
+            )
+        self.model, self.data, self.images, self.batch_size = model.eval(), data, images, batch_size
+        has_gates, self._own_gates = bool(gated_norms(model)), gates is None
+        if has_gates and gates is None:
+            gates = gate_statistics(model, self.batches("train", images), progress=progress)
+        self.gates = gates if has_gates else None
+        self.plain = fold(model, gates) if has_gates else model
+        self.groups = find_groups(self.plain, data.image_size)
+        self.costs = layer_costs(self.plain, data.image_size)
+        macs = sum(layer.macs for layer in layer_costs(model, data.image_size))  # `cost` would load half of PyTorch
+        self.dense = Dense(Cost(sum(p.numel() for p in model.parameters()), macs))
+        self.using = threading.RLock()
+        self._scores: dict[str, Scores] = {}
+        self._similar: Similarity | None = None
+        self._selection: tuple[tuple | None, Selection | None] = None, None  # of the last selector and its locks
+        self._values: dict[tuple[str, str | None], dict[str, np.ndarray]] = {}
+
+    def batches(self, part: str | np.ndarray, limit: int | None) -> Batches:
+        """Batches of a part of the data (or of these images), on the network's device."""
+        return Batches(self.data, part, self.batch_size, limit=limit, device=device_of(self.model))
+
+    @property
+    def criteria(self) -> list[str]:
+        """Criteria that this network can be judged by (attention needs SE gates), the default one first."""
+        if self.gates is not None:
+            return list(CRITERIA)
+        return ["l2", *(name for name in CRITERIA if name not in ("attention", "l2"))]
+
+    def knows(self, setting: Setting) -> bool:
+        """Whether `apply` answers at once: the scores are there, and no graph searches for its thresholds."""
+        return setting.criterion in self._scores and not (setting.by_graph and setting.amount != "threshold")
+
+    def scores(self, criterion: str, should_stop: Stop | None = None, tell: Tell | None = None) -> Scores:
+        """Scores of all groups by a criterion, computed once.
+
+        Args:
+            criterion: key of `CRITERIA`.
+            should_stop: asked before each batch of images; True ends the work.
+            tell: told what is being done.
+
+        Raises:
+            RspruneError: the criterion is unknown or not for this network.
+            Stopped: ``should_stop`` returned True.
+        """
+        if criterion not in self._scores:
+            images = self.batches("train", self.images)
+            ask = asking(should_stop, tell, f"Scoring all channels by {criterion}, once", len(images))
+            how = {"data": Watched(images, ask), "gates": self.gates, "progress": False}
+            if criterion == "similarity":
+                how["similar"] = self.similar(should_stop, tell)
+            with self.using:
+                self._scores[criterion] = score(self.model, self.groups, criterion, **how)
+        return self._scores[criterion]
+
+    def similar(self, should_stop: Stop | None = None, tell: Tell | None = None) -> Similarity:
+        """How alike the feature maps of each group's channels are, computed once.
+
+        Raises:
+            Stopped: ``should_stop`` returned True.
+        """
+        with self.using:
+            if self._similar is None:
+                images = self.batches("train", self.images)
+                ask = asking(should_stop, tell, "Comparing all feature maps, once", len(images))
+                self._similar = similarity(self.model, self.groups, images, progress=False, should_stop=ask)
+        return self._similar
+
+    def values(self, criterion: str, normalise: str | None = None) -> Mapping[str, np.ndarray]:
+        """Normalised scores, the scale on which groups compete and a threshold counts: group name -> (size,)."""
+        key = criterion, normalise
+        if key not in self._values:
+            self._values[key] = normalised(self.scores(criterion), self.groups, normalise)
+        return self._values[key]
+
+    def threshold(self, criterion: str, ratio: float, normalise: str | None = None) -> float:
+        """The threshold that removes a share of all channels."""
+        ordered = np.sort(np.concatenate(list(self.values(criterion, normalise).values())))
+        return float(ordered[min(int(ratio * len(ordered)), len(ordered) - 1)])
+
+    def apply(self, setting: Setting) -> Snapshot:
+        """Decides what stays and counts it; milliseconds once the criterion's scores are known.
+
+        Raises:
+            PlanError: an amount is out of range or cannot be met.
+        """
+        if setting.given is not None:
+            setting.given.check(self.groups)
+        if setting.amount == "threshold" and setting.threshold is None:
+            setting = replace(setting, threshold=self.threshold(setting.criterion, setting.ratio, setting.normalise))
+        if setting.amount == "plan":
+            plan = setting.given
+        elif setting.by_graph and setting.selector != "nested":  # nested is what the scores say
+            plan = self._by_graph(setting)
+        else:
+            plan = choose(self.scores(setting.criterion), self.groups, **self.choosing(setting))
+        return Snapshot(setting, plan, plan_cost(self.costs, self.groups, plan.keep), self.dense)
+
+    def _by_graph(self, setting: Setting) -> Plan:
+        key = setting.selector, setting.locked
+        known, selection = self._selection
+        if key != known:
+            ranked = self.scores("l1")
+            selection = Selection(self.similar(), self.groups, setting.selector, ranked, locked=setting.locked)
+            self._selection = key, selection
+        if setting.amount == "threshold":
+            return selection.at(min(1.0, max(1 - setting.threshold, 1e-3)))
+        return select_in_scope(selection, self.groups, self.scores("similarity"), **self.choosing(setting))
+
+    def choosing(self, setting: Setting) -> dict[str, Any]:
+        """The arguments of `rsprune_lib.pruning.choose` that a setting stands for."""
+        common = {} if setting.normalise is None else {"normalise": setting.normalise}
+        common |= {"locked": setting.locked} if setting.locked else {}
+        if setting.amount == "threshold":
+            return common | {"threshold": setting.threshold, "clip": True}
+        common |= {"scope": setting.scope}
+        if setting.amount == "macs":
+            return common | {"macs": round(setting.macs * self.dense.cost.macs), "costs": self.costs}
+        own = dict(setting.own) if setting.scope == "local" else None
+        return common | {"ratio": setting.ratio, "per_group": own or None}
+
+    def cuts(self, snapshot: Snapshot) -> dict[str, float]:
+        """Where a plan cuts each group: the lowest normalised score that stays."""
+        values = self.values(snapshot.setting.criterion, snapshot.setting.normalise)
+        return {name: float(values[name][list(kept)].min()) for name, kept in snapshot.plan.keep.items()}
+
+    def code(self, setting: Setting, tuned: Mapping[str, Any] | None = None) -> str:
+        """Python code that does what a setting stands for, with the library alone; ``tuned`` as `as_code` takes it."""
+        return as_code(
+            setting,
+            {} if setting.amount == "plan" else self.choosing(self.apply(setting).setting),
+            images=self.images,
+            norm_images=NORM_IMAGES,
+            batch_size=self.batch_size,
+            gates=self.gates is not None,
+            own_gates=self._own_gates,
+            tuned=tuned,
+        )
+
+
+def asking(should_stop: Stop | None, tell: Tell | None, text: str, total: int) -> Stop:
+    """A ``should_stop`` that also reports how often it has been asked, as a share of ``total``."""
+    asked = 0
+
+    def ask() -> bool:
+        nonlocal asked
+        if tell is not None:
+            tell(text, min(asked / max(total, 1), 1.0))
+        asked += 1
+        return should_stop is not None and should_stop()
+
+    return ask
+
+
+class Watched:
+    """Batches that ask before each one whether they are still wanted, and end with `Stopped` if not."""
+
+    def __init__(self, batches: Batches, should_stop: Stop) -> None:
+        self._batches, self._should_stop = batches, should_stop
+        self.data, self.indices = batches.data, batches.indices
+
+    def __len__(self) -> int:
+        """Batches."""
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yields the batches."""
+        for batch in self._batches:
+            if self._should_stop():
+                raise Stopped("A newer setting is wanted; start again to get an answer to this one.")
+            yield batch

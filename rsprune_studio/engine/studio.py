@@ -1,0 +1,246 @@
+"""The state of the live pruning tool, without a single widget: a setting goes in, a snapshot comes out.
+
+Everything a slider does is one call here, so tests, notebooks and the app share one truth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from rsprune_lib.data import Batches, Dataset
+from rsprune_lib.device import supports_bf16
+from rsprune_lib.measure import Latency, Quality, latency, lean, predict, quality
+from rsprune_lib.pruning import Plan
+from rsprune_lib.pruning.calibration import Stopped, device_of
+from rsprune_lib.pruning.scan import Scan
+from rsprune_studio.engine.planner import Stop, Tell, Watched, asking
+from rsprune_studio.engine.setting import Dense, Setting, Snapshot
+from rsprune_studio.engine.workshop import Workshop
+
+__all__ = ["Studio"]
+
+
+class Studio(Workshop):
+    """A trained network and its data, ready to answer settings with measurements.
+
+    Criteria and recovery see training images, accuracy is that on validation images, nothing looks at the test part.
+    What has been measured for a plan is kept, so a setting that comes back shows the same numbers at once.
+
+    Args:
+        model: the network as trained, with live SE blocks if it has them; left as it is.
+        data: its data set.
+        val_images: validation images for the final accuracy; None takes all.
+        first: how many of them are for a first estimate.
+        **options: of `Planner`: ``gates``, ``images`` (for criteria and recovery), ``batch_size``, ``progress``.
+
+    Attributes:
+        dense: the trained network's numbers; `measure_dense` fills in what takes time.
+        scans: criterion -> sensitivity scan, as far as they have been made.
+
+    Example:
+        >>> studio = Studio(bundle.model, data, gates=bundle.gates)
+        >>> studio.apply(Setting(ratio=0.7)).cost.params
+        999552
+        >>> studio.final(Setting(ratio=0.7)).quality.accuracy
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        data: Dataset,
+        *,
+        val_images: int | None = 1000,
+        first: int = 64,
+        **options: Any,  # noqa: ANN401 - handed on unchanged
+    ) -> None:
+        super().__init__(model, data, **options)
+        every = self.batches("val", val_images).indices
+        begin = self.batches(every, min(first, len(every))).indices
+        self._first = self.batches(begin, None)
+        self._all = self.batches(np.concatenate([begin, every[~np.isin(every, begin)]]), None)
+        self._dense_logits: Tensor | None = None
+        self._latencies: dict[tuple[int, ...], Latency] = {}
+        self._qualities: dict[tuple[str, str], Quality] = {}
+        self.scans: dict[str, Scan] = {}
+
+    @property
+    def validation(self) -> Batches:
+        """The validation images behind a final accuracy."""
+        return self._all
+
+    def apply(self, setting: Setting) -> Snapshot:
+        """Decides what stays and counts it, and adds what has been measured for this very plan before.
+
+        Raises:
+            PlanError: an amount is out of range or cannot be met.
+        """
+        snapshot = super().apply(setting)
+        quality = self._qualities.get((snapshot.plan.hash, setting.recovery))
+        return replace(
+            snapshot,
+            latency=self._latencies.get(_widths(snapshot.plan)),
+            quality=quality,
+            recovered=None if quality is None else setting.recovery,
+            final=quality is not None,
+        )
+
+    def measure_dense(self, tell: Tell | None = None) -> Dense:
+        """Latency and accuracy of the trained network, measured once."""
+        if self.dense.quality is None:
+            ask = asking(None, tell, "Measuring the trained network, once", len(self._all))
+            with self.using:
+                took = [self.time(self.model)]
+                self._dense_logits, labels = self.predict(self.model, ask)
+                took.append(self.time(self.model))  # another program can make it slower, never faster
+            least = min(took, key=lambda t: t.median_ms)
+            self.dense = replace(self.dense, latency=least, quality=quality(self._dense_logits, labels))
+        return self.dense
+
+    @property
+    def precision(self) -> str:
+        """The type that accuracies are computed in, see `rsprune_lib.measure.lean`."""
+        return "bfloat16" if supports_bf16(device_of(self.model)) else "float32"
+
+    def predict(self, network: nn.Module, should_stop: Stop | None = None) -> tuple[Tensor, Tensor]:
+        """What a network says about the validation images.
+
+        Args:
+            network: dense, pruned or fine-tuned; a `rsprune_lib.measure.lean` copy of it is asked.
+            should_stop: asked before each batch; True ends the work.
+
+        Returns:
+            logits (N, K) float32 and labels (N,) int64.
+
+        Raises:
+            Stopped: ``should_stop`` returned True.
+        """
+        return self._ask(lean(network, fuse=True), self._all, should_stop)
+
+    def logits(
+        self, snapshot: Snapshot, should_stop: Stop | None = None, tell: Tell | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """What the dense and the pruned network of a snapshot say about the validation images, (N, K) float32 each.
+
+        Raises:
+            Stopped: ``should_stop`` returned True.
+        """
+        self.measure_dense(tell)
+        network = self.recovered(snapshot, should_stop, tell)
+        recent = self.kept.recent(snapshot.plan, snapshot.setting.recovery)
+        if recent is not None and recent.model is network and recent.logits is not None:
+            return self._dense_logits, recent.logits
+        ask = asking(should_stop, tell, "Asking the pruned network", len(self._all))
+        return self._dense_logits, self.predict(network, ask)[0]
+
+    def keep_tuned(self, snapshot: Snapshot, model: nn.Module, note: Mapping[str, Any]) -> Setting:
+        """As `Workshop.keep_tuned`; what was measured of the network that was kept before is forgotten."""
+        self._qualities.pop((snapshot.plan.hash, "tuned"), None)
+        return super().keep_tuned(snapshot, model, note)
+
+    def forget_tuned(self, plan: Plan) -> None:
+        """Lets the fine-tuned network of a plan go, and what was measured of it; nothing happens if there is none."""
+        self.kept.forget_tuned(plan)
+        self._qualities.pop((plan.hash, "tuned"), None)
+
+    def time(self, network: nn.Module) -> Latency:
+        """Latency of a network at batch 1, quick enough for a slider: fewer passes of a network that takes long."""
+        with self.collector.paused():
+            return latency(network, self.data.image_size, repeats=15, warmup=2, at_most_ms=30)
+
+    def latency_of(self, plan: Plan, network: nn.Module | None = None) -> Latency:
+        """Latency of the really pruned network of a plan (made anew if None), measured once for all of its widths."""
+        widths = _widths(plan)
+        if widths not in self._latencies:
+            self._latencies[widths] = self.time(self.network(plan) if network is None else network)
+        return self._latencies[widths]
+
+    def final(self, setting: Setting) -> Snapshot:
+        """The snapshot of a setting with everything measured."""
+        *_, last = self.answers(setting)
+        return last
+
+    def answers(
+        self,
+        setting: Setting,
+        newest: Callable[[], Setting] | None = None,
+        tell: Tell | None = None,
+        stale: Stop | None = None,
+        begun: Snapshot | None = None,
+    ) -> Iterator[Snapshot]:
+        """Answers a setting step by step, what is quick first; ends early once a newer setting is wanted.
+
+        What is computed once for all settings (scores, Gram matrices) goes on as long as the newest setting needs it.
+
+        Args:
+            setting: where the controls stand.
+            newest: returns the setting that is wanted by now.
+            tell: told what takes long, with the share that is done.
+            stale: returns whether this answer is wanted no more; by default, whether the newest setting is another.
+            begun: what `apply` said of the setting, if that has been shown; it is not computed and yielded again.
+
+        Yields:
+            Snapshots: the plan and its cost; with a first estimate of the accuracy; with the latency; complete.
+        """
+        newest = newest or (lambda: setting)
+        stale = stale or (lambda: newest() != setting)
+        try:
+            if begun is None:
+                self.scores(setting.criterion, lambda: newest().criterion != setting.criterion, tell)
+                begun = self.apply(setting)
+                yield begun
+            if self.dense.quality is None:
+                self.measure_dense(tell)
+                begun = replace(begun, dense=self.dense)
+            yield from self._measured(begun, newest, stale, tell)
+        except Stopped:
+            return
+
+    def _measured(
+        self, begun: Snapshot, newest: Callable[[], Setting], stale: Stop, tell: Tell | None
+    ) -> Iterator[Snapshot]:
+        """Adds a first estimate by what is at hand, the latency, then the setting's own recovery on all images.
+
+        Args:
+            begun: the plan and what it costs.
+            newest: as `answers` takes it.
+            stale: likewise.
+            tell: likewise.
+        """
+        plan, recovery = begun.plan, begun.setting.recovery
+        if newest().recovery != "live":
+            self.collector.stop()
+        if begun.final:
+            yield replace(begun, latency=self.latency_of(plan))
+            return
+        quick = "live" if self.is_live else "bn"
+        quick = recovery if recovery in ("none", "bn", "tuned") else quick
+        small = self.unfinished(plan, quick, should_stop=stale)
+        answers = self._ask(self.sketch(small, quick, stale), self._first, stale)
+        guess = replace(begun, quality=quality(*answers), recovered=quick)
+        if begun.latency is None:
+            yield guess
+            guess = replace(guess, latency=self.latency_of(plan, small))
+        yield guess
+        if recovery == "live":
+            self.live(stale, tell)
+        if quick == recovery:
+            self.finish(small, recovery, should_stop=stale)
+        else:
+            small = self.network(plan, recovery, should_stop=stale, tell=tell)
+        logits, labels = self.predict(small, stale)
+        self.kept.remember(plan, recovery, small, logits)
+        self._qualities[plan.hash, recovery] = quality(logits, labels)
+        yield self.apply(begun.setting)
+
+    @staticmethod
+    def _ask(worker: nn.Module, images: Batches, should_stop: Stop | None) -> tuple[Tensor, Tensor]:
+        return predict(worker, Watched(images, should_stop) if should_stop else images, progress=False)
+
+
+def _widths(plan: Plan) -> tuple[int, ...]:
+    return tuple(plan.widths.values())

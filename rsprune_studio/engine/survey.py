@@ -1,0 +1,78 @@
+"""Many settings in one go: every recovery at several ratios, and how much faster fewer MACs really are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+
+from tqdm.auto import tqdm
+
+from rsprune_lib.measure import latency, quality
+from rsprune_lib.pruning import apply
+from rsprune_studio.engine.setting import RECOVERIES, Setting
+from rsprune_studio.engine.studio import Studio
+
+__all__ = ["compare_recoveries", "compare_speeds"]
+
+Curves = dict[str, dict[str, tuple[list[float], list[float]]]]
+
+
+def compare_recoveries(
+    studio: Studio,
+    criteria: Sequence[str],
+    ratios: Sequence[float],
+    *,
+    recoveries: Sequence[str] = tuple(RECOVERIES),
+    images: int | None = None,
+    progress: bool = True,
+) -> Curves:
+    """Prunes by every criterion at every ratio (local scope), recovers in every way, and measures the accuracy.
+
+    Args:
+        studio: the network with its data; the accuracy is that on its validation images.
+        criteria: names of criteria.
+        ratios: shares of the channels to remove.
+        recoveries: keys of `RECOVERIES`.
+        images: training images to recover with; by default all that the studio uses.
+        progress: show a bar, one step a network.
+
+    Returns:
+        Criterion -> name of the recovery in words -> (ratios, accuracies in [0, 1]).
+    """
+    curves: Curves = {name: {RECOVERIES[r]: ([], []) for r in recoveries} for name in criteria}
+    todo = list(product(criteria, ratios, recoveries))
+    for name, ratio, recovery in tqdm(todo, "recoveries", leave=False, disable=not progress):
+        plan = studio.apply(Setting(name, ratio=ratio)).plan
+        small = studio.network(plan, recovery, images=images)
+        place, accuracy = curves[name][RECOVERIES[recovery]]
+        place.append(ratio)
+        accuracy.append(quality(*studio.predict(small)).accuracy)
+    return curves
+
+
+def compare_speeds(
+    studio: Studio, ratios: Sequence[float], *, batch_sizes: Sequence[int] = (1, 32), repeats: int = 30
+) -> dict[str, list[tuple[float, float, str]]]:
+    """Measures how much faster really pruned networks are (L2, local scope), beside the factor by which the MACs fell.
+
+    Args:
+        studio: the network with its data; the plain network, gates folded in, is the baseline.
+        ratios: shares of the channels to remove.
+        batch_sizes: images a batch.
+        repeats: timed passes at batch 1; fewer, but at least 3, at larger batches.
+
+    Returns:
+        ``"batch of N"`` -> (MACs of the plain network / MACs, its time / time, the ratio in words) for every ratio.
+    """
+    whole = studio.apply(Setting("l2", ratio=0.0))
+    points: dict[str, list[tuple[float, float, str]]] = {}
+    for batch in batch_sizes:
+        how = {"batch": batch, "repeats": max(3, repeats // batch), "warmup": 3}
+        base = latency(studio.plain, studio.data.image_size, **how).median_ms
+        rows = points.setdefault(f"batch of {batch}", [(1.0, 1.0, "")])
+        for ratio in ratios:
+            snapshot = studio.apply(Setting("l2", ratio=ratio))
+            small = apply(studio.plain, snapshot.plan, studio.groups)
+            took = latency(small, studio.data.image_size, **how).median_ms
+            rows.append((whole.cost.macs / snapshot.cost.macs, base / took, f"{ratio:.0%}"))
+    return points

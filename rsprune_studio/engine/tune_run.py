@@ -1,0 +1,157 @@
+"""What a fine-tuning in the studio is asked for, what it is doing, and what it has brought."""
+
+from __future__ import annotations
+
+import math
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+from rsprune_lib.colours import signed
+from rsprune_lib.data import Dataset
+from rsprune_lib.errors import TrainingError, unknown
+from rsprune_lib.measure import Paired, Quality
+from rsprune_lib.training import LOSSES, Recipe, recipe
+from rsprune_studio.engine.setting import Snapshot
+
+__all__ = ["GENTLE", "TuneOptions", "TuneResult", "TuneRun"]
+
+# Peak rates by what the network was recovered with. The closed form leaves a classifier three times as long as the
+# dense one's, and steps at the recipe's own rate (0.03) undo within an epoch what it has repaired (notebook 04).
+GENTLE = {"none": 0.003, "bn": 0.003, "live": 0.0005, "sequential": 0.0005}
+_RECIPE = "strong_finetune"
+
+
+@dataclass(frozen=True)
+class TuneOptions:
+    """How to fine-tune.
+
+    Attributes:
+        loss: key of `rsprune_lib.training.LOSSES`.
+        epochs: passes over the images.
+        images: training images, class-balanced; None takes all.
+        lr: peak learning rate of the one-cycle schedule.
+        seed: of order and augmentation.
+
+    Raises:
+        RspruneError: a name is unknown or a number out of range.
+    """
+
+    loss: str = "ce"
+    epochs: int = 3
+    images: int | None = 2000
+    lr: float = GENTLE["live"]
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.loss not in LOSSES:
+            raise unknown("loss", str(self.loss), LOSSES)
+        if self.images is not None and self.images < 2:
+            raise TrainingError(f"Got {self.images} images to fine-tune on; expected at least 2, better 500.")
+        if not 0 < self.lr <= 1:
+            raise TrainingError(f"Got lr={self.lr}; expected a learning rate above 0 and at most 1, such as 0.0005.")
+        self.recipe()
+
+    def recipe(self) -> Recipe:
+        """The course's recipe for fine-tuning with these epochs and this rate."""
+        return recipe(_RECIPE, epochs=self.epochs, lr=self.lr)
+
+    def limit(self, data: Dataset) -> int:
+        """Training images it really takes: a last batch of one image would have no batch statistics."""
+        wanted = min(self.images or len(data.split.train), len(data.split.train))
+        return wanted - (wanted > 1 and wanted % self.recipe().batch_size == 1)
+
+
+@dataclass(frozen=True)
+class TuneResult:
+    """What a run has brought, both networks on the same validation images.
+
+    Attributes:
+        before: the network it began with.
+        after: that of its best epoch.
+        paired: image by image: who gained, and whether it can be told from chance.
+        best_epoch: counted from 1.
+        epochs: epochs that were finished.
+        seconds: of the whole run.
+    """
+
+    before: Quality
+    after: Quality
+    paired: Paired
+    best_epoch: int
+    epochs: int
+    seconds: float
+
+    def sentence(self) -> str:
+        """Says the result in words."""
+        points, (low, high), pair = 100 * (self.after.accuracy - self.before.accuracy), self.after.ci, self.paired
+        text = (
+            f"Accuracy {self.before.accuracy:.1%} before, {self.after.accuracy:.1%} after epoch {self.best_epoch} of "
+            f"{self.epochs} ({signed(points)} points; 95 % interval {low:.1%} to {high:.1%}): "
+            f"{pair.gained} of {self.after.n} validation images gained, {pair.lost} lost, "
+            f"p = {pair.p_value:.2g}. "
+        )
+        if pair.p_value >= 0.05:
+            return text + "That cannot be told from chance."
+        if points < 0:
+            return text + "That is a real loss: discard it, and try a lower rate."
+        best_of = f"; choosing the best of {self.epochs} epochs on these images flatters it a little"
+        return text + f"That is more than chance{best_of if self.epochs > 1 else ''}."
+
+
+@dataclass
+class TuneRun:
+    """One run, as far as it has come; only its own thread writes to it.
+
+    Attributes:
+        snapshot: what it began with, whatever the sliders do since.
+        options: how it trains.
+        phase: ``"preparing"``, ``"training"``, ``"judging"``, and at the end ``"done"``, ``"stopped"`` (before there
+            was anything to keep), ``"failed"``, ``"kept"`` or ``"discarded"``.
+        doing: what is being prepared, in words.
+        images: training images an epoch.
+        total: steps of the whole run.
+        losses: training loss of each step so far.
+        accuracies: (step, validation accuracy), beginning with step 0.
+        result: what it brought; None until the phase is ``"done"``.
+        model: the network of its best epoch, while it waits to be kept.
+        error: what went wrong.
+        began: `time.monotonic` of the first training step.
+    """
+
+    snapshot: Snapshot
+    options: TuneOptions
+    phase: str = "preparing"
+    doing: str = ""
+    images: int = 0
+    total: int = 0
+    losses: list[float] = field(default_factory=list)
+    accuracies: list[tuple[int, float]] = field(default_factory=list)
+    result: TuneResult | None = None
+    model: nn.Module | None = None
+    error: Exception | None = None
+    began: float = math.nan
+    stopping: threading.Event = field(default_factory=threading.Event)
+    unwanted: bool = False
+
+    @property
+    def running(self) -> bool:
+        """Whether it still works."""
+        return self.phase in ("preparing", "training", "judging")
+
+    @property
+    def share(self) -> float:
+        """Share of its steps that are done, in [0, 1]."""
+        return min(len(self.losses) / self.total, 1.0) if self.total else 0.0
+
+    def note(self) -> dict[str, Any]:
+        """What is kept with the network: plain JSON values."""
+        options, result = self.options, self.result
+        return {
+            "recovery": self.snapshot.setting.recovery, "recipe": _RECIPE, "loss": options.loss,
+            "epochs": options.epochs, "images": self.images, "lr": options.lr, "seed": options.seed,
+            "best_epoch": result.best_epoch, "finished_epochs": result.epochs, "val_images": result.after.n,
+            "before": result.before.accuracy, "accuracy": result.after.accuracy,
+        }  # fmt: skip

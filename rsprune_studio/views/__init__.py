@@ -1,0 +1,1 @@
+"""The widgets; they only wire the engine to the drawings."""

@@ -1,0 +1,221 @@
+"""The app: a network and a data set to pick, the panel, and everything else that can be done with them."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import ipywidgets as widgets
+
+from rsprune_lib.device import give_way, settle_memory
+from rsprune_lib.errors import RspruneError
+from rsprune_studio.draw import html
+from rsprune_studio.engine.open_bundle import Opened, bundles, data_sets, open_studio
+from rsprune_studio.engine.scans import digest
+from rsprune_studio.engine.session import Session
+from rsprune_studio.views.kernel_alive import Pulse
+from rsprune_studio.views.lesson_view import lesson_panel
+from rsprune_studio.views.lessons import get_lesson
+from rsprune_studio.views.scan import ScanView
+from rsprune_studio.views.takeaway import TakeAway
+from rsprune_studio.views.tune import TuneView
+
+__all__ = ["SHARED", "StudioApp", "open_app"]
+
+SHARED = "RSPRUNE_APP_SHARED"  # set where strangers use the app: no folders of this machine can be named then
+_STYLE = {"description_width": "76px"}
+
+
+class StudioApp(widgets.VBox):
+    """The whole tool with a choice of networks and data sets.
+
+    Opening another network happens in the background; what was open stays until the new one is ready, and if it cannot
+    be opened.
+
+    Args:
+        bundle: name or folder of the first network; None takes EuroSAT's where its images are at hand, else synthetic.
+        data: name or folder of its data set; None takes the one it was trained on.
+        lesson: name of a lesson, see `rsprune_studio.views.lessons`.
+
+    Attributes:
+        opened: bundle, data and studio.
+        panel: the panel on it.
+        bundle, data, bundle_folder, data_folder, open_button: where a person picks.
+        pulse: says on the page that its kernel has gone, when it has.
+        status: what is going on, or what went wrong.
+        error: why the last opening failed, None if it did not.
+
+    Raises:
+        RspruneError: the first network cannot be opened.
+    """
+
+    def __init__(
+        self, bundle: str | Path | None = None, data: str | Path | None = None, lesson: str | None = None
+    ) -> None:
+        sys.setswitchinterval(0.001)  # the thread that sends numbers to the page should not wait 5 ms for charts
+        self._lesson, self._turn, self._idle = get_lesson(lesson), 0, threading.Event()
+        self._lock = threading.RLock()
+        self.error: Exception | None = None
+        self._idle.set()
+        self.status = widgets.HTML(layout=widgets.Layout(width="auto"))
+        self._make_picker()
+        self._body = widgets.Box(layout=widgets.Layout(display="block"))
+        self.pulse = Pulse()
+        super().__init__([self.pulse, self._picker, self.status, self._body])
+        # in a thread that ends: PyTorch would leave helper threads with this one, and slow the worker's by a third
+        with ThreadPoolExecutor(1, initializer=give_way) as pool:
+            self._show(pool.submit(open_studio, bundle, data).result())
+
+    def _make_picker(self) -> None:
+        choices = bundles()
+        self.bundle = widgets.Dropdown(
+            options=[(choice.title, choice.name) for choice in choices], description="network", style=_STYLE,
+            tooltip="Trained networks of the project and of its runs folder", layout=widgets.Layout(width="620px"),
+        )  # fmt: skip
+        self.data = widgets.Dropdown(
+            options=[("as trained", ""), *((name, name) for name in data_sets())], description="images", style=_STYLE,
+            tooltip="Images to judge and repair the network with", layout=widgets.Layout(width="230px"),
+        )  # fmt: skip
+        self.bundle_folder = _text("or folder", "Folder of another bundle on this machine, in place of the list")
+        self.data_folder = _text("or folder", "Folder of class folders on this machine, in place of the list")
+        self.open_button = widgets.Button(
+            description="Open", icon="folder-open", tooltip="Open this network on these images",
+            layout=widgets.Layout(width="100px"),
+        )  # fmt: skip
+        self.open_button.on_click(lambda _: self.pick(*self._chosen()))
+        folders = [] if os.environ.get(SHARED) else [self.bundle_folder, self.data_folder]
+        row = widgets.Layout(flex_flow="row wrap")
+        other = widgets.HBox(folders, layout=widgets.Layout(flex_flow="row wrap", display="none"))
+        self.own = widgets.ToggleButton(
+            description="Own folders", icon="ellipsis-h", tooltip="Name folders of this machine in place of the lists",
+            layout=widgets.Layout(width="120px", display="" if folders else "none"),
+        )  # fmt: skip
+        self.own.observe(lambda change: setattr(other.layout, "display", "" if change.new else "none"), "value")
+        first = widgets.HBox([self.bundle, self.data, self.open_button, self.own], layout=row)
+        self._picker = widgets.VBox([first, other])
+        self._picker.layout.display = "none" if self._lesson.task else ""  # a lesson is about one network
+
+    def _chosen(self) -> tuple[str, str | None]:
+        return self.bundle_folder.value or self.bundle.value, self.data_folder.value or self.data.value or None
+
+    def pick(self, bundle: str | Path, data: str | Path | None = None, then: Callable[[], None] | None = None) -> None:
+        """Opens another network in the background.
+
+        Args:
+            bundle: its name or folder.
+            data: name or folder of a data set; None takes the one it was trained on.
+            then: called when it is open.
+        """
+        with self._lock:
+            self._turn += 1
+            turn, self.error = self._turn, None
+            self._idle.clear()
+            self.status.value = html.working(f"Opening {Path(bundle).name}")
+        threading.Thread(target=self._open, args=(turn, bundle, data, then), daemon=True).start()
+
+    def settle(self, timeout: float = 120.0) -> None:
+        """Waits until a network that was picked is open and everything on its panel is measured.
+
+        Raises:
+            Exception: why it could not be opened, or what went wrong on the panel.
+            TimeoutError: it takes longer.
+        """
+        if not self._idle.wait(timeout):
+            raise TimeoutError(f"Still opening a network after {timeout:g} s.")
+        if self.error is not None:
+            raise self.error
+        self.panel.settle(timeout)
+
+    def _open(self, turn: int, bundle: str | Path, data: str | Path | None, then: Callable[[], None] | None) -> None:
+        try:
+            if os.environ.get(SHARED):  # hidden fields can still be set by a message that no page of ours sends
+                self._check_listed(bundle, data)
+            opened = open_studio(bundle, data)
+        except Exception as error:
+            opened = error
+        with self._lock:
+            if turn != self._turn:  # another one was picked meanwhile
+                return
+            try:
+                if isinstance(opened, Exception):
+                    raise opened
+                self._show(opened)
+                if then is not None:
+                    then()
+            except Exception as error:
+                self._refuse(error)
+            finally:
+                self._idle.set()
+
+    def _check_listed(self, bundle: str | Path, data: str | Path | None) -> None:
+        for wanted, widget in ((bundle, self.bundle), (data or "", self.data)):
+            known = [value for _, value in widget.options]
+            if wanted not in known:
+                raise RspruneError(f"Got {str(wanted)[:80]!r}; here only what the lists offer can be opened.")
+
+    def _refuse(self, error: Exception) -> None:
+        self.error = error
+        text = str(error) if isinstance(error, RspruneError) else f"{type(error).__name__}: {error}"
+        stays = f" What was open stays: {self.opened.bundle.path.name}."
+        self.status.value = html.message(text + stays, error=True)
+
+    def _show(self, opened: Opened) -> None:
+        """Puts a network that was opened on the screen."""
+        for part in self.panel.parts.values() if hasattr(self, "panel") else ():
+            if isinstance(part, ScanView | TuneView):
+                part.close()  # what still runs there would go on for a network that nobody sees
+        self.opened = opened
+        bundle, data = opened.bundle, opened.data
+        self.panel = lesson_panel(
+            opened.studio, self._lesson, folder=bundle.path, first=bundle.plan, restore=self._restore
+        )
+        self.panel.gauges.observe(lambda change: self.pulse.touch(), "value")
+        self._body.children = [self.panel]
+        if bundle.path.name in [value for _, value in self.bundle.options]:
+            self.bundle.value = bundle.path.name
+        self.status.value = (
+            html.message("Synthetic scenes: the images are drawn, and the numbers say nothing about real ones.")
+            if data.synthetic
+            else ""
+        )
+        settle_memory()
+
+    def _restore(self, session: Session) -> None:
+        """Goes on where a session ended, on the bundle that it belongs to."""
+        studio = self.opened.studio
+        known = [value for _, value in self.bundle.options]
+        if session.network != digest(studio.model, studio.gates) and session.bundle in known:
+            self.pick(session.bundle, then=lambda: self._replay(session))
+        else:
+            self._replay(session)
+
+    def _replay(self, session: Session) -> None:
+        parts = [part for part in self.panel.parts.values() if isinstance(part, TakeAway)]
+        parts[0].replay(session)
+
+
+def open_app(
+    lesson: str | None = None, bundle: str | Path | None = None, data: str | Path | None = None
+) -> widgets.Widget:
+    """The app, or one sentence that says why it cannot be opened.
+
+    Args:
+        lesson: name of a lesson; None is the whole tool.
+        bundle: name or folder of a network; None chooses.
+        data: name or folder of a data set; None takes the one the network was trained on.
+    """
+    try:
+        return StudioApp(bundle, data, lesson)
+    except RspruneError as error:
+        return widgets.HTML(html.message(str(error), error=True))
+
+
+def _text(description: str, tip: str) -> widgets.Text:
+    return widgets.Text(
+        description=description, tooltip=tip, placeholder="path on this machine", style=_STYLE, continuous_update=False,
+        layout=widgets.Layout(width="400px"),
+    )  # fmt: skip

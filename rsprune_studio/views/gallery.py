@@ -1,0 +1,168 @@
+"""A strip of validation images to choose one from: any, the hardest ones, or those that pruning lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import ipywidgets as widgets
+import numpy as np
+
+from rsprune_lib.data import Dataset
+from rsprune_lib.data.upload import MAX_BYTES
+from rsprune_studio.draw import html
+from rsprune_studio.draw.inside import thumbnail, verdict
+from rsprune_studio.engine.comparison import Comparison
+
+__all__ = ["Gallery"]
+
+SLOTS = 8  # of 96 px: one row of a page 1,280 px wide
+_SOURCES = {"any of the validation set": "any", "hardest first": "hardest", "lost by pruning": "lost"}
+_ALL = -1  # a Dropdown takes None for "nothing is chosen"
+_TIP = (
+    "Any in random order; by falling loss of the pruned network; those of them that were right before and are wrong now"
+)
+
+
+class Gallery(widgets.VBox):
+    """Thumbnails with a button each, what to list, a class, and steps to the previous and the next image.
+
+    Args:
+        data: the data set.
+        chosen: called with the number of the image that a person chooses.
+        relist: called when a person wants another list; answer it with `offer`.
+        sent: called with the name and the content of a file that a person uploads.
+
+    Attributes:
+        source, label, previous, next, more, upload: the widgets that are moved.
+        slots: thumbnail and button of each place.
+        images: numbers of the images on offer.
+    """
+
+    def __init__(
+        self,
+        data: Dataset,
+        chosen: Callable[[int], None],
+        relist: Callable[[], None],
+        sent: Callable[[str, bytes], None],
+    ) -> None:
+        self.data, self._chosen, self._sent = data, chosen, sent
+        self.images, self._start = np.zeros(0, dtype=np.int64), 0
+        self._image: int | None = None
+        self._comparison: Comparison | None = None
+        self._make_controls(relist)
+        self.words = widgets.HTML(layout=widgets.Layout(width="auto"))
+        self.slots = [self._slot(place) for place in range(SLOTS)]
+        boxes = [widgets.VBox(slot, layout=widgets.Layout(width="96px", margin="0")) for slot in self.slots]
+        wall = widgets.HBox(boxes, layout=widgets.Layout(flex_flow="row wrap", min_height="152px"))
+        row = [self.source, self.label, self.previous, self.next, self.more, self.upload]
+        super().__init__([widgets.HBox(row, layout=widgets.Layout(flex_flow="row wrap")), self.words, wall])
+
+    def _make_controls(self, relist: Callable[[], None]) -> None:
+        self.source = widgets.Dropdown(
+            options=list(_SOURCES.items()), description="images", tooltip=_TIP,
+            style={"description_width": "52px"}, layout=widgets.Layout(width="232px"),
+        )  # fmt: skip
+        self.label = widgets.Dropdown(
+            options=[("all classes", _ALL), *((name, label) for label, name in enumerate(self.data.classes))],
+            description="true class", tooltip="List images of one class only",
+            style={"description_width": "68px"}, layout=widgets.Layout(width="206px"),
+        )  # fmt: skip
+        self.previous = _button("Previous", "chevron-left", "The image before this one in the list")
+        self.next = _button("Next", "chevron-right", "The image behind this one in the list", "72px")
+        self.more = _button("More", "th", f"The next {SLOTS} images of the list", "72px")
+        self.previous.on_click(lambda _: self.step(-1))
+        self.next.on_click(lambda _: self.step(1))
+        self.more.on_click(lambda _: self.turn())
+        for control in (self.source, self.label):
+            control.observe(lambda _: relist(), "value")
+
+        self.upload = widgets.FileUpload(
+            accept="image/*,.tif,.tiff", description="Upload", layout=widgets.Layout(width="110px"),
+            tooltip=f"Look at an image of your own (JPEG, PNG, TIFF …); it is shrunk to {self.data.image_size} pixels "
+            f"a side like the others; at most {MAX_BYTES / 1e6:.0f} MB",
+        )  # fmt: skip
+        self.upload.observe(lambda change: self._uploaded(change.new), "value")
+
+    def _uploaded(self, files: Sequence[Mapping[str, Any]]) -> None:
+        if files:
+            self.upload.value = ()  # lets go of the bytes; the same file may be sent again
+            self._sent(files[0]["name"], bytes(files[0]["content"]))
+
+    def _slot(self, place: int) -> tuple[widgets.HTML, widgets.Button]:
+        button = widgets.Button(description="show", layout=widgets.Layout(width="88px", height="26px", margin="0"))
+        button.on_click(lambda _: self.choose(place))
+        return widgets.HTML(layout=widgets.Layout(margin="0")), button
+
+    @property
+    def wanted(self) -> int | None:
+        """The class whose images are wanted, None for all."""
+        return None if self.label.value == _ALL else self.label.value
+
+    def choose(self, place: int) -> None:
+        """Chooses the image in a place of the strip; nothing happens if there is none."""
+        if self._start + place < len(self.images):
+            self._chosen(int(self.images[self._start + place]))
+
+    def step(self, by: int) -> None:
+        """Chooses the next (1) or the previous (-1) image of the list, going round at its ends.
+
+        It starts from the image that is looked at, or at the first thumbnail if that one is not in sight.
+        """
+        if len(self.images):
+            here = np.flatnonzero(self.images[self._start : self._start + SLOTS] == self._image)
+            place = (self._start + int(here[0]) + by) % len(self.images) if len(here) else self._start
+            self._chosen(int(self.images[place]))
+
+    def turn(self) -> None:
+        """Shows the next images of the list, going round at its end; what is chosen stays."""
+        self._start = self._start + SLOTS if self._start + SLOTS < len(self.images) else 0
+        self._draw()
+
+    def offer(self, images: np.ndarray | None, comparison: Comparison | None, empty: str = "") -> None:
+        """Lists images.
+
+        Args:
+            images: their numbers in the data set; None while they are not known yet.
+            comparison: what the networks say of them, where that is known.
+            empty: what to say where there is none.
+        """
+        images = np.zeros(0, dtype=np.int64) if images is None else images
+        if not np.array_equal(images, self.images):
+            self.images, self._start = images, 0
+        self._comparison = comparison
+        self.words.value = "" if len(images) else html.note(empty)
+        self._draw()
+
+    def mark(self, image: int | None, *, turn: bool = True) -> None:
+        """Marks the image that is looked at, and turns to it if it is in the list; None: it is an upload."""
+        here = np.flatnonzero(self.images == image)
+        self._image = image
+        if turn and len(here) and not self._start <= here[0] < self._start + SLOTS:
+            self._start = int(here[0]) // SLOTS * SLOTS
+            self._draw()
+        self._mark()
+
+    def _draw(self) -> None:
+        for place, (box, _) in enumerate(self.slots):
+            if self._start + place < len(self.images):
+                image = int(self.images[self._start + place])
+                title, below, wrong = self.data.classes[self.data.labels[image]], "", False
+                if self._comparison is not None:
+                    below, wrong = verdict(self._comparison.answer(image), self.data.classes)
+                box.value = thumbnail(self.data.images[image], title, below, wrong=wrong)
+        self._mark()
+
+    def _mark(self) -> None:
+        for place, (box, button) in enumerate(self.slots):
+            there = self._start + place < len(self.images)
+            image = int(self.images[self._start + place]) if there else None
+            now = there and image == self._image
+            button.description, button.button_style = ("shown", "primary") if now else ("show", "")
+            button.tooltip = f"Look at image {image}" if there else ""
+            box.layout.visibility = button.layout.visibility = "visible" if there else "hidden"
+
+
+def _button(description: str, icon: str, tooltip: str, width: str = "88px") -> widgets.Button:
+    layout = widgets.Layout(width=width)
+    return widgets.Button(description=description, icon=icon, tooltip=tooltip, layout=layout)

@@ -1,0 +1,98 @@
+"""Lessons: the same tool with fewer controls and another start, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from rsprune_lib.errors import unknown
+
+__all__ = ["LESSONS", "Lesson", "get_lesson"]
+
+_ALL = ("criterion", "scope", "normalise", "amount", "recovery", "own", "presets")
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a teacher shows.
+
+    Attributes:
+        task: what the learner is to do, one or two sentences on top of the tool.
+        hide: controls to leave out, of `rsprune_studio.views.panel.HIDDEN`.
+        parts: further views to show, of ``"graph"``, ``"sensitivity"``, ``"finetune"``, ``"inside"``, ``"takeaway"``.
+        front: the one of them that is in front at first; None for none.
+        start: fields of the first `Setting`; what is missing is the network's own default.
+        measured: measure latency and accuracy.
+    """
+
+    task: str
+    hide: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ("graph", "sensitivity", "finetune", "inside", "takeaway")
+    front: str | None = None
+    start: Mapping[str, Any] = field(default_factory=dict)
+    measured: bool = True
+
+
+LESSONS: dict[str, Lesson] = {
+    "free": Lesson(""),
+    "structure": Lesson(
+        "Move the share and watch which groups shrink together. Which quarter of the channels holds most parameters?",
+        hide=("criterion", "scope", "normalise", "amount", "recovery", "presets"),
+        parts=(),
+        start={"criterion": "l2", "ratio": 0.3},
+        measured=False,
+    ),
+    "attention": Lesson(
+        "Attention and L2 disagree about channels. Switch the criterion at the same share: which groups change most in "
+        "the scores, and which answer is better after recovery?",
+        hide=("normalise", "amount", "own", "presets"),
+        parts=("inside",),
+        start={"criterion": "attention", "ratio": 0.5, "recovery": "bn"},
+    ),
+    "threshold": Lesson(
+        "One cut for all groups. Move it until the first group is down to one channel, and say what went wrong.",
+        hide=("scope", "amount", "recovery", "own", "presets"),
+        parts=(),
+        start={"amount": "threshold", "ratio": 0.4},
+        measured=False,
+    ),
+    "graph": Lesson(
+        "Move the cut: at 0.25, two channels are joined if three quarters of their hashes agree, and the worse end of "
+        "every edge goes. Which layer falls apart first, and from which cut on does the accuracy follow?",
+        hide=("criterion", "scope", "normalise", "amount", "own", "presets"),
+        parts=("graph",),
+        front="graph",
+        start={"criterion": "similarity", "amount": "threshold", "threshold": 0.25},
+    ),
+    "recovery": Lesson(
+        "Keep the plan and change only the recovery. What does each one look at, and what does it cost?",
+        hide=("criterion", "scope", "normalise", "amount", "own", "presets"),
+        parts=("inside",),
+        start={"ratio": 0.7, "recovery": "none"},
+    ),
+    "budget": Lesson(
+        "Meet a budget in MMACs, then one in milliseconds, and beat the uniform preset at equal MACs.",
+        parts=("sensitivity", "takeaway"),
+        start={"amount": "macs", "macs": 0.25},
+    ),
+    "finetune": Lesson(
+        "Fine-tune the pruned network with two losses. Which mistakes went away, and is the gain more than chance?",
+        hide=("criterion", "scope", "normalise", "amount", "own", "presets"),
+        parts=("finetune", "inside"),
+        start={"ratio": 0.7, "recovery": "bn"},
+    ),
+}
+
+
+def get_lesson(name: str | None) -> Lesson:
+    """Returns a lesson by name; None is the whole tool.
+
+    Raises:
+        RspruneError: there is no such lesson.
+    """
+    if name is None:
+        return LESSONS["free"]
+    if name not in LESSONS:
+        raise unknown("lesson", name, LESSONS)
+    return LESSONS[name]

@@ -1,0 +1,229 @@
+"""The widgets of the live pruning tool; they only wire `rsprune_studio.engine.explorer` to the screen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+import ipywidgets as widgets
+
+from rsprune_lib.errors import RspruneError
+from rsprune_lib.pruning.scores import CRITERIA
+from rsprune_studio.draw import html, scores_and_trail
+from rsprune_studio.engine.explorer import Explorer
+from rsprune_studio.engine.history import Point
+from rsprune_studio.engine.setting import Setting, Snapshot
+from rsprune_studio.engine.studio import Studio
+from rsprune_studio.views.controls import Controls
+from rsprune_studio.views.history_map import Trail
+from rsprune_studio.views.preset_bar import PresetBar
+from rsprune_studio.views.tab import Part
+from rsprune_studio.views.widgets import WIDTH
+
+__all__ = ["HIDDEN", "PruningPanel"]
+
+TABS = ("Channels", "Scores", "Classes", "Trail", "Groups")
+HIDDEN = ("criterion", "scope", "normalise", "amount", "recovery", "own", "presets")  # what a lesson may leave out
+_WIDE = widgets.Layout(width="auto")
+_WRAP = widgets.Layout(flex_flow="row wrap")
+# ten tabs fit into a page of 1280 if each is as wide as its title
+_TABS = ".jupyter-widgets.widget-tab.jupyter-widget-tab > .lm-TabBar .lm-TabBar-tab"
+_TAB_STYLE = f"<style>{_TABS} {{flex: 0 1 auto; padding: 0 9px}}</style>"
+
+
+class PruningPanel(widgets.VBox):
+    """Sliders whose every move is answered with kept channels, parameters, MACs, measured latency and accuracy.
+
+    Structure and costs are shown within the event. What takes longer comes from a worker thread: scores that need
+    images, latency, a first estimate of the accuracy, then the final value. An answer that comes after the next move
+    is dropped.
+
+    Args:
+        studio: the state.
+        setting: where the controls start; None starts with attention (L2 without SE gates), half of the channels,
+            local scope and the live closed form.
+        criteria: criteria to offer; by default all that fit the network.
+        hide: controls to leave out for a lesson: any of `HIDDEN`.
+        measured: measure latency and accuracy; False shows what follows from the plan alone.
+        parts: title -> further view in a tab of its own.
+        task: what a learner is to do, on top of everything.
+        begin: answer the first setting; False leaves that to ``explorer.begin()``.
+
+    Attributes:
+        explorer: setting, snapshot and history.
+        controls: the widgets that are moved.
+
+    Example:
+        >>> panel = PruningPanel(Studio(model, data))
+        >>> panel.controls.ratio.value = 0.7
+        >>> panel.settle().quality.accuracy
+    """
+
+    def __init__(
+        self,
+        studio: Studio,
+        setting: Setting | None = None,
+        *,
+        criteria: Iterable[str] | None = None,
+        hide: Iterable[str] = ("presets",),
+        measured: bool = True,
+        parts: Mapping[str, Part] | None = None,
+        task: str = "",
+        begin: bool = True,
+    ) -> None:
+        self.studio, self.measured, hidden = studio, measured, set(hide)
+        self.parts = dict(parts or {})
+        start = setting or Setting(criterion=studio.criteria[0])
+        self.explorer = Explorer(studio, start, self, measured=measured)
+        names = [group.name for group in studio.groups]
+        self.controls = Controls(list(criteria or studio.criteria), names, self._moved, hide=hidden - {"presets"})
+        self.presets = PresetBar(self._preset)
+        self.trail = Trail(lambda point: self.explorer.go(point.setting))
+        self._make_views()
+        super().__init__(self._rows(hidden, task))
+        self.tabs.observe(lambda change: self._front(), "selected_index")
+        self._front()
+        if begin:
+            self.explorer.begin()
+
+    def _make_views(self) -> None:
+        self.gauges, self.words, self.status, self.hint = (widgets.HTML(layout=_WIDE) for _ in range(4))
+        self.bars, self.scores, self.classes = (widgets.HTML(layout=_WIDE) for _ in range(3))
+        self.code = widgets.HTML(layout=widgets.Layout(width="auto", display="none"))
+        explorer = self.explorer
+        self.undo = _button("Undo", "undo", "Back to the setting before", explorer.undo)
+        self.redo = _button("Redo", "repeat", "Forth to the setting that was undone", explorer.redo)
+        self.reset = _button("Reset", "refresh", "Back to where the controls started", explorer.reset)
+        self.copy = widgets.ToggleButton(
+            description="Copy as code",
+            icon="code",
+            layout=widgets.Layout(width="128px"),
+            tooltip="Show the library call that does the same; click it to select and copy",
+        )
+        self.copy.observe(lambda change: self._draw_code(), "value")
+
+    def _rows(self, hide: set[str], task: str) -> list[widgets.Widget]:
+        views = [self.bars, self.scores, self.classes, self.trail, self.controls.groups]
+        shown = [True, True, self.measured, self.measured, "own" not in hide]
+        pairs = [(title, view) for title, view, wanted in zip(TABS, views, shown, strict=True) if wanted]
+        pairs += self.parts.items()
+        self.tabs = widgets.Tab([view for _, view in pairs], titles=[title for title, _ in pairs])
+        buttons = widgets.Box([self.undo, self.redo, self.reset, self.copy], layout=_WRAP)
+        name, data = self.studio.model.config["name"], self.studio.data.title
+        about = html.note(f"{name} on {data}; accuracies are computed in {self.studio.precision}")
+        about = widgets.HTML(_TAB_STYLE + (html.message(task) if task else "") + about, layout=_WIDE)
+        left = [self.controls, self.hint, *([] if "presets" in hide else [self.presets]), buttons]
+        column = widgets.VBox(left, layout=widgets.Layout(width=f"{WIDTH + 12}px", flex=f"0 0 {WIDTH + 12}px"))
+        answers = widgets.VBox(
+            [self.gauges, self.words, self.status, self.tabs],
+            layout=widgets.Layout(flex="1 1 430px", width="auto", min_width="320px"),
+        )
+        side_by_side = widgets.Layout(flex_flow="row wrap", align_items="flex-start")
+        return [about, widgets.Box([column, answers], layout=side_by_side), self.code]
+
+    @property
+    def setting(self) -> Setting:
+        """Where the controls stand."""
+        return self.explorer.setting
+
+    @property
+    def start(self) -> Setting:
+        """Where the controls started."""
+        return self.explorer.history.start
+
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """What is on the screen."""
+        return self.explorer.snapshot
+
+    @property
+    def past(self) -> list[Point]:
+        """What has been measured so far, oldest first."""
+        return self.explorer.history.points
+
+    def go(self, setting: Setting) -> None:
+        """Moves all controls to a setting at once."""
+        self.explorer.go(setting)
+
+    def settle(self, timeout: float = 120.0) -> Snapshot:
+        """Waits for everything that follows from the last move, see `Explorer.settle`."""
+        return self.explorer.settle(timeout)
+
+    def _moved(self, setting: Setting) -> None:
+        """Called when a person moves a control; another way to say how much begins where the last one stood."""
+        before, on_screen = self.setting, self.snapshot
+        if on_screen is not None and setting.amount != before.amount:
+            share = round(1 - sum(on_screen.plan.widths.values()) / sum(on_screen.plan.sizes.values()), 2)
+            macs = min(1.0, max(0.02, on_screen.cost.macs / on_screen.dense.cost.macs))
+            setting = replace(setting, ratio=share, macs=macs, threshold=None)
+        elif setting.amount == "threshold" and on_screen is not None and _scale(setting) != _scale(before):
+            share = 1 - sum(on_screen.plan.widths.values()) / sum(on_screen.plan.sizes.values())
+            setting = replace(setting, ratio=share, threshold=None)  # a score means nothing on another scale
+        if before.recovery == setting.recovery == "tuned" and on_screen is not None:
+            setting = replace(setting, recovery=self.studio.kept.tuned_from(on_screen.plan))  # it fits one plan only
+        self.explorer.go(setting)
+
+    def _preset(self, search: object) -> None:
+        """Looks for the setting of a preset, beginning with what is on the screen."""
+        if self.snapshot is not None:
+            snapshot = self.snapshot
+            self.explorer.find(lambda stop, tell: search(self.studio, snapshot, stop, tell))
+
+    def _front(self) -> None:
+        """Tells each further view whether it is in front."""
+        front = self.tabs.children[self.tabs.selected_index or 0]
+        for part in self.parts.values():
+            part.active = part is front
+
+    # what the explorer tells
+
+    def moved(self, setting: Setting) -> None:
+        """Moves the controls."""
+        self._show(setting, None)
+        self.hint.value = html.note(f"{setting.criterion}: {CRITERIA[setting.criterion].summary}")
+        self.status.value = ""
+
+    def say(self, text: str, share: float | None) -> None:
+        """Says what takes long."""
+        self.status.value = html.working(text, share) if text else ""
+
+    def fail(self, error: Exception) -> None:
+        """Says what went wrong."""
+        text = str(error) if isinstance(error, RspruneError) else f"{type(error).__name__}: {error}"
+        self.status.value = html.message(text, error=True)
+
+    def draw(self, snapshot: Snapshot, before: Snapshot | None) -> None:
+        """Shows a snapshot."""
+        self.gauges.value = html.gauges(snapshot, measured=self.measured)
+        self.words.value = html.message(snapshot.sentence())
+        if before is None or before.setting != snapshot.setting:
+            values = self.studio.values(snapshot.setting.criterion, snapshot.setting.normalise)
+            self.controls.follow(snapshot, values, tuned=self.studio.kept.has_tuned(snapshot.plan))
+            self.bars.value = html.bars(snapshot, before)
+            self.scores.value = scores_and_trail.histograms(values, snapshot, self.studio.cuts(snapshot))
+            self._draw_code()
+        self.classes.value = html.classes(snapshot, self.studio.data.classes)
+        self.trail.show(self.explorer.history, snapshot)
+        for part in self.parts.values():
+            part.show(snapshot)
+
+    def _show(self, setting: Setting, snapshot: Snapshot | None) -> None:
+        history = self.explorer.history
+        self.undo.disabled, self.redo.disabled = not history.can_undo, not history.can_redo
+        self.controls.show(setting)
+
+    def _draw_code(self) -> None:
+        self.code.layout.display = "" if self.copy.value else "none"
+        if self.copy.value and self.snapshot is not None:
+            self.code.value = html.code(self.studio.code(self.snapshot.setting, self.studio.note(self.snapshot)))
+
+
+def _button(text: str, icon: str, tip: str, act: object) -> widgets.Button:
+    button = widgets.Button(description=text, icon=icon, tooltip=tip, layout=widgets.Layout(width="82px"))
+    button.on_click(lambda _: act())
+    return button
+
+
+def _scale(setting: Setting) -> tuple[str, str | None]:
+    """What a threshold's number depends on."""
+    return setting.criterion, setting.normalise
