@@ -6,8 +6,7 @@ from rsprune_studio.engine.studio import Studio
 from rsprune_studio.engine.survey import compare_recoveries, compare_speeds
 from rsprune_studio.engine.threads import LatestWins, Turn
 from rsprune_studio.views.gate_browser import GateBrowser, GateView, draw_gates
-from rsprune_studio.views.lesson_view import lesson_panel
-from rsprune_studio.views.lessons import LESSONS
+from rsprune_studio.views.lessons import LESSONS, lesson_panel
 from rsprune_studio.views.panel import PruningPanel
 
 __all__ = [

@@ -25,8 +25,8 @@ from rsprune_studio import (
     compare_speeds,
 )
 from rsprune_studio.draw import html, scores_and_trail
-from rsprune_studio.engine.collector import Collector
 from rsprune_studio.engine.presets import fits_latency, fits_macs
+from rsprune_studio.engine.threads import Collector
 
 
 @pytest.fixture(scope="module")

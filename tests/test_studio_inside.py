@@ -23,8 +23,8 @@ from rsprune_lib.measure import wilson
 from rsprune_lib.models import create_model
 from rsprune_lib.pruning.calibration import Stopped
 from rsprune_studio import Setting, Studio
-from rsprune_studio.draw import confusion
 from rsprune_studio.draw import inside as inside_charts
+from rsprune_studio.draw.inside import agreement, heat_map, largest_changes
 from rsprune_studio.engine.comparison import Answer, Comparison
 from rsprune_studio.engine.inside import Inside
 from rsprune_studio.engine.network_cache import Kept
@@ -180,7 +180,7 @@ def test_nothing_pruned_changes_nearly_nothing(inside, studio):
     whole = studio.final(Setting("l2", ratio=0.0, recovery="none"))
     found = inside.compare(whole)
     assert found.agreement[0] > 0.5
-    text = confusion.largest_changes(np.zeros((4, 4), int), studio.data.classes)
+    text = largest_changes(np.zeros((4, 4), int), studio.data.classes)
     assert text == "No mistake became more or less frequent."
 
 
@@ -367,7 +367,7 @@ def test_words_say_what_became_of_an_image():
 def test_the_heat_map_and_its_words_tell_better_from_worse():
     change = np.array([[-3, 3, 0], [1, -1, 0], [0, -2, 2]])
     names = ("a&b", "forest", "river")
-    svg, words = confusion.heat_map(change, names), confusion.largest_changes(change, names, 3)
+    svg, words = heat_map(change, names), largest_changes(change, names, 3)
     assert svg.count("<rect") == 9
     assert svg.count("stroke-width") == 3
     assert "a&amp;b, answered forest: +3" in svg
@@ -376,8 +376,8 @@ def test_the_heat_map_and_its_words_tell_better_from_worse():
     assert "2 fewer</b> river taken for forest" in words
     assert words.index("3 more") < words.index("2 fewer") < words.index("1 more")
     found = toy([0, 0, 1, 2, 2], [0, 1, 1, 1, 0], [0, 0, 1, 2, 0])
-    assert "answer 40.0% of 5 validation images alike" in confusion.agreement(found)
-    assert len(confusion.heat_map(np.zeros((45, 45), int), [f"class {k}" for k in range(45)])) > 1000
+    assert "answer 40.0% of 5 validation images alike" in agreement(found)
+    assert len(heat_map(np.zeros((45, 45), int), [f"class {k}" for k in range(45)])) > 1000
 
 
 # the view
@@ -640,4 +640,4 @@ def test_rapid_moves_end_with_the_last_one(look, studio, snapshot, other, tiny_d
     look.settle()
     assert look.one.bars.value == inside_charts.answers(look.inside.answer(other, look.image), tiny_data.classes)
     change = look.inside.compare(other).confusion_change
-    assert look.mistakes.confusion.value == confusion.heat_map(change, tiny_data.classes)
+    assert look.mistakes.confusion.value == heat_map(change, tiny_data.classes)

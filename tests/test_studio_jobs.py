@@ -14,12 +14,14 @@ from rsprune_lib.pruning import Scan, choose, plan_cost, sensitivity_scan
 from rsprune_lib.pruning.calibration import Stopped
 from rsprune_lib.training import fit, recipe
 from rsprune_studio import Setting, Studio
+from rsprune_studio.draw.html import time_left
 from rsprune_studio.draw.scan import fragility, scan_curves
 from rsprune_studio.draw.tuning import tune_curves
 from rsprune_studio.engine import scans, tuning
-from rsprune_studio.engine.background import Background, private_copy, time_left
 from rsprune_studio.engine.guided import guided_ratios, guided_setting, ratios_within
+from rsprune_studio.engine.network_cache import private_copy
 from rsprune_studio.engine.scans import Scanner, digest
+from rsprune_studio.engine.threads import Background
 from rsprune_studio.engine.tune_run import GENTLE, TuneOptions
 from rsprune_studio.engine.tuning import FineTune
 from rsprune_studio.views.scan import ScanView

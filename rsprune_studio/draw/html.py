@@ -6,10 +6,11 @@ from html import escape
 import numpy as np
 
 from rsprune_lib.colours import CUT, GRID, INK, KEPT, MUTED, short
+from rsprune_lib.errors import RspruneError
 from rsprune_lib.pruning import Plan, diff
 from rsprune_studio.engine.setting import KNOWN_RECOVERIES, Snapshot
 
-__all__ = ["bars", "classes", "code", "gauges", "message", "note", "working"]
+__all__ = ["bars", "classes", "code", "gauges", "in_words", "message", "note", "time_left", "working"]
 
 
 def _gauge(title: str, value: str, note: str, share: float | None) -> str:
@@ -156,3 +157,21 @@ def code(text: str) -> str:
     """Code to select and copy."""
     style = f"background:#F5F7F9;border:1px solid {GRID};border-radius:6px;padding:8px 12px;font:12px/1.4 monospace"
     return f'<pre style="{style};user-select:all;overflow-x:auto">{escape(text)}</pre>'
+
+
+def time_left(share: float, seconds: float) -> str:
+    """How long the rest takes at the pace so far, in words; nothing before there is a pace.
+
+    Args:
+        share: what is done, in [0, 1].
+        seconds: what it took.
+    """
+    if share <= 0 or seconds < 0.5:
+        return ""
+    left = seconds * (1 - share) / share
+    return f"about {left:.0f} s left" if left < 90 else f"about {left / 60:.0f} min left"
+
+
+def in_words(error: BaseException) -> str:
+    """An error as one sentence: its own words if they are made for a person, else with the kind of error in front."""
+    return str(error) if isinstance(error, RspruneError) else f"{type(error).__name__}: {error}"

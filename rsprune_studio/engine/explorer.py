@@ -17,10 +17,9 @@ from rsprune_lib.device import give_memory_back
 from rsprune_lib.errors import RspruneError
 from rsprune_lib.pruning.calibration import Stopped
 from rsprune_studio.engine.history import History
-from rsprune_studio.engine.planner import Stop, Tell
 from rsprune_studio.engine.setting import Setting, Snapshot
 from rsprune_studio.engine.studio import Studio
-from rsprune_studio.engine.threads import LatestWins, Turn
+from rsprune_studio.engine.threads import LatestWins, Stop, Tell, Turn
 
 __all__ = ["Explorer", "Screen", "Search"]
 

@@ -17,9 +17,9 @@ from rsprune_lib.models import placement
 from rsprune_lib.pruning.groups import Group
 from rsprune_lib.pruning.layers import KINDS, kind_of
 from rsprune_studio.engine.comparison import Answer, Comparison
-from rsprune_studio.engine.planner import Stop, Tell
 from rsprune_studio.engine.setting import Snapshot
 from rsprune_studio.engine.studio import Studio
+from rsprune_studio.engine.threads import Stop, Tell
 
 __all__ = ["Channels", "Inside", "channel_order", "network_key"]
 

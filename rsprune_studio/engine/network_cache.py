@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ from rsprune_lib.errors import RspruneError
 from rsprune_lib.pruning import Plan
 from rsprune_studio.engine.setting import RECOVERIES
 
-__all__ = ["Kept", "Recent", "Tuned"]
+__all__ = ["Kept", "Recent", "Tuned", "private_copy"]
 
 _RECENT = 3
 
@@ -98,3 +99,15 @@ class Kept:
         found = self._tuned.get(plan.hash)
         recovery = found.note.get("recovery") if found else None
         return recovery if recovery in RECOVERIES else "live"
+
+
+def private_copy(network: nn.Module) -> nn.Module:
+    """A copy of a network that no other thread looks at, without the hooks that one may have on the original just now.
+
+    A copied hook would go on reporting to its old owner, and mix the images of two jobs.
+    """
+    copied = copy.deepcopy(network)
+    for module in copied.modules():
+        module._forward_hooks.clear()
+        module._forward_pre_hooks.clear()
+    return copied

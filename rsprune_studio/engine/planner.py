@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -29,12 +29,11 @@ from rsprune_lib.pruning.criteria.gates import Gates, fold, gate_statistics, gat
 from rsprune_lib.pruning.scores import CRITERIA, Scores, score
 from rsprune_studio.engine.code import as_code
 from rsprune_studio.engine.setting import Dense, Setting, Snapshot
+from rsprune_studio.engine.threads import Stop, Tell
 
-__all__ = ["NORM_IMAGES", "Planner", "Stop", "Tell", "Watched", "asking"]
+__all__ = ["NORM_IMAGES", "Planner", "Watched", "asking"]
 
-Stop = Callable[[], bool]
 NORM_IMAGES = 192  # training images of a batch-norm re-estimation, at most; 512 gain .2 points on EuroSAT
-Tell = Callable[[str, float | None], None]  # what is being done, and which share of it is done
 
 
 class Planner:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from rsprune_lib.errors import RspruneError
 from rsprune_lib.pruning.calibration import Stopped
 from rsprune_studio.engine.guided import guided_setting
-from rsprune_studio.engine.planner import Stop, Tell
 from rsprune_studio.engine.setting import Setting, Snapshot
 from rsprune_studio.engine.studio import Studio
+from rsprune_studio.engine.threads import Stop, Tell
 
 __all__ = ["PRESETS", "Preset", "fits_latency", "fits_macs"]
 

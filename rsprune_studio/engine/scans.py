@@ -18,9 +18,10 @@ from rsprune_lib.errors import PlanError, RspruneError
 from rsprune_lib.files import read_json, write_json
 from rsprune_lib.pruning import CRITERIA, Gates, Scan, sensitivity_scan
 from rsprune_lib.pruning.calibration import device_of
-from rsprune_studio.engine.background import private_copy
-from rsprune_studio.engine.planner import Stop, Tell, asking
+from rsprune_studio.engine.network_cache import private_copy
+from rsprune_studio.engine.planner import asking
 from rsprune_studio.engine.studio import Studio
+from rsprune_studio.engine.threads import Stop, Tell
 
 __all__ = ["RATIOS", "Scanner", "digest"]
 

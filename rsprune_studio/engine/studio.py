@@ -18,8 +18,9 @@ from rsprune_lib.measure import Latency, Quality, latency, lean, predict, qualit
 from rsprune_lib.pruning import Plan
 from rsprune_lib.pruning.calibration import Stopped, device_of
 from rsprune_lib.pruning.scan import Scan
-from rsprune_studio.engine.planner import Stop, Tell, Watched, asking
+from rsprune_studio.engine.planner import Watched, asking
 from rsprune_studio.engine.setting import Dense, Setting, Snapshot
+from rsprune_studio.engine.threads import Stop, Tell
 from rsprune_studio.engine.workshop import Workshop
 
 __all__ = ["Studio"]

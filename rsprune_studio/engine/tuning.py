@@ -14,9 +14,10 @@ from rsprune_lib.errors import RspruneError, TrainingError
 from rsprune_lib.measure import compare, quality
 from rsprune_lib.pruning.calibration import Stopped, device_of
 from rsprune_lib.training import Callback, Fit, StopTraining, fit, make_loss
-from rsprune_studio.engine.background import Background, private_copy
+from rsprune_studio.engine.network_cache import private_copy
 from rsprune_studio.engine.setting import Setting, Snapshot
 from rsprune_studio.engine.studio import Studio
+from rsprune_studio.engine.threads import Background
 from rsprune_studio.engine.tune_run import GENTLE, TuneOptions, TuneResult, TuneRun
 
 __all__ = ["FineTune"]

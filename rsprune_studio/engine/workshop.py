@@ -13,11 +13,10 @@ from rsprune_lib.measure import lean
 from rsprune_lib.pruning import Plan, apply
 from rsprune_lib.pruning.recovery.live import Live
 from rsprune_lib.pruning.recovery.sequential import reestimate_bn, sequential, settle_norms
-from rsprune_studio.engine.background import private_copy
-from rsprune_studio.engine.collector import Collector
-from rsprune_studio.engine.network_cache import Kept
-from rsprune_studio.engine.planner import NORM_IMAGES, Planner, Stop, Tell, asking
+from rsprune_studio.engine.network_cache import Kept, private_copy
+from rsprune_studio.engine.planner import NORM_IMAGES, Planner, asking
 from rsprune_studio.engine.setting import Setting, Snapshot
+from rsprune_studio.engine.threads import Collector, Stop, Tell
 
 __all__ = ["Workshop"]
 

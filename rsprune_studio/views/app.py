@@ -18,8 +18,7 @@ from rsprune_studio.engine.open_bundle import Opened, bundles, data_sets, open_s
 from rsprune_studio.engine.scans import digest
 from rsprune_studio.engine.session import Session
 from rsprune_studio.views.kernel_alive import Pulse
-from rsprune_studio.views.lesson_view import lesson_panel
-from rsprune_studio.views.lessons import get_lesson
+from rsprune_studio.views.lessons import get_lesson, lesson_panel
 from rsprune_studio.views.scan import ScanView
 from rsprune_studio.views.takeaway import TakeAway
 from rsprune_studio.views.tune import TuneView

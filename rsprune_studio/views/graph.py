@@ -10,7 +10,7 @@ import numpy as np
 from rsprune_lib.graph_layout import graph_places
 from rsprune_lib.pruning.calibration import Stopped
 from rsprune_studio.draw import graph, html
-from rsprune_studio.engine.background import in_words
+from rsprune_studio.draw.html import in_words
 from rsprune_studio.engine.setting import Snapshot
 from rsprune_studio.engine.studio import Studio
 from rsprune_studio.engine.threads import LatestWins, Turn

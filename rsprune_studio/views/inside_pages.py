@@ -10,7 +10,7 @@ import numpy as np
 
 from rsprune_lib.data import Dataset
 from rsprune_lib.pruning.groups import Group
-from rsprune_studio.draw import confusion, html, inside
+from rsprune_studio.draw import html, inside
 from rsprune_studio.engine.comparison import Answer, Comparison
 from rsprune_studio.engine.inside import Channels, channel_order, network_key
 from rsprune_studio.engine.setting import Snapshot
@@ -107,8 +107,8 @@ class MistakesPage(widgets.VBox):
     def draw(self, comparison: Comparison, label: int | None = None) -> None:
         """Shows a comparison; the strips are of one true class if ``label`` is given."""
         classes, change = self.data.classes, comparison.confusion_change
-        self.words.value = html.message(confusion.agreement(comparison)) + confusion.largest_changes(change, classes)
-        self.confusion.value = confusion.heat_map(change, classes)
+        self.words.value = html.message(inside.agreement(comparison)) + inside.largest_changes(change, classes)
+        self.confusion.value = inside.heat_map(change, classes)
         of = "" if label is None else f" of {classes[label]}"
         for view, images, title, empty in (
             (self.hardest, comparison.hardest(label), f"Hardest for the pruned network{of}", "There is none."),

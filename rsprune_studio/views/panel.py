@@ -15,8 +15,7 @@ from rsprune_studio.engine.history import Point
 from rsprune_studio.engine.setting import Setting, Snapshot
 from rsprune_studio.engine.studio import Studio
 from rsprune_studio.views.controls import Controls
-from rsprune_studio.views.history_map import Trail
-from rsprune_studio.views.preset_bar import PresetBar
+from rsprune_studio.views.preset_bar import PresetBar, Trail
 from rsprune_studio.views.tab import Part
 from rsprune_studio.views.widgets import WIDTH
 

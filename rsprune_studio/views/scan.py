@@ -13,11 +13,13 @@ import ipywidgets as widgets
 from rsprune_lib.errors import RspruneError
 from rsprune_lib.pruning.calibration import Stopped
 from rsprune_studio.draw import html
-from rsprune_studio.engine.background import Background, in_words, time_left
+from rsprune_studio.draw.html import in_words, time_left
+from rsprune_studio.draw.scan import fragility, scan_curves
 from rsprune_studio.engine.guided import guided_setting
 from rsprune_studio.engine.scans import Scanner
 from rsprune_studio.engine.setting import Setting
 from rsprune_studio.engine.studio import Studio
+from rsprune_studio.engine.threads import Background
 from rsprune_studio.views.tab import Part
 
 __all__ = ["ScanView"]
@@ -220,5 +222,5 @@ class ScanView(Part):
                 self.hint.value, self.curves.value, self.table.value = html.note(empty), "", ""
                 return
             self.hint.value = ""
-            self.curves.value = scan.scan_curves(scan, self.snapshot)
-            self.table.value = scan.fragility(self.studio, scan, self.drop.value / 100, self.snapshot)
+            self.curves.value = scan_curves(scan, self.snapshot)
+            self.table.value = fragility(self.studio, scan, self.drop.value / 100, self.snapshot)

@@ -10,8 +10,8 @@ import ipywidgets as widgets
 
 from rsprune_lib.errors import RspruneError
 from rsprune_studio.draw import html
+from rsprune_studio.draw.html import in_words, time_left
 from rsprune_studio.draw.tuning import named, tune_curves
-from rsprune_studio.engine.background import in_words, time_left
 from rsprune_studio.engine.setting import Setting, Snapshot
 from rsprune_studio.engine.studio import Studio
 from rsprune_studio.engine.tune_run import GENTLE, TuneOptions, TuneRun

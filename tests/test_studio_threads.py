@@ -7,7 +7,7 @@ import pytest
 
 from rsprune_lib.errors import RspruneError
 from rsprune_lib.pruning.calibration import Stopped
-from rsprune_studio.engine.collector import Collector
+from rsprune_studio.engine.threads import Collector
 
 
 def until(condition, seconds=5.0):
