@@ -17,9 +17,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from rsprune_lib.errors import ModelError, RspruneError
-from rsprune_lib.files import read_json, sha256, write_json
+from rsprune_lib.files import commit, committed, read_json, sha256, write_json
 from rsprune_lib.models import create_model
-from rsprune_lib.pruning.commit import commit, committed
 from rsprune_lib.pruning.criteria.gates import Gates
 from rsprune_lib.pruning.plan import Plan
 from rsprune_lib.pruning.surgery import apply

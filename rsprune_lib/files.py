@@ -13,7 +13,9 @@ from typing import Any
 
 from rsprune_lib.errors import RspruneError
 
-__all__ = ["atomic", "read_json", "sha256", "write_json"]
+__all__ = ["atomic", "commit", "committed", "read_json", "settle", "sha256", "swap_in", "write_json"]
+
+_NEXT = ".rsprune-next"
 
 
 def _remove(path: Path) -> None:
@@ -61,6 +63,52 @@ def atomic(path: str | Path) -> Iterator[Path]:
             os.replace(temporary, path)
     finally:
         _remove(holder)
+
+
+@contextlib.contextmanager
+def commit(folder: Path) -> Iterator[Path]:
+    """Yields an empty folder to write into; on success its files replace those of the same name in ``folder``, as one.
+
+    A rename replaces one file at a time, and replacing the whole folder would take its other files along. So the new
+    files are written into a folder inside, whose appearance under its final name is the moment of change (one rename):
+    from then on they count, before and while they are moved to their places. A process killed before that moment has
+    changed nothing; one killed after it leaves the rest of the moving to whoever writes next, and readers look there
+    first (`committed`).
+
+    Args:
+        folder: an existing folder.
+    """
+    settle(folder)
+    for stale in folder.glob(f".tmp-{_NEXT}-*"):  # of a writer that was killed
+        shutil.rmtree(stale, ignore_errors=True)
+    with atomic(folder / _NEXT) as fresh:
+        fresh.mkdir()
+        yield fresh
+    settle(folder)
+
+
+def swap_in(folder: Path, ready: Path) -> None:
+    """Replaces files in ``folder`` by those of ``ready`` (on the same disk; gone afterwards), as `commit` does."""
+    settle(folder)
+    ready.rename(folder / _NEXT)
+    settle(folder)
+
+
+def committed(folder: Path, name: str) -> Path:
+    """Where the current version of a file is (whether it exists or not)."""
+    waiting = folder / _NEXT / name
+    return waiting if waiting.is_file() else folder / name
+
+
+def settle(folder: Path) -> None:
+    """Moves files of a `commit` or `swap_in` that was killed to their places."""
+    waiting = folder / _NEXT
+    if waiting.is_dir():
+        for path in sorted(path for path in waiting.rglob("*") if not path.is_dir()):
+            place = folder / path.relative_to(waiting)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(path, place)
+        shutil.rmtree(waiting)
 
 
 def write_json(path: str | Path, obj: Any) -> Path:  # noqa: ANN401 - any JSON value
