@@ -9,6 +9,7 @@ import torch
 from rsprune_lib.data import Augment, Batches
 from rsprune_lib.data.batches import _draw, balanced
 from rsprune_lib.errors import DataError, RspruneError
+from rsprune_lib.tasks import IGNORE, TASKS
 
 ALL = Augment(dihedral=True, shift=5, brightness=0.2, contrast=0.3)
 
@@ -135,3 +136,38 @@ def test_shrunken_images_are_the_means_of_their_pixels(tiny_data):
     assert half.shape[-1] == whole.shape[-1] // 2 and torch.equal(labels, same)
     assert half.is_contiguous(memory_format=torch.channels_last)
     assert torch.allclose(half[:, :, 0, 0], whole[:, :, :2, :2].mean((2, 3)), atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def masked(tiny_data):
+    """Images of 20 x 28 pixels whose mask is their own red channel, so that a mask that goes another way shows."""
+    rng = np.random.default_rng(5)
+    masks = rng.integers(0, 4, (len(tiny_data.labels), 20, 28), dtype=np.uint8)
+    images = np.stack([masks * 60, masks, 255 - masks], axis=-1)
+    masks = np.where(rng.random(masks.shape) < 0.1, 255, masks).astype(np.uint8)
+    return dataclasses.replace(tiny_data, images=images, masks=masks, task=TASKS["segmentation"])
+
+
+@pytest.mark.parametrize("augment", [None, Augment(dihedral=True), Augment(shift=6), Augment(dihedral=True, shift=6)])
+@pytest.mark.parametrize("upright", [False, True])
+def test_masks_go_with_their_images(masked, augment, upright):
+    data, seen = dataclasses.replace(masked, upright=upright), set()
+    for images, masks in Batches(data, "train", 16, augment=augment, shuffle=True).epoch(1):
+        assert images.shape[2:] == masks.shape[1:] == (20, 28) and masks.dtype == torch.int64
+        red = images[:, 0] * data.std[0] * 255 + data.mean[0] * 255
+        known = masks != IGNORE
+        assert torch.equal(torch.round(red / 60)[known].long(), masks[known]) and not known.all()
+        seen.add(masks.numpy().tobytes())
+    assert len(seen) > 1
+
+
+def test_only_the_elements_that_keep_the_sides_move_an_oblong_image(masked):
+    index = masked.split.train[:1]
+    images, _ = next(iter(Batches(masked, np.repeat(index, 100), 100, augment=Augment(dihedral=True))))
+    assert len(torch.unique(images.flatten(1), dim=0)) == 4
+
+
+def test_smaller_images_have_smaller_masks(masked):
+    (images, masks), (whole, targets) = (next(Batches(masked, "train", 8).epoch(0, shrink=shrink)) for shrink in (3, 1))
+    assert images.shape[2:] == masks.shape[1:] == (6, 9) and whole.shape[2:] == (20, 28)
+    assert torch.equal(masks, targets[:, 1:18:3, 1:27:3])

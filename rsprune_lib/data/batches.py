@@ -10,8 +10,11 @@ from torch.nn.functional import avg_pool2d
 
 from rsprune_lib.data.dataset import Dataset
 from rsprune_lib.errors import DataError
+from rsprune_lib.tasks import IGNORE
 
 __all__ = ["Augment", "Batches", "balanced"]
+
+UNKNOWN = 255  # in the masks of a data set
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,10 @@ class Augment:
 
 
 class Batches:
-    """Iterable of ``(images, labels)``: (B, 3, H, W) float32 normalised, channels-last in memory, and (B,) int64.
+    """Iterable of ``(images, targets)``: (B, 3, H, W) float32 normalised, channels-last in memory, and (B,) int64.
+
+    Where the data set has masks, targets are (B, H, W) int64 with `rsprune_lib.tasks.IGNORE` where unknown; a mask is
+    turned, mirrored and shifted with its image.
 
     Order and augmentation depend on ``(seed, epoch number, batch number)`` only, so a resumed run sees the same
     batches, and several processes share a batch without sharing an image.
@@ -77,8 +83,9 @@ class Batches:
     ) -> None:
         if not (batch_size >= 1 and 0 <= shard[0] < shard[1] <= batch_size):
             raise DataError(f"Expected 0 <= rank < world <= batch_size, got shard {shard} and batch_size {batch_size}.")
-        if augment and augment.shift >= data.image_size:
-            raise DataError(f"A shift of {augment.shift} px leaves nothing of images of {data.image_size} px.")
+        least = min(data.images.shape[1:3])
+        if augment and augment.shift >= least:
+            raise DataError(f"A shift of {augment.shift} px leaves nothing of images of {least} px.")
         indices = data.part(part) if isinstance(part, str) else np.asarray(part, dtype=np.int64)
         self.indices = indices if limit is None else balanced(data.labels, indices, limit)
         self.data, self.batch_size, self.augment, self.shuffle, self.seed = data, batch_size, augment, shuffle, seed
@@ -114,38 +121,55 @@ class Batches:
         for step in range(len(self)):
             batch = order[step * self.batch_size : (step + 1) * self.batch_size]
             random = np.random.default_rng([self.seed, number, step + 1])
-            draws = _draw(self.augment, len(batch), random, self.data.upright)
+            draws = _draw(self.augment, len(batch), random, self._elements)
             mine = slice(self.rank, None, self.world)
-            images, labels = self._make(batch[mine], {name: values[mine] for name, values in draws.items()})
-            yield (images if shrink == 1 else avg_pool2d(images, shrink)), labels
+            images, targets = self._make(batch[mine], {name: values[mine] for name, values in draws.items()})
+            if shrink > 1:
+                images = avg_pool2d(images, shrink)
+                if self.data.masks is not None:  # the pixel in the middle of each square, of whole squares only
+                    rows, cols = (shrink * side for side in images.shape[2:])
+                    targets = targets[:, shrink // 2 : rows : shrink, shrink // 2 : cols : shrink]
+            yield images, targets
+
+    @property
+    def _elements(self) -> tuple[int, ...]:
+        """Elements of the dihedral group that these images may go through, see `_dihedral`."""
+        if self.data.upright:
+            return (0, 4)
+        height, width = self.data.images.shape[1:3]
+        return tuple(range(8)) if height == width else (0, 2, 4, 6)  # a quarter turn would swap the sides
 
     def _make(self, batch: np.ndarray, draws: dict[str, np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
         """Cut, augment and normalise; batch: (b,) indices."""
         images = torch.from_numpy(self.data.images[batch]).to(self.device)  # (b, H, W, 3) uint8
-        labels = torch.from_numpy(self.data.labels[batch]).to(self.device)
+        masks = self.data.masks
+        targets = torch.from_numpy((self.data.labels if masks is None else masks)[batch]).to(self.device)
         values = {name: torch.from_numpy(value).to(self.device) for name, value in draws.items()}
         images = _move(images, values.get("element"), values.get("shift"))
-        B, S, _, C = images.shape
-        pixels = images.view(B, S, S * C).float()  # whole rows: the last axis is long enough to be vectorised
-        scale, offset = self.scale.repeat(S), self.offset.repeat(S)  # (S * C,)
+        if masks is not None:
+            targets = _move(targets[..., None], values.get("element"), values.get("shift"))[..., 0].long()
+            targets = targets.masked_fill(targets == UNKNOWN, IGNORE)
+        B, H, W, C = images.shape
+        pixels = images.view(B, H, W * C).float()  # whole rows: the last axis is long enough to be vectorised
+        scale, offset = self.scale.repeat(W), self.offset.repeat(W)  # (W * C,)
         if "light" in values:  # x -> light * (contrast * (x - m) + m), folded into the normalisation
             light, contrast = values["light"][:, None, None], values["contrast"][:, None, None]
             centre = pixels.mean(dim=(1, 2), keepdim=True)
-            offset = offset + light * (1 - contrast) * centre * scale  # (B, 1, S * C)
+            offset = offset + light * (1 - contrast) * centre * scale  # (B, 1, W * C)
             scale = light * contrast * scale
         pixels = torch.addcmul(offset, pixels, scale)
-        return pixels.view(B, S, S, C).permute(0, 3, 1, 2), labels  # NHWC in memory = channels-last
+        return pixels.view(B, H, W, C).permute(0, 3, 1, 2), targets  # NHWC in memory = channels-last
 
 
 def _draw(
-    augment: Augment | None, count: int, random: np.random.Generator, upright: bool = False
+    augment: Augment | None, count: int, random: np.random.Generator, elements: tuple[int, ...] = tuple(range(8))
 ) -> dict[str, np.ndarray]:
     """Draw the values of one whole batch, on the CPU: the same on every device and for every number of processes."""
     if augment is None:
         return {}
     draws: dict[str, np.ndarray] = {}
     if augment.dihedral:
-        draws["element"] = 4 * random.integers(0, 2, count) if upright else random.integers(0, 8, count)
+        draws["element"] = np.array(elements)[random.integers(0, len(elements), count)]
     if augment.shift:
         draws["shift"] = random.integers(-augment.shift, augment.shift + 1, (count, 2))
     if augment.brightness or augment.contrast:
@@ -155,32 +179,36 @@ def _draw(
 
 
 def _move(images: torch.Tensor, element: torch.Tensor | None, shift: torch.Tensor | None) -> torch.Tensor:
-    """Turn, mirror and shift every image in one gather; images: (B, S, S, 3) uint8.
+    """Turn, mirror and shift every image in one gather; images: (B, H, W, C) uint8.
 
     Element ``e`` of the dihedral group reads pixel (r, c) from ``start[e] + r * down[e] + c * right[e]`` of the flat
     image.
     """
     if element is None and shift is None:
         return images
-    B, S, _, C = images.shape
+    B, H, W, C = images.shape
     element = torch.zeros(B, dtype=torch.int64, device=images.device) if element is None else element
-    start, down, right = (values[element] for values in _dihedral(S, images.device))  # (B,) each
-    rows = cols = torch.arange(S, device=images.device).expand(B, S)
+    start, down, right = (values[element] for values in _dihedral(H, W, images.device))  # (B,) each
+    rows, cols = (torch.arange(side, device=images.device).expand(B, side) for side in (H, W))
     if shift is not None:
-        rows, cols = (_reflect(rows + shift[:, axis, None], S) for axis in (0, 1))
-    start = start + torch.arange(B, device=images.device) * (S * S)
-    source = (start[:, None] + rows * down[:, None])[:, :, None] + (cols * right[:, None])[:, None, :]  # (B, S, S)
-    return images.view(B * S * S, C).index_select(0, source.view(-1)).view(B, S, S, C)
+        rows, cols = _reflect(rows + shift[:, 0, None], H), _reflect(cols + shift[:, 1, None], W)
+    start = start + torch.arange(B, device=images.device) * (H * W)
+    source = (start[:, None] + rows * down[:, None])[:, :, None] + (cols * right[:, None])[:, None, :]  # (B, H, W)
+    return images.view(B * H * W, C).index_select(0, source.view(-1)).view(B, H, W, C)
 
 
 @lru_cache(maxsize=16)
-def _dihedral(size: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Start, step down and step right in the flat image, (8,) int64 each: four rotations, then the same mirrored."""
-    square = torch.arange(size * size).view(size, size)
-    turned = [torch.rot90(square, k) for k in range(4)]
-    group = torch.stack(turned + [t.flip(1) for t in turned])  # (8, size, size) flat source index
-    start = group[:, 0, 0]
-    down, right = (group[:, 1, 0] - start, group[:, 0, 1] - start) if size > 1 else (start, start)
+def _dihedral(height: int, width: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Start, step down and step right in the flat image, (8,) int64 each: four rotations, then the same mirrored.
+
+    Those of the odd elements (a quarter turn) fit square images only.
+    """
+    flat = torch.arange(height * width).view(height, width)
+    turned = [torch.rot90(flat, k) for k in range(4)]
+    group = turned + [t.flip(1) for t in turned]  # eight flat source indices
+    start = torch.stack([t[0, 0] for t in group])
+    down = torch.stack([t[min(1, len(t) - 1), 0] for t in group]) - start
+    right = torch.stack([t[0, min(1, t.shape[1] - 1)] for t in group]) - start
     return start.to(device), down.to(device), right.to(device)
 
 

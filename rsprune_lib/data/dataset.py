@@ -13,6 +13,7 @@ from rsprune_lib.data.prepare import card_arrays, folder_arrays, has_arrays, syn
 from rsprune_lib.data.split import PARTS, Split, SplitRule, make_split
 from rsprune_lib.errors import DataError, RspruneError, unknown
 from rsprune_lib.files import read_json, write_json
+from rsprune_lib.tasks import TASKS, Task
 
 __all__ = ["Dataset", "at_hand", "load_data"]
 
@@ -26,8 +27,8 @@ class Dataset:
     Args:
         name: short name.
         title: name to print; says "synthetic" where it is.
-        images: (N, S, S, 3) uint8 memory map, read-only.
-        labels: (N,) int64.
+        images: (N, H, W, 3) uint8 memory map, read-only.
+        labels: (N,) int64; for segmentation the most frequent class of each mask.
         files: N relative paths, ``class/file``.
         classes: names in label order.
         split: disjoint parts.
@@ -36,6 +37,9 @@ class Dataset:
         content_hash: of pixels, labels and class names.
         synthetic: True for drawn images.
         upright: True for images with an up and a down, which augmentation only mirrors.
+        task: what the labels are for.
+        masks: (N, H, W) uint8 memory map of class numbers, 255 where unknown; None where an image has one label.
+        palette: K RGB colours of the classes, for masks.
     """
 
     name: str
@@ -50,6 +54,9 @@ class Dataset:
     content_hash: str
     synthetic: bool = False
     upright: bool = False
+    task: Task = TASKS["classification"]
+    masks: np.ndarray | None = None
+    palette: tuple[tuple[int, int, int], ...] | None = None
 
     @property
     def num_classes(self) -> int:
@@ -57,9 +64,10 @@ class Dataset:
         return len(self.classes)
 
     @property
-    def image_size(self) -> int:
-        """Pixels a side."""
-        return self.images.shape[1]
+    def image_size(self) -> int | tuple[int, int]:
+        """Pixels a side, or (height, width) of images that are not square."""
+        height, width = self.images.shape[1:3]
+        return height if height == width else (height, width)
 
     def part(self, name: str) -> np.ndarray:
         """Indices of ``"train"``, ``"val"`` or ``"test"``.
@@ -75,7 +83,8 @@ class Dataset:
         """What a bundle keeps of its data set; plain JSON."""
         keys = ("name", "title", "image_size", "content_hash", "synthetic")
         lists = {key: list(getattr(self, key)) for key in ("classes", "mean", "std")}
-        return {key: getattr(self, key) for key in keys} | lists | {"split_hash": self.split.hash}
+        plain = {key: getattr(self, key) for key in keys} | lists | {"split_hash": self.split.hash}
+        return plain if self.task.name == "classification" else plain | {"task": self.task.name}
 
 
 def load_data(

@@ -1,4 +1,4 @@
-"""Two classifiers on the same images: is the better one better, or was it luck of the draw?"""
+"""Two networks on the same images: is the better one better, or was it luck of the draw?"""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from rsprune_lib.errors import ModelError
+from rsprune_lib.tasks import Task, get_task
 
 __all__ = ["Paired", "compare"]
 
 
 @dataclass(frozen=True)
 class Paired:
-    """Where two classifiers differ on the same images.
+    """Where two networks differ on the same images.
 
     Attributes:
-        gained: images that only the second answers right.
-        lost: images that only the first answers right.
-        p_value: of the exact McNemar test: how often two equally good classifiers would split so unevenly. It knows
+        gained: images that the second does better: of a classifier, that only the second answers right.
+        lost: images that the first does better.
+        p_value: of the exact sign test: how often two equally good networks would split so unevenly. It knows
             about these images only, not about another training seed.
     """
 
@@ -28,16 +29,18 @@ class Paired:
     p_value: float
 
 
-def compare(first: Tensor, second: Tensor, labels: Tensor) -> Paired:
-    """Compares two classifiers image by image (McNemar 1947, https://doi.org/10.1007/BF02295996, exact form).
+def compare(first: Tensor, second: Tensor, labels: Tensor, task: Task | str = "classification") -> Paired:
+    """Compares two networks image by image with the exact sign test.
 
-    Images that both answer right, or both wrong, say nothing about which is better; of the others, each would go either
-    way with equal chance if the classifiers were equally good.
+    For classifiers this is McNemar's test (1947, https://doi.org/10.1007/BF02295996, exact form): images that both
+    answer right, or both wrong, say nothing about which is better; of the others, each would go either way with equal
+    chance if the networks were equally good.
 
     Args:
-        first: (N, K) logits.
-        second: (N, K) logits of the same images.
+        first: (N, ...) records as `rsprune_lib.measure.predict` returns them: logits (N, K) of a classifier.
+        second: records of the other network for the same images.
         labels: (N,) true classes.
+        task: a `rsprune_lib.tasks.Task` or its name.
 
     Raises:
         ModelError: the shapes do not belong together.
@@ -49,11 +52,12 @@ def compare(first: Tensor, second: Tensor, labels: Tensor) -> Paired:
     """
     if first.shape != second.shape or labels.shape != first.shape[:1]:
         raise ModelError(
-            f"Got logits of shapes {tuple(first.shape)} and {tuple(second.shape)} for {len(labels)} labels; give both "
+            f"Got outputs of shapes {tuple(first.shape)} and {tuple(second.shape)} for {len(labels)} labels; give both "
             "networks the same images."
         )
-    one, other = first.argmax(1) == labels, second.argmax(1) == labels
-    gained, lost = int((other & ~one).sum()), int((one & ~other).sum())
+    task = get_task(task) if isinstance(task, str) else task
+    one, other = task.scores(first, labels), task.scores(second, labels)
+    gained, lost = int((other > one).sum()), int((one > other).sum())
     n, fewer = gained + lost, min(gained, lost)
     tail = sum(math.comb(n, k) for k in range(fewer + 1)) / 2**n  # an integer over an integer: no overflow
     return Paired(gained, lost, min(1.0, 2 * tail))

@@ -37,16 +37,18 @@ class Result:
         name: what the row is about, such as ``"resnet18_se, ratio 0.7, attention"``.
         params: parameters.
         macs: multiply-accumulates for one image (convention: `rsprune_lib.measure.cost`).
-        accuracy: share of right answers, in [0, 1].
-        ci: Wilson 95 % interval of the accuracy.
+        accuracy: share of right answers (images, or labelled pixels), in [0, 1].
+        ci: 95 % interval of the leading number.
         ece: expected calibration error.
         nll: mean negative log-likelihood, nats.
         n: images behind the accuracy.
-        per_class: accuracy of each class, None for a class without an image.
+        per_class: leading number of each class, None for a class that does not occur.
         latency_ms: median time of a batch.
         latency_iqr_ms: its interquartile range.
         batch: images a timed batch.
         part: part of the data set behind the accuracy: ``"train"``, ``"val"``, ``"test"``, or None for a mixture.
+        metric: name of the leading number: ``"accuracy"`` or a key of ``metrics``.
+        metrics: further numbers of the task, see `rsprune_lib.tasks`.
         provenance: see `provenance`.
     """
 
@@ -63,11 +65,15 @@ class Result:
     latency_iqr_ms: float | None = None
     batch: int | None = None
     part: str | None = None
+    metric: str = "accuracy"
+    metrics: dict[str, float | None] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; ``Result(**row)`` makes it a Result again."""
         row = asdict(self)
+        if not self.metrics:  # a plain classifier has nothing else to say
+            del row["metric"], row["metrics"]
         return {key: list(value) if isinstance(value, tuple) else value for key, value in row.items()}
 
 

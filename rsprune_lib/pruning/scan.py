@@ -17,6 +17,7 @@ from rsprune_lib.pruning.choose import choose
 from rsprune_lib.pruning.groups import Group
 from rsprune_lib.pruning.scores import Scores
 from rsprune_lib.pruning.surgery import apply
+from rsprune_lib.tasks import task_of
 
 __all__ = ["Scan", "sensitivity_scan"]
 
@@ -110,16 +111,19 @@ def sensitivity_scan(
         raise PlanError("A sensitivity scan needs at least one ratio; give some, such as (0.5, 0.9).")
     ratios = tuple(sorted(float(ratio) for ratio in ratios))
     plans = {g.name: [choose(scores, groups, per_group={g.name: r}) for r in ratios] for g in groups}
-    right = {name: [0] * len(ratios) for name in plans}
+    task = task_of(model, batches)
+    records = {name: [[] for _ in ratios] for name in plans}
     units = model.units()
     first = {unit.layer: number for number, unit in enumerate(units)}
     device, dtype = placement(model)
-    dense = count = 0
+    dense, seen = [], []
     with evaluating(model), tqdm(total=0, desc="sensitivity", leave=False, disable=not progress) as bar:
         for images, labels in batches:
             images, labels = images.to(device, dtype), labels.to(device)
-            outputs, whole = _outputs(model, units, images, labels)
-            dense, count = dense + whole, count + len(labels)
+            outputs, answers = _outputs(model, units, images)
+            whole = task.record(answers, labels).cpu()
+            dense.append(whole)
+            seen.append(task.label(labels).cpu())
             bar.total = bar.n + len(plans) * len(ratios)
             for name, own in plans.items():
                 before = units[: first[name]]
@@ -127,18 +131,23 @@ def sensitivity_scan(
                     if should_stop is not None and should_stop():
                         raise Stopped("The sensitivity scan was stopped; start it again to get its curves.")
                     if plan.widths[name] == plan.sizes[name]:
-                        right[name][place] += whole
+                        record = whole
                     else:
-                        right[name][place] += _right(apply(model, plan, groups), images, labels, before, outputs)
+                        answers = _answers(apply(model, plan, groups), images, before, outputs)
+                        record = task.record(answers, labels).cpu()
+                    records[name][place].append(record)
                     bar.update()
-    if not count:
+    if not seen:
         raise DataError("A sensitivity scan got no image at all; give it batches of the validation part.")
-    accuracy = {name: tuple(hits / count for hits in row) for name, row in right.items()}
-    return Scan(scores.criterion, ratios, accuracy, dense / count, count)
+    labels = torch.cat(seen)
+    accuracy = {
+        name: tuple(task.quality(torch.cat(parts), labels).score for parts in row) for name, row in records.items()
+    }
+    return Scan(scores.criterion, ratios, accuracy, task.quality(torch.cat(dense), labels).score, len(labels))
 
 
-def _outputs(model: nn.Module, units: Sequence[Unit], images: Tensor, labels: Tensor) -> tuple[dict[str, Tensor], int]:
-    """One pass of the whole network: what it sends on behind each unit (a copy), and how many answers are right."""
+def _outputs(model: nn.Module, units: Sequence[Unit], images: Tensor) -> tuple[dict[str, Tensor], Any]:
+    """One pass of the whole network: what it sends on behind each unit (a copy), and its outputs."""
     outputs: dict[str, Tensor] = {}
 
     def keep(name: str) -> Callable[..., None]:
@@ -146,11 +155,11 @@ def _outputs(model: nn.Module, units: Sequence[Unit], images: Tensor, labels: Te
 
     hooks = [model.get_submodule(_last(unit)).register_forward_hook(keep(_last(unit))) for unit in units]
     try:
-        answers = model(images).argmax(1)
+        answers = model(images)
     finally:
         for hook in hooks:
             hook.remove()
-    return outputs, int((answers == labels).sum())
+    return outputs, answers
 
 
 def _last(unit: Unit) -> str:
@@ -158,12 +167,10 @@ def _last(unit: Unit) -> str:
     return unit.gate or unit.norm or unit.layer
 
 
-def _right(
-    small: nn.Module, images: Tensor, labels: Tensor, before: Sequence[Unit], outputs: Mapping[str, Tensor]
-) -> int:
-    """Right answers of a network whose units ``before`` are known already; the network is spent afterwards."""
+def _answers(small: nn.Module, images: Tensor, before: Sequence[Unit], outputs: Mapping[str, Tensor]) -> Any:  # noqa: ANN401
+    """Outputs of a network whose units ``before`` are known already; the network is spent afterwards."""
     for unit in before:
         for name in {unit.layer, unit.norm, unit.gate} - {None}:
             output = outputs[name] if name == _last(unit) else images[:1, :1, :1, :1]  # anything small: nobody reads it
             small.get_submodule(name).forward = lambda _x, output=output: output.clone()
-    return int((small(images).argmax(1) == labels).sum())
+    return small(images)

@@ -17,7 +17,8 @@ from tqdm.auto import tqdm
 from rsprune_lib.data import Batches, Dataset
 from rsprune_lib.device import pick_device, supports_bf16
 from rsprune_lib.errors import TrainingError
-from rsprune_lib.measure import predict, quality
+from rsprune_lib.measure import predict
+from rsprune_lib.tasks import task_of
 from rsprune_lib.training.callback import Callback, StopTraining
 from rsprune_lib.training.checkpoint import load_checkpoint, save_checkpoint
 from rsprune_lib.training.losses import make_loss
@@ -36,7 +37,8 @@ class Fit:
 
     Attributes:
         model: The network of the best epoch on validation, in eval mode, on the CPU.
-        history: One row an epoch: epoch, lr, train_loss, val_accuracy, val_loss, seconds, images_per_second.
+        history: One row an epoch: epoch, lr, train_loss, val_accuracy (the task's leading number), val_loss, seconds,
+            images_per_second.
         best_epoch: Counted from 1; 0 before the first epoch.
         stopped: Whether a callback ended the run early.
     """
@@ -52,7 +54,7 @@ def fit(
     data: Dataset,
     recipe: Recipe,
     *,
-    loss: str | nn.Module = "ce",
+    loss: str | nn.Module | None = None,
     objective: Objective | None = None,
     seed: int = 0,
     out: str | Path | None = None,
@@ -71,7 +73,8 @@ def fit(
         model: Any network of the course; left as it is.
         data: Training and validation parts; the test part is not touched.
         recipe: Hyper-parameters.
-        loss: A name for `make_loss` or a module (logits (B, K), classes (B,)) -> scalar.
+        loss: A name for `make_loss` or a module (logits (B, K), classes (B,)) -> scalar, with a pixel dimension or two
+            where the task has masks; the default is the task's own.
         objective: In place of ``loss``: a function (model, images, labels) -> scalar, e.g. for distillation.
         seed: Of order and augmentation (the weights are seeded where the model is made).
         out: Folder for a checkpoint after each epoch; None keeps none.
@@ -116,7 +119,7 @@ class _Run:
         model: nn.Module,
         data: Dataset,
         recipe: Recipe,
-        loss: str | nn.Module,
+        loss: str | nn.Module | None,
         objective: Objective | None,
         seed: int,
         limit: int | None,
@@ -126,7 +129,8 @@ class _Run:
         precision = "bf16" if supports_bf16(device) else "no"
         self.accelerator = Accelerator(mixed_precision=precision, cpu=device.type == "cpu")
         device = self.accelerator.device
-        self.recipe, self.objective = recipe, objective
+        self.recipe, self.objective, self.task = recipe, objective, task_of(model, data)
+        loss = self.task.loss if loss is None else loss
         self.loss = make_loss(loss, label_smoothing=recipe.label_smoothing) if isinstance(loss, str) else loss
         self.loss.to(device)
         shard = (self.accelerator.process_index, self.accelerator.num_processes)
@@ -162,7 +166,7 @@ class _Run:
         if self.objective is not None:
             with self.accelerator.autocast():
                 return self.objective(self.model, images, labels)
-        return self.loss(self.model(images), labels)
+        return self.task.objective(self.loss, self.model(images), labels)
 
     def train_epoch(self, callbacks: Iterable[Callback], progress: bool) -> None:
         """Takes every training batch once and appends a row to the history."""
@@ -181,14 +185,15 @@ class _Run:
         seconds = time.perf_counter() - start
         self.epoch += 1
         self.history.append({
-            "epoch": self.epoch, "lr": self.schedule.get_last_lr()[0], "train_loss": mean, "val_accuracy": None,
-            "val_loss": None, "seconds": seconds, "images_per_second": self.train.size / seconds,
+            "epoch": self.epoch, "lr": self.schedule.get_last_lr()[0], "train_loss": mean,
+            f"val_{self.task.metric}": None, "val_loss": None, "seconds": seconds,
+            "images_per_second": self.train.size / seconds,
         })  # fmt: skip
 
     def _shrink(self) -> int:
         """By how much the images of the coming epoch are made smaller."""
         early = self.epoch < round(self.recipe.half_size * self.recipe.epochs)
-        return 2 if early and self.train.data.image_size >= 2 * getattr(self.plain, "least_side", 32) else 1
+        return 2 if early and min(self.train.data.images.shape[1:3]) >= 2 * getattr(self.plain, "least_side", 32) else 1
 
     def _step(self, images: Tensor, labels: Tensor) -> Tensor:
         loss = self._objective(images, labels)
@@ -212,12 +217,12 @@ class _Run:
     def validate(self) -> None:
         """Measures the candidate on the validation part and keeps it if it is the best so far (ties: lower loss)."""
         with self.accelerator.autocast():
-            logits, labels = predict(self.candidate, self.val, progress=False)
-        if not torch.isfinite(logits).all():
+            records, labels = predict(self.candidate, self.val, progress=False)
+        if not torch.isfinite(records).all():
             self._finite(math.nan, len(self.train))
-        measured = quality(logits, labels)
-        self.history[-1] |= {"val_accuracy": measured.accuracy, "val_loss": measured.nll}
-        self.good_epoch, score = self.epoch, (measured.accuracy, -measured.nll)
+        measured = self.task.quality(records, labels)
+        self.history[-1] |= {f"val_{self.task.metric}": measured.score, "val_loss": measured.nll}
+        self.good_epoch, score = self.epoch, (measured.score, -measured.nll)
         if score > self.best_score:
             self.best_score, self.best_epoch = score, self.epoch
             self.best.load_state_dict(self.candidate.state_dict())

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from rsprune_lib.pruning.calibration import feed
 from rsprune_lib.pruning.groups import Group, Member
+from rsprune_lib.tasks import IGNORE, task_of
 
 __all__ = ["hessian", "taylor"]
 
@@ -40,6 +41,7 @@ def hessian(model: nn.Module, groups: Iterable[Group], data: Batched, progress: 
 def _mean_sensitivity(
     model: nn.Module, groups: list[Group], data: Batched, title: str, measure: object, progress: bool
 ) -> dict[str, Tensor]:
+    task, summed = task_of(model, data), _ImageLosses()
     worker = copy.deepcopy(model).eval().requires_grad_(False)
     masks: dict[str, Tensor] = {}
     for group in groups:
@@ -49,11 +51,22 @@ def _mean_sensitivity(
     for images, labels in feed(data, worker, title, progress=progress):
         with torch.enable_grad():
             masks.update({g.name: images.new_ones(len(images), g.size, requires_grad=True) for g in groups})
-            F.cross_entropy(worker(images), labels, reduction="sum").backward()
+            task.objective(summed, worker(images), labels).backward()
         for name, mask in masks.items():
             totals[name] += measure(mask.grad.cpu().double()).sum(0)
         count += len(images)
     return {name: (total / count).float() for name, total in totals.items()}
+
+
+class _ImageLosses(nn.Module):
+    """Cross-entropy summed over the images; of each image, the mean over its labelled pixels."""
+
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """From logits (B, K, ...) and targets (B, ...) to a scalar."""
+        each = F.cross_entropy(logits, targets, reduction="none", ignore_index=IGNORE)
+        B = len(targets)
+        pixels = (targets != IGNORE).view(B, -1).sum(1).clamp_min(1)
+        return (each.view(B, -1).sum(1) / pixels).sum()
 
 
 def _masked_members(group: Group) -> list[Member]:
