@@ -1,13 +1,23 @@
 """Errors a person can act on: what was got, what was expected, what to do."""
 
 import difflib
+import os
+import traceback
 from collections.abc import Iterable
 
 __all__ = ["DataError", "ModelError", "PlanError", "RspruneError", "TrainingError", "unknown"]
 
 
 class RspruneError(Exception):
-    """Base of every error that the user can mend; its text is one clear sentence."""
+    """Base of every error that the user can mend; its text is one clear sentence.
+
+    A notebook shows the sentence alone; with ``RSPRUNE_DEBUG=1`` the traceback, too.
+    """
+
+    def _render_traceback_(self) -> list[str]:
+        if os.environ.get("RSPRUNE_DEBUG") == "1":
+            return traceback.format_exception(self)
+        return [f"{type(self).__name__}: {self}"]
 
 
 class DataError(RspruneError):

@@ -69,6 +69,12 @@ class RunFolder:
                     pass
             self._check()
 
+    @property
+    def begun(self) -> Path:
+        """Where the files of a run that can be resumed lie: ``out``, or the folder that was to replace its files."""
+        staged = self.out / NEW
+        return staged if kind_of(staged) == self.kind else self.out
+
     def apart_from(self, *inputs: str | Path) -> None:
         """Refuses inputs that are ``out``, lie inside it, or hold it."""
         for path in (Path(given).expanduser().resolve() for given in inputs):
@@ -93,7 +99,7 @@ class RunFolder:
                 is too little room.
         """
         if not leads():
-            self.path = self.out / NEW if kind_of(self.out / NEW) == self.kind else self.out
+            self.path = self.begun
             yield self.path
             return
         fresh = [path for path in (self.out, *self.out.parents) if not path.exists()]
@@ -200,11 +206,9 @@ class RunFolder:
     def _begin(self, names: set[str], needed: int) -> None:
         self._check()  # again: what is there may have changed before the lock was held
         settle(self.out)
-        staged = self.out / NEW
         if not self.resume:
-            shutil.rmtree(staged, ignore_errors=True)  # of a run that was killed
-        if kind_of(staged) == self.kind or (self.force and is_run(self.out)):
-            self.path = staged
+            shutil.rmtree(self.out / NEW, ignore_errors=True)  # of a run that was killed
+        self.path = self.out / NEW if self.force and is_run(self.out) else self.begun
         free = shutil.disk_usage(self.out).free
         if free < needed:
             raise RspruneError(

@@ -1,16 +1,20 @@
 """The headless runner on tiny notebooks: parameters, errors in cells and in callbacks, resuming, the report."""
 
 import json
+import sys
+from pathlib import Path
 
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+import rsprune_lib
 from rsprune_lib.course.headless.curate import curate
 from rsprune_lib.course.headless.notebook_files import strip, widget_errors
-from rsprune_lib.course.headless.runner import run_course
+from rsprune_lib.course.headless.runner import course_folder, run_course
 from rsprune_lib.course.tables import closing_table
 from rsprune_lib.errors import RspruneError
+from rsprune_lib.files import write_json
 
 RECORDING = """
 import base64, json, os, pathlib
@@ -23,6 +27,9 @@ png = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR4
 figures = [dict(title="A curve", file="curve.png"), dict(title="Lost", file="lost.png")]
 (folder / "results.json").write_text(json.dumps(dict(schema=1, rows=[row], figures=figures)))
 print(profile_name, os.environ["RSPRUNE_PROFILE"])
+import sys, rsprune_lib
+print(sys.executable, rsprune_lib.__file__)
+print(os.environ["RSPRUNE_HOME"], os.environ["RSPRUNE_MIRROR"], os.environ.get("RSPRUNE_BUNDLES"))
 """
 CALLBACK = """
 import ipywidgets as widgets
@@ -55,8 +62,16 @@ def run(tmp_path_factory):
     write(folder / "nb", "02_widget", CALLBACK, parameters="seed = 0")
     (folder / "nb" / "03_torn.ipynb").write_text("{")
     options = {"profile_name": "smoke", "data": "synthetic", "folder": folder / "nb", "progress": False}
+    foreign = {"argv": ["false", "{connection_file}"], "display_name": "R", "language": "R"}
+    write_json(folder / "jupyter" / "kernels" / "python3" / "kernel.json", foreign)
     told = []
-    return run_course(None, out=folder / "out", tell=told.append, **options), options, told
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JUPYTER_PATH", str(folder / "jupyter"))
+        patch.setenv("RSPRUNE_HOME", "here/cache")
+        patch.setenv("RSPRUNE_MIRROR", "https://some.where/mirror")
+        patch.delenv("RSPRUNE_BUNDLES", raising=False)
+        course = run_course(None, out=folder / "out", tell=told.append, **options)
+    return course, options, told
 
 
 def test_one_failure_does_not_stop_the_others(run):
@@ -74,7 +89,10 @@ def test_a_broken_callback_fails_the_notebook(run):
 
 def test_parameters_and_environment_reach_the_notebook(run):
     copy = nbformat.read(run[0].folder / "00_good" / "00_good.ipynb", 4)
-    assert copy.cells[-1].outputs[0].text == "smoke smoke\n"
+    first, interpreter, places = copy.cells[-1].outputs[0].text.splitlines()
+    assert first == "smoke smoke"
+    assert interpreter == f"{sys.executable} {rsprune_lib.__file__}"  # not the machine's kernel of the name python3
+    assert places == f"{Path.cwd() / 'here' / 'cache'} https://some.where/mirror None"
 
 
 def test_results_are_gathered_beside_the_copies(run):
@@ -99,20 +117,15 @@ def test_the_report_stands_alone_and_tells_all(run):
     assert 'src="0' not in page
 
 
-def test_resuming_keeps_what_is_good(run):
+def test_a_run_is_not_written_over(run, tmp_path):
     course, options, _ = run
-    with pytest.raises(RspruneError, match="--resume"):
+    with pytest.raises(RspruneError, match="already there"):
         run_course(["00"], out=course.folder, **options)
-    again = run_course(["00"], out=course.folder, resume=True, **options)
-    assert again.notebooks[0].reused
-    assert again.ok
-
-
-def test_force_replaces_only_a_run(run, tmp_path):
     (tmp_path / "thesis.txt").write_text("precious")
-    with pytest.raises(RspruneError, match="something else"):
-        run_course(["00"], out=tmp_path, force=True, **run[1])
-    assert (tmp_path / "thesis.txt").exists()
+    with pytest.raises(RspruneError, match="not written by rsprune"):
+        run_course(["00"], out=course_folder(tmp_path, force=True), **options)
+    with pytest.raises(RspruneError, match="lies inside the input"):
+        course_folder(tmp_path / "run", inputs=[tmp_path])
 
 
 def test_curating_keeps_figures_and_drops_the_rest(tmp_path):

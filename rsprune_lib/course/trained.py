@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from rsprune_lib.bundle import Bundle, load_bundle, save_bundle
+from rsprune_lib.course.headless.identity import code_hash
 from rsprune_lib.course.profiles import Profile, profile
 from rsprune_lib.data import Batches, Dataset
 from rsprune_lib.errors import unknown
@@ -20,8 +21,9 @@ KINDS = {"dense": "resnet18_se", "pruned": "resnet18_se_r70"}
 def trained(data: Dataset, kind: str = "dense", *, choice: Profile | None = None, progress: bool = True) -> Bundle:
     """Returns a trained bundle for a data set, so that a notebook never waits for a long training run.
 
-    The one in ``bundles/`` is taken if it was made for the same images and classes. For any other data set, such as an
-    own folder, a small network is trained for a few epochs and kept in ``runs/trained`` for the next time.
+    The one in ``bundles/`` is taken if it was made for the same images, classes and split. For any other data set, such
+    as an own folder, a small network is trained for a few epochs and kept in ``runs/trained`` for the next time, until
+    the library changes.
 
     Args:
         data: The data set.
@@ -35,19 +37,26 @@ def trained(data: Dataset, kind: str = "dense", *, choice: Profile | None = None
     if kind not in KINDS:
         raise unknown("kind of bundle", kind, KINDS)
     folder = bundle_path(f"{data.name}_{KINDS[kind]}")
-    if folder is not None:
-        bundle = load_bundle(folder)
-        if (bundle.config["data"] or {}).get("content_hash") == data.content_hash:
+    if folder is not None and _fits(bundle := load_bundle(folder), data):
+        return bundle
+    choice, code = choice or profile(), code_hash("rsprune_lib")
+    place = project_root() / "runs" / "trained" / f"{data.name}_{data.content_hash[:12]}_{choice.name}" / KINDS[kind]
+    if (place / "config.json").is_file():
+        bundle = load_bundle(place)
+        if _fits(bundle, data) and bundle.config["provenance"].get("code") == code:
             return bundle
-    choice = choice or profile()
-    place = project_root() / "runs" / "trained" / f"{data.name}_{data.content_hash[:12]}_{choice.name}"
-    if not (place / KINDS[kind] / "config.json").is_file():
-        _train(data, kind, place, choice, progress)
-    return load_bundle(place / KINDS[kind])
+    _train(data, kind, place, choice, progress, code)
+    return load_bundle(place)
 
 
-def _train(data: Dataset, kind: str, place: Path, choice: Profile, progress: bool) -> None:
-    """Trains the dense network, or prunes and fine-tunes it, into its folder below ``place``."""
+def _fits(bundle: Bundle, data: Dataset) -> bool:
+    """Whether a bundle was trained on the training part of this data set."""
+    seen = bundle.config["data"] or {}
+    return (seen.get("content_hash"), seen.get("split_hash")) == (data.content_hash, data.split.hash)
+
+
+def _train(data: Dataset, kind: str, place: Path, choice: Profile, progress: bool, code: str) -> None:
+    """Trains the dense network, or prunes and fine-tunes it, into the folder ``place``."""
     limits = {"limit": choice.train_images, "val_limit": choice.val_images, "progress": progress}
     plan = gates = None
     if kind == "dense":
@@ -63,9 +72,9 @@ def _train(data: Dataset, kind: str, place: Path, choice: Profile, progress: boo
     row = measure(
         KINDS[kind], model, Batches(data, "val", 256, limit=choice.val_images), timed=False, progress=progress
     )
-    origin = provenance(data.info(), seed=0, profile=choice.name)
+    origin = provenance(data.info(), seed=0, profile=choice.name) | {"code": code}
     save_bundle(
-        place / KINDS[kind],
+        place,
         model,
         plan=plan,
         gates=gates,

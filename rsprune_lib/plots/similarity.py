@@ -154,8 +154,14 @@ def cluster_maps(
         synthetic: The data are synthetic.
 
     Returns:
-        The figure; the map in the blue frame stays.
+        The figure; the map in the blue frame stays. Without clusters it says that there are none.
     """
+    if not clusters:
+        figure, axes = canvas(height=1.3, grid="")
+        axes[0, 0].set_axis_off()
+        axes[0, 0].text(0, 0.4, "No channel has a similar one at this threshold.", color=MUTED, fontsize=10)
+        heading(figure, title, synthetic=synthetic)
+        return figure
     most = max(len(maps) for maps in clusters.values())
     figure, axes = canvas(len(clusters), most, width=9.0, height=0.7 + len(clusters) * 9.0 / max(most, 6), grid="")
     for row, (name, maps) in zip(axes, clusters.items(), strict=True):

@@ -9,9 +9,11 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backend_bases import RendererBase
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from rsprune_lib.colours import BLUE_RAMP, DIVERGING_RAMP, GRID, INK, MUTED, ORANGE_RAMP, short
 
@@ -37,7 +39,18 @@ DPI = 110
 
 
 class Picture(Figure):
-    """A figure that a notebook shows without pyplot: no global state, safe on a widget's thread."""
+    """A figure that a notebook shows without pyplot: no global state, safe on a widget's thread.
+
+    Text is drawn as it stands: a ``$`` in the name of a class or a folder begins no formula.
+    """
+
+    def draw(self, renderer: RendererBase) -> None:
+        """Draws the figure; only the powers of ten beside logarithmic axes are typeset as formulas."""
+        axes = [axis for ax in self.axes for axis in (ax.xaxis, ax.yaxis) if axis.get_scale() == "log"]
+        powers = {label for axis in axes for label in axis.get_ticklabels(which="both")}
+        for text in self.findobj(Text):
+            text.set_parse_math(text in powers)
+        super().draw(renderer)
 
     def _repr_png_(self) -> bytes:
         return png(self)

@@ -84,16 +84,16 @@ def pull_shares(pulls: Tensor, difficulty: Tensor, bins: int = 10) -> Tensor:
     Args:
         pulls: (N,) what `sample_pulls` returns.
         difficulty: (N,) larger is harder, e.g. the cross-entropy of each sample.
-        bins: at most N.
+        bins: as many as there are samples, where there are fewer.
 
     Returns:
         (bins,) shares that sum to 1, the easiest bin first.
 
     Raises:
-        TrainingError: there are fewer samples than bins.
+        TrainingError: there is no sample.
     """
-    if len(pulls) < bins:
-        raise TrainingError(f"Got {len(pulls)} samples for {bins} bins; give at least one a bin.")
+    if not len(pulls):
+        raise TrainingError("Got no sample to share the pull among; give at least one.")
     ordered = pulls.double()[difficulty.argsort(stable=True)]
-    total = torch.stack([part.sum() for part in ordered.tensor_split(bins)])
+    total = torch.stack([part.sum() for part in ordered.tensor_split(min(bins, len(pulls)))])
     return total / total.sum().clamp_min(1e-30)

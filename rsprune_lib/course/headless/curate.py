@@ -12,9 +12,9 @@ from pathlib import Path
 
 import nbformat
 
+from rsprune_lib.course.headless.execute import execute
 from rsprune_lib.course.headless.notebook_files import strip
 from rsprune_lib.course.headless.notebooks import notebooks_folder, select
-from rsprune_lib.course.headless.runner import execute
 from rsprune_lib.course.profiles import profile
 from rsprune_lib.errors import RspruneError
 from rsprune_lib.files import atomic

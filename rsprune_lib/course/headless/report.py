@@ -64,6 +64,7 @@ def _head(results: Mapping) -> str:
             '<p class="note">Synthetic data: the images of this run were drawn by a program. '
             "Its numbers show how the methods work; they say nothing about real scenes.</p>"
         )
+    note += "".join(f'<p class="note">{escape(text)}</p>' for text in results.get("notes", ()))
     verdict = f'<span class="badge {"good" if good == total else "bad"}">{good} of {total} notebooks passed</span>'
     return f"<header><h1>Course report</h1><p>{verdict} {' · '.join(facts)}</p>{note}</header>"
 
