@@ -71,11 +71,6 @@ class Quality:
         """The number that leads."""
         return self.accuracy if self.metric == "accuracy" else self.metrics[self.metric]
 
-    @property
-    def balanced_accuracy(self) -> float:
-        """Mean of the per-class values, over the classes that occur."""
-        return float(np.nanmean(self.per_class))
-
     def to_dict(self) -> dict[str, Any]:
         """JSON-able; what is NaN here is None there. A plain classifier has neither ``metric`` nor ``metrics``."""
         row = {key: _number(getattr(self, key)) for key in ("accuracy", "ece", "nll")} | {"n": self.n}

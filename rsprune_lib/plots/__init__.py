@@ -2,20 +2,29 @@
 
 from rsprune_lib.colours import short
 from rsprune_lib.graph_layout import graph_places
-from rsprune_lib.plots.attention import before_after, gate_heatmap, importance_bars
-from rsprune_lib.plots.cost import ladder, layer_macs, pareto, pareto_front, time_shares
-from rsprune_lib.plots.coupling import coupling_map, residual_channels, sensitivity_map
-from rsprune_lib.plots.dataset import channel_histograms, class_counts
-from rsprune_lib.plots.distinct import score_shift
-from rsprune_lib.plots.effort import learning_rates, macs_and_time, share_left, speeds
-from rsprune_lib.plots.gate_folding import freezing_costs, gate_and_relu, over_depth
+from rsprune_lib.plots.cost import (
+    ladder,
+    learning_rates,
+    macs_and_time,
+    pareto,
+    pareto_front,
+    share_left,
+    speeds,
+    time_shares,
+)
+from rsprune_lib.plots.gate_folding import freezing_costs, gate_and_relu, gate_heatmap, over_depth, score_shift
 from rsprune_lib.plots.gates import gate_profile, gate_spread, norm_scales, squeeze_excite, then_and_now
-from rsprune_lib.plots.images import contact_sheet, hard_samples
+from rsprune_lib.plots.images import channel_histograms, class_counts, contact_sheet, hard_samples, number_grids
 from rsprune_lib.plots.judging import class_intervals, mistaken, reliability
-from rsprune_lib.plots.losses import distance_toy, loss_views, pull_bars, slope_match
-from rsprune_lib.plots.pruning import kept_channels, score_histograms, sensitivity
-from rsprune_lib.plots.recovery import class_recovery, recovery_curves
-from rsprune_lib.plots.refit import fit_against_target, ratio_curves, speedups
+from rsprune_lib.plots.pruning import (
+    coupling_map,
+    kept_channels,
+    residual_channels,
+    score_histograms,
+    sensitivity,
+    sensitivity_map,
+)
+from rsprune_lib.plots.recovery import class_recovery, fit_against_target, ratio_curves, recovery_curves, speedups
 from rsprune_lib.plots.similarity import (
     cluster_maps,
     hash_steps,
@@ -24,16 +33,13 @@ from rsprune_lib.plots.similarity import (
     similarity_graphs,
 )
 from rsprune_lib.plots.style import Picture, beside, canvas, heading, legend, png
-from rsprune_lib.plots.toys import number_grids
-from rsprune_lib.plots.training import class_changes, confusion, loss_shapes, training_curves
+from rsprune_lib.plots.training import confusion, distance_toy, loss_views, pull_bars, slope_match, training_curves
 
 __all__ = [
     "Picture",
-    "before_after",
     "beside",
     "canvas",
     "channel_histograms",
-    "class_changes",
     "class_counts",
     "class_intervals",
     "class_recovery",
@@ -52,14 +58,11 @@ __all__ = [
     "hard_samples",
     "hash_steps",
     "heading",
-    "importance_bars",
     "kept_channels",
     "ladder",
-    "layer_macs",
     "learning_rates",
     "legend",
     "likeness_matrix",
-    "loss_shapes",
     "loss_views",
     "macs_and_time",
     "mistaken",

@@ -7,10 +7,10 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 from matplotlib.transforms import Bbox
 
-from rsprune_lib.colours import COLOURS, INK, KEPT, MUTED, REMOVED, short, signed
+from rsprune_lib.colours import COLOURS, INK, KEPT, MUTED, REMOVED, signed
 from rsprune_lib.plots.style import Picture, axis_count, beside, canvas, heading, legend
 
-__all__ = ["ladder", "layer_macs", "pareto", "pareto_front", "time_shares"]
+__all__ = ["ladder", "learning_rates", "macs_and_time", "pareto", "pareto_front", "share_left", "speeds", "time_shares"]
 
 MARKERS = "osD^vPX*"
 PLACES = ((0, 8), (0, -8), (9, 0), (-9, 0), (8, 8), (-8, 8), (8, -8), (-8, -8), (0, 18), (0, -18), (16, 14), (-16, -14))
@@ -132,48 +132,6 @@ def ladder(
     return figure
 
 
-def layer_macs(
-    dense: Mapping[str, int], pruned: Mapping[str, int] | None = None, *, title: str = "Where the MACs are",
-    unit: str = "MACs an image",
-) -> Picture:  # fmt: skip
-    """Draws the MACs (or parameters) of each layer, and what a pruned network leaves of them.
-
-    Args:
-        dense: Layer name -> MACs, in execution order.
-        pruned: The same layers of the pruned network.
-        title: Title of the figure.
-        unit: What is counted.
-
-    Returns:
-        The figure; each bar says its count and its share of the total.
-    """
-    names, place = list(dense), np.arange(len(dense))
-    total = sum(dense.values())
-    figure, axes = canvas(height=1.1 + 0.24 * len(names), grid="x")
-    ax = axes[0, 0]
-    ax.barh(
-        place,
-        [dense[n] for n in names],
-        0.74,
-        color=KEPT if pruned is None else REMOVED,
-        label=f"dense, {short(total)}",
-    )
-    if pruned is not None:
-        ax.barh(
-            place, [pruned.get(n, 0) for n in names], 0.74, color=KEPT, label=f"pruned, {short(sum(pruned.values()))}"
-        )
-    for y, n in enumerate(names):
-        left = "" if pruned is None else f"{short(pruned.get(n, 0))} of "
-        text = f"{left}{short(dense[n])}" + (f"  ({dense[n] / total:.1%})" if pruned is None else "")
-        beside(ax, text, (dense[n], y))
-    ax.set_yticks(place, names, fontsize=8.5)
-    ax.set(xlabel=unit, ylim=(len(names) - 0.4, -0.6), xlim=(0, 1.22 * max(dense.values())))
-    ax.xaxis.set_major_formatter(FuncFormatter(axis_count))
-    legend(ax, outside=True)
-    heading(ax, title)
-    return figure
-
-
 def time_shares(
     seconds: Mapping[str, float], *, title: str = "Where the time goes", unit: str = "ms a step"
 ) -> Picture:
@@ -211,4 +169,118 @@ def time_shares(
     ax.axis("off")
     legend(ax, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=min(len(seconds), 4))
     heading(ax, f"{title}: {scale * total:.3g} {unit}")
+    return figure
+
+
+def macs_and_time(
+    macs: Mapping[str, float], times: Mapping[str, Mapping[str, float]], *, title: str = "MACs and time, layer by layer"
+) -> Picture:
+    """Draws the share of the MACs of each layer as a bar and its share of the measured time as dots.
+
+    Args:
+        macs: Layer (or kind of layer) -> MACs, from the input to the output.
+        times: Name of a measurement -> (layer -> time); layers that are missing took none.
+        title: Title of the figure.
+
+    Returns:
+        The figure; if MACs were time, every dot would sit at the end of its bar.
+    """
+    names, place = list(macs), np.arange(len(macs))
+    figure, axes = canvas(height=1.2 + 0.25 * len(names), grid="x")
+    ax, total = axes[0, 0], sum(macs.values())
+    ax.barh(place, [macs[n] / total for n in names], 0.72, color=REMOVED, label="share of the MACs")
+    offsets = np.linspace(-0.17, 0.17, len(times)) if len(times) > 1 else [0.0]
+    looks = zip(COLOURS[1:] * 9, "oDs^" * 9, offsets, strict=False)
+    for (name, seconds), (colour, marker, shift) in zip(times.items(), looks, strict=False):
+        whole = sum(seconds.values())
+        share = [seconds.get(n, 0.0) / whole for n in names]
+        ax.plot(share, place + shift, marker, color=colour, markersize=6.5, markeredgecolor="white", label=name)
+    ax.set_yticks(place, names, fontsize=8.5)
+    ax.set(xlabel="share of the whole network", ylim=(len(names) - 0.4, -0.6), xlim=(-0.004, None))
+    ax.tick_params(axis="y", length=0)
+    ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    legend(ax, outside=True)
+    heading(ax, title)
+    return figure
+
+
+def speeds(rates: Mapping[str, float], *, unit: str = "images a second", title: str = "") -> Picture:
+    """Draws speeds as bars, each with its ratio to the first.
+
+    Args:
+        rates: Name -> speed, larger is better; the first is the baseline.
+        unit: What is counted.
+        title: Title of the figure.
+
+    Returns:
+        The figure.
+    """
+    names, base = list(rates), next(iter(rates.values()))
+    figure, axes = canvas(height=1.0 + 0.42 * len(names), grid="x")
+    ax = axes[0, 0]
+    for y, name in enumerate(names):
+        ax.barh(y, rates[name], 0.62, color="#8A96A3" if y == 0 else KEPT)
+        times = "" if y == 0 else f"   (× {rates[name] / base:.2f})"
+        beside(ax, f"{rates[name]:,.0f}{times}", (rates[name], y), dx=6, fontsize=9)
+    ax.set_yticks(range(len(names)), names)
+    ax.set(xlabel=unit, ylim=(len(names) - 0.5, -0.5), xlim=(0, 1.22 * max(rates.values())))
+    ax.tick_params(axis="y", length=0)
+    heading(ax, title)
+    return figure
+
+
+def share_left(
+    before: Mapping[str, float], after: Mapping[str, float], *, texts: Mapping[str, str] | None = None, title: str = ""
+) -> Picture:
+    """Draws what is left of several quantities, each as a share of what it was.
+
+    Args:
+        before: Quantity -> its value before.
+        after: Quantity -> its value after.
+        texts: Quantity -> what to write beside its bar, e.g. both values with their unit.
+        title: Title of the figure.
+
+    Returns:
+        The figure; the grey bar behind is the whole.
+    """
+    names = list(before)
+    figure, axes = canvas(height=0.95 + 0.45 * len(names), grid="")
+    ax = axes[0, 0]
+    for y, name in enumerate(names):
+        share = after[name] / before[name]
+        ax.barh(y, 1, 0.6, color="#EEF1F4", edgecolor="#C3CBD3", linewidth=0.8)
+        ax.barh(y, share, 0.6, color=KEPT)
+        inside = {"ha": "right", "color": "white"} if share > 0.85 else {}  # beyond it the bar's own text begins
+        beside(ax, f"{share:.1%}", (share, y), dx=-6 if inside else 6, fontsize=9.5, fontweight="bold", **inside)
+        if texts and name in texts:
+            ax.text(1.02, y, texts[name], transform=ax.get_yaxis_transform(), va="center", fontsize=9, color=MUTED)
+    ax.set_yticks(range(len(names)), names)
+    ax.set(xlim=(0, max(1.0, *(after[n] / before[n] for n in names)) * 1.001), ylim=(len(names) - 0.5, -0.5))
+    ax.set_xlabel("share that is left")
+    ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    ax.tick_params(axis="y", length=0)
+    heading(ax, title)
+    return figure
+
+
+def learning_rates(
+    schedules: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, title: str = "The learning rate over a run"
+) -> Picture:
+    """Draws learning rates over the share of a run that is done, so that long and short runs lie side by side.
+
+    Args:
+        schedules: Name -> (epochs, learning rates).
+        title: Title of the figure.
+
+    Returns:
+        The figure, one panel a schedule, each with its own epochs.
+    """
+    figure, axes = canvas(1, len(schedules), height=3.0)
+    for ax, (name, (epochs, rates)), colour in zip(axes[0], schedules.items(), COLOURS * 9, strict=False):
+        ax.plot(epochs, rates, color=colour, linewidth=2)
+        ax.fill_between(epochs, rates, color=colour, alpha=0.12, linewidth=0)
+        ax.set(xlabel="epoch", ylim=(0, 1.12 * max(rates)), xlim=(0, max(epochs)))
+        ax.set_title(name, loc="left", fontsize=9.5, color=INK, pad=6)
+    axes[0, 0].set_ylabel("learning rate")
+    heading(figure, title)
     return figure

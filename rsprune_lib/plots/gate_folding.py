@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.ticker import PercentFormatter
 
-from rsprune_lib.colours import COLOURS, CUT, GRID, INK, KEPT, MUTED, signed
-from rsprune_lib.plots.style import Picture, beside, canvas, dress, heading, legend
+from rsprune_lib.colours import COLOURS, CUT, GRID, INK, KEPT, MUTED, REMOVED, signed
+from rsprune_lib.plots.style import BLUES, DIVERGING, Picture, beside, canvas, dress, heading, legend
 
-__all__ = ["freezing_costs", "gate_and_relu", "over_depth"]
+__all__ = ["freezing_costs", "gate_and_relu", "gate_heatmap", "over_depth", "score_shift"]
 
 
 def gate_and_relu(gates: Sequence[float] = (0.4, -0.4)) -> Picture:
@@ -113,3 +113,94 @@ def over_depth(
     figure.legend(lines, words, loc="outside lower center", **style)
     heading(figure, title, synthetic=synthetic)
     return figure
+
+
+def gate_heatmap(
+    gates: np.ndarray, classes: Sequence[str], *, relative: bool = False, title: str = "", synthetic: bool = False
+) -> Picture:
+    """Draws the mean gate of every channel for every class, channels sorted by their mean over the classes.
+
+    Args:
+        gates: (K, C) mean gate of each class, in (0, 1).
+        classes: K class names.
+        relative: Draw the difference to the channel's mean over the classes instead of the gate itself.
+        title: Title of the figure, e.g. the layer's name.
+        synthetic: The data are synthetic.
+
+    Returns:
+        The figure; the strip on top is the mean over the classes.
+    """
+    gates = np.asarray(gates, dtype=float)
+    gates = gates[:, np.argsort(-gates.mean(0), kind="stable")]
+    mean, (k, c) = gates.mean(0), gates.shape
+    figure, axes = canvas(2, 1, height=1.6 + 0.25 * k, grid="", sharex=True, height_ratios=[0.55, 0.25 * k])
+    top, ax = axes[:, 0]
+    shown = gates - mean if relative else gates
+    most = max(float(np.abs(shown).max()), 1e-6)
+    limits = {"cmap": DIVERGING, "vmin": -most, "vmax": most} if relative else {"cmap": BLUES, "vmin": 0, "vmax": 1}
+    image = ax.imshow(shown, aspect="auto", interpolation="nearest", extent=(0, c, k, 0), **limits)
+    top.fill_between(np.arange(c + 1), np.append(mean, mean[-1]), step="post", color=KEPT, alpha=0.25, linewidth=0)
+    top.step(np.arange(c + 1), np.append(mean, mean[-1]), where="post", color=KEPT, linewidth=1.2)
+    top.set(ylim=(0, max(1.0, mean.max())), yticks=[0, 1], ylabel="mean")
+    ax.set_yticks(np.arange(k) + 0.5, classes)
+    ax.tick_params(axis="y", length=0)
+    ax.set(xlabel=f"{c} channels, sorted by their mean gate", xlim=(0, c))
+    bar = figure.colorbar(image, ax=ax, pad=0.015, fraction=0.03)
+    bar.set_label("gate − channel mean" if relative else "mean gate", color=MUTED, fontsize=9)
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(labelsize=8, length=2, colors=MUTED)
+    heading(figure, title, synthetic=synthetic)
+    return figure
+
+
+def score_shift(
+    before: np.ndarray,
+    after: np.ndarray,
+    ratio: float,
+    *,
+    labels: tuple[str, str] = ("before", "after"),
+    title: str = "",
+    synthetic: bool = False,
+) -> Picture:
+    """Draws two scores of the same channels: histograms on a common scale, and rank against rank with both cuts.
+
+    Args:
+        before: (C,) scores, higher stays.
+        after: (C,) scores.
+        ratio: Share of the channels that is removed, in [0, 1).
+        labels: What the two scores are called.
+        title: Title of the figure.
+        synthetic: The data are synthetic.
+
+    Returns:
+        The figure; every score is divided by its mean, so that a wider histogram means more distinct channels.
+    """
+    scores = [np.asarray(x, dtype=float) for x in (before, after)]
+    figure, axes = canvas(1, 2, height=3.6, grid="", width_ratios=[1.35, 1])
+    left, right = axes[0]
+    shown = [x / x.mean() for x in scores]
+    edges = np.linspace(min(map(np.min, shown)) - 1e-6, max(map(np.max, shown)) + 1e-6, 41)
+    for x, colour, word in zip(shown, ("#8A96A3", KEPT), labels, strict=True):
+        left.hist(x, edges, color=colour, alpha=0.62, label=f"{word}: deviation {x.std():.1%} of the mean")
+    left.set(xlabel="score, as a multiple of its mean", ylabel="channels")
+    left.locator_params(axis="x", nbins=6)
+    left.set_ylim(top=1.32 * left.get_ylim()[1])
+    legend(left, loc="upper left")
+    _ranks(right, scores, ratio, labels)
+    heading(figure, title, synthetic=synthetic)
+    return figure
+
+
+def _ranks(ax: object, scores: list[np.ndarray], ratio: float, labels: tuple[str, str]) -> None:
+    count = len(scores[0])
+    stay = max(1, int(count * (1 - ratio) + 1e-9))
+    one, other = (np.argsort(np.argsort(-x, kind="stable"), kind="stable") for x in scores)  # rank 0 is the best
+    kept = (one < stay).astype(int) + (other < stay)
+    size = 26 if count <= 128 else 10
+    for number, colour, word in ((0, REMOVED, "kept by neither"), (1, CUT, "kept by one"), (2, KEPT, "kept by both")):
+        chosen = kept == number
+        ax.scatter(one[chosen], other[chosen], s=size, color=colour, linewidths=0, label=f"{chosen.sum()} {word}")
+    for draw in (ax.axvline, ax.axhline):
+        draw(stay - 0.5, color=MUTED, linewidth=1, linestyle=":")
+    ax.set(xlabel=f"rank by {labels[0]} (0 is the best)", ylabel=f"rank by {labels[1]}", aspect="equal")
+    legend(ax, outside=True, handlelength=0.8)

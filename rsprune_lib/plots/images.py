@@ -1,14 +1,16 @@
 """Pictures of the images themselves: contact sheets and the samples a network finds hard."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import FuncFormatter
 
-from rsprune_lib.colours import CUT, INK, MUTED
-from rsprune_lib.plots.style import Picture, canvas, heading
+from rsprune_lib.colours import COLOURS, CUT, INK, MUTED
+from rsprune_lib.plots.style import DIVERGING, Picture, axis_count, beside, canvas, heading, legend
 
-__all__ = ["contact_sheet", "hard_samples"]
+__all__ = ["channel_histograms", "class_counts", "contact_sheet", "hard_samples", "number_grids"]
 
 GAP = 0.06  # white space between tiles, in tiles
 
@@ -108,3 +110,138 @@ def _cut(text: str, columns: int, less: int = 0) -> str:
     """Shortens a caption to what fits under a tile when ``columns`` tiles share the width."""
     room = max(int(116 / columns) - less, 4)
     return text if len(text) <= room else text[: room - 1] + "…"
+
+
+RGB = ("#C23B3B", "#2E8B57", "#2F6DB5")
+
+
+def class_counts(
+    counts: Mapping[str, Sequence[int]], classes: Sequence[str], *, title: str = "", synthetic: bool = False
+) -> Picture:
+    """Draws how many images of each class lie in each part of the split.
+
+    Args:
+        counts: Part -> K numbers of images.
+        classes: K class names.
+        title: Title of the figure.
+        synthetic: The data are synthetic.
+
+    Returns:
+        The figure: one bar a class, cut into parts, with its total behind it.
+    """
+    k = len(classes)
+    figure, axes = canvas(height=1.1 + max(0.27 if k <= 25 else 0.2, 0.1) * k, grid="x")
+    ax, place, start = axes[0, 0], np.arange(k), np.zeros(k)
+    for (part, numbers), colour in zip(counts.items(), COLOURS * 9, strict=False):
+        numbers = np.asarray(numbers)
+        ax.barh(place, numbers, 0.7, left=start, color=colour, edgecolor="white", linewidth=1.2,
+                label=f"{part}, {int(numbers.sum()):,}")  # fmt: skip
+        start = start + numbers
+    for y, total in enumerate(start):
+        beside(ax, f"{int(total):,}", (total, y))
+    ax.set_yticks(place, classes)
+    ax.set(xlabel="images", ylim=(k - 0.4, -0.6), xlim=(0, 1.1 * start.max()))
+    ax.tick_params(axis="y", length=0)
+    legend(ax, outside=True)
+    heading(ax, title, synthetic=synthetic)
+    return figure
+
+
+def channel_histograms(
+    histograms: np.ndarray,
+    mean: Sequence[float],
+    std: Sequence[float],
+    *,
+    title: str = "",
+    synthetic: bool = False,
+) -> Picture:
+    """Draws the histograms of three colour channels, as they are and as the network sees them.
+
+    Args:
+        histograms: (3, 256) number of pixels with each value, one row a channel (red, green, blue).
+        mean: Channel means in [0, 1].
+        std: Channel standard deviations in [0, 1].
+        title: Title of the figure.
+        synthetic: The data are synthetic.
+
+    Returns:
+        The figure: left the share of pixels at each value, right the same after subtracting the mean and dividing by
+        the deviation; a dashed line marks each mean.
+    """
+    share = histograms / histograms.sum(axis=1, keepdims=True)
+    values = np.arange(256) / 255
+    figure, axes = canvas(1, 2, height=3.2, grid="")
+    left, right = axes[0]
+    for c, (name, colour) in enumerate(zip(("red", "green", "blue"), RGB, strict=True)):
+        for ax, x, centre in ((left, values, mean[c]), (right, (values - mean[c]) / std[c], 0.0)):
+            height = share[c] / (x[1] - x[0])  # a density: the area under every curve is 1
+            ax.fill_between(x, height, color=colour, alpha=0.13, linewidth=0)
+            ax.plot(x, height, color=colour, linewidth=1.4, label=f"{name}  {mean[c]:.3f} ± {std[c]:.3f}")
+            ax.axvline(centre, color=colour, linewidth=1, linestyle=(0, (4, 2)))
+    left.set(xlim=(0, 1), xlabel="value of a pixel, 0 to 1", ylabel="density")
+    right.set(xlim=(-3.5, 4.5), xlabel="after (value − mean) / deviation")
+    for ax, what in ((left, "as stored"), (right, "as the network gets it")):
+        ax.set_ylim(bottom=0)
+        ax.yaxis.set_major_formatter(FuncFormatter(axis_count))
+        ax.set_title(what, loc="left", fontsize=9.5, color=MUTED, pad=6)
+    legend(left, labelcolor=INK)
+    heading(figure, title, synthetic=synthetic)
+    return figure
+
+
+Box = tuple[int, int, int, int]
+
+
+def number_grids(
+    grids: Mapping[str, np.ndarray],
+    signs: Sequence[str] = (),
+    *,
+    boxes: Mapping[str, Box] | None = None,
+    digits: int = 0,
+    title: str = "",
+) -> Picture:
+    """Draws small matrices side by side, each number in its cell, with a sign between neighbours.
+
+    Args:
+        grids: Name -> (rows, columns) numbers.
+        signs: What stands between one grid and the next, e.g. ``["*", "="]``.
+        boxes: Name of a grid -> (row, column, height, width) of a frame that points something out.
+        digits: Digits behind the point.
+        title: Title of the figure.
+
+    Returns:
+        The figure; colour says the size of a number, orange below zero, blue above.
+    """
+    arrays = {name: np.atleast_2d(np.asarray(grid, dtype=float)) for name, grid in grids.items()}
+    tall, wide = (max(a.shape[i] for a in arrays.values()) for i in (0, 1))
+    cell = 0.5 if max(tall, wide) <= 6 else 0.36
+    gap = 1.3  # cells between two grids
+    width = cell * (sum(a.shape[1] for a in arrays.values()) + gap * (len(arrays) - 1) + 0.6)
+    width = max(width, 0.2 + 0.095 * len(title))  # the title must fit
+    figure, axes = canvas(width=min(9.0, width), height=cell * (tall + 1.1) + (0.35 if title else 0), grid="")
+    ax, x = axes[0, 0], 0.0
+    for i, (name, array) in enumerate(arrays.items()):
+        top = (tall - array.shape[0]) / 2
+        _grid(ax, array, x, top, digits, (boxes or {}).get(name))
+        ax.text(x + array.shape[1] / 2, top - 0.3, name, ha="center", va="bottom", fontsize=9.5, color=INK)
+        x += array.shape[1]
+        if i < len(signs):
+            ax.text(x + gap / 2, tall / 2, signs[i], ha="center", va="center", fontsize=15, color=INK)
+        x += gap
+    ax.set(xlim=(-0.3, x - gap + 0.3), ylim=(tall + 0.1, -1.0), aspect="equal")
+    ax.axis("off")
+    heading(figure, title)
+    return figure
+
+
+def _grid(ax: Axes, array: np.ndarray, left: float, top: float, digits: int, box: Box | None) -> None:
+    most = max(float(np.abs(array).max()), 1e-9)
+    for (r, c), value in np.ndenumerate(array):
+        colour = DIVERGING(0.5 + 0.32 * value / most)
+        ax.add_patch(Rectangle((left + c, top + r), 1, 1, facecolor=colour, edgecolor="white", linewidth=1.5))
+        text = f"{value:.{digits}f}".replace("-", "−")
+        ax.text(left + c + 0.5, top + r + 0.5, text, ha="center", va="center", fontsize=9.5, color=INK)
+    if box is not None:
+        row, column, height, width = box
+        frame = {"facecolor": "none", "edgecolor": CUT, "linewidth": 2.4, "zorder": 5}
+        ax.add_patch(Rectangle((left + column, top + row), width, height, **frame))
