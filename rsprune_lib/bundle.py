@@ -9,9 +9,10 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import safetensors.torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
@@ -27,6 +28,39 @@ __all__ = ["Bundle", "load_bundle", "save_bundle", "to_half"]
 
 SCHEMA, VERSION = "rsprune-bundle", 1
 CONFIG, WEIGHTS, PLAN, GATES = "config.json", "model.safetensors", "plan.json", "gates.safetensors"
+LARGEST = 10_000_000  # bytes of a description; one with a thousand classes has 50,000
+
+
+class _Part(BaseModel):
+    """What the library reads of an object in a description; other entries are only kept."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+
+class _Data(_Part):
+    name: str | None = None
+    title: str | None = None
+    source: str | None = None
+    content_hash: str | None = None
+    classes: list[str] | None = None
+    image_size: Annotated[int, Field(ge=1, le=4096)] | None = None
+
+
+class _Measured(_Part):
+    name: str | None = None
+    params: Annotated[int, Field(ge=0, le=10**12)] | None = None
+    macs: Annotated[int, Field(ge=0, le=10**18)] | None = None
+
+
+class _Description(_Part):
+    kind: Literal[SCHEMA] = Field(alias="schema")
+    version: Literal[VERSION]
+    model: dict[str, Any]
+    data: _Data | None = None
+    provenance: dict[str, Any] = {}
+    measured: _Measured = _Measured()
+    command: str = ""
+    files: dict[Literal[WEIGHTS, PLAN, GATES], str]
 
 
 @dataclass(frozen=True)
@@ -136,11 +170,19 @@ def load_bundle(folder: str | Path) -> Bundle:
     state = {name: _full(tensor) for name, tensor in state.items()}
     try:
         model = _structure(config["model"], plan)
-    except (TypeError, RuntimeError) as error:
+    except RspruneError:
+        raise
+    except Exception as error:  # a foreign description can hold anything
         raise ModelError(f"The config of bundle {folder} does not fit create_model ({error}); make it again.") from None
+    classes = (config.get("data") or {}).get("classes")
+    if classes is not None and len(classes) != model.config["num_classes"]:
+        raise ModelError(
+            f"The bundle {folder} names {len(classes)} classes, but its network has {model.config['num_classes']} "
+            "outputs; make it again."
+        )
     _check_state(state, model, f"The bundle {folder}")
     model.load_state_dict(state, strict=True, assign=True)
-    return Bundle(model.eval(), plan, config, gates, folder)
+    return Bundle(model.eval(), plan, config | {"model": model.config}, gates, folder)
 
 
 class _NoInitialisation(TorchFunctionMode):
@@ -208,20 +250,26 @@ def _read_config(folder: Path) -> dict[str, Any]:
                 "the network with create_model, load a state dict with weights_only=True, and use save_bundle."
             )
         raise ModelError(f"Found no bundle in {folder} (no {CONFIG}); give a folder written by save_bundle.")
+    if path.stat().st_size > LARGEST:
+        raise ModelError(
+            f"{path} has {path.stat().st_size:,} bytes, too many for a description; take the original one."
+        )
     try:
         config = read_json(path, "the description of a bundle")
-    except RspruneError as error:
-        raise ModelError(str(error)) from None
+        _Description.model_validate(config)
     except RecursionError:
         raise ModelError(f"{path} is nested too deeply to be the description of a bundle; make it again.") from None
-    if config.get("schema") != SCHEMA or config.get("version") != VERSION:
-        got = f"{config.get('schema')!r} version {config.get('version')!r}"
-        raise ModelError(f"{path} describes {got}, but this library reads {SCHEMA!r} version {VERSION}; make it again.")
-    files = config.get("files")
-    if not isinstance(files, dict) or not isinstance(config.get("model"), dict) or WEIGHTS not in files:
-        raise ModelError(f"{path} lacks the model or its files; copy the bundle again or make it again.")
-    if odd := sorted(files.keys() - {WEIGHTS, PLAN, GATES}):
-        raise ModelError(f"{path} names the file {odd[0]!r}, which is no part of a bundle; take the original bundle.")
+    except ValidationError as error:
+        fault = error.errors()[0]
+        where = ".".join(str(key) for key in fault["loc"])[:80]
+        raise ModelError(
+            f"{path} is no description of a bundle that this library reads: {where or 'it'} is {fault['input']!r:.60} "
+            f"({fault['msg']}); take the original bundle, or make it again."
+        ) from None
+    except RspruneError as error:
+        raise ModelError(str(error)) from None
+    if WEIGHTS not in config["files"]:
+        raise ModelError(f"{path} does not name {WEIGHTS}; copy the bundle again or make it again.")
     return config
 
 

@@ -87,17 +87,23 @@ def prune(
     if least is not None:
         own.setdefault("selector", "dominating")
     more = {"multiple_of": multiple_of} | ({"least": least} if least is not None else {})
-    from rsprune_lib.pruning import Plan
+    from rsprune_lib.pruning import Plan, check_request
     from rsprune_lib.pruning.prune import prune as prune_network
 
     replay = Plan.load(plan) if plan else None
+    check_request(
+        None if plan else criterion, scope, amounts, recovery=recovery, images=images, options=own, choosing=more
+    )
     claim(out, force=force)
     bundle, loaded, name = open_run(folder, data)
     result = prune_network(
-        bundle.model, loaded, criterion=criterion, scope=scope, plan=replay, recovery=recovery, images=images,
-        gates=bundle.gates, options=own, choosing=more, seed=seed, **amounts,
+        bundle.model, loaded, criterion=criterion, scope=scope, plan=replay, first=bundle.plan, recovery=recovery,
+        images=images, gates=bundle.gates, options=own, choosing=more, seed=seed, **amounts,
     )  # fmt: skip
+    if narrow := sum(group.size < multiple_of for group in result.groups):
+        say(f"{narrow} of {len(result.groups)} groups have fewer than {multiple_of} channels and stay whole.")
     how, dense = result.plan.how, bundle.config.get("measured", {})
+    how = how.get("then", how)
     title = f"{bundle.config['model']['name']} pruned ({how.get('criterion', 'plan')}, {recovery})"
     extra = {"recovery": recovery, "images": images, "parent": dense.get("name")}
     row = finish(out, result.model, title, loaded, name, seed=seed, plan=result.plan, extra=extra, half=half)

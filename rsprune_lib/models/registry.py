@@ -21,6 +21,7 @@ from rsprune_lib.models.vgg import VGG
 __all__ = ["create_model", "model_names", "plain_name"]
 
 STEMS = ("imagenet", "small")
+LARGEST = 5e8  # parameters: 2 GB as float32
 
 
 def _resnet18(*, width: float, **options: Any) -> Network:  # noqa: ANN401 - handed on unchanged
@@ -113,14 +114,34 @@ def create_model(
         raise ModelError(f"stem is {stem!r} but must be one of {', '.join(map(repr, STEMS))}.")
     if name in _SMALL and config["stem"] != "small":
         raise ModelError(f"{name} was published with one stem, 'small', but stem is {stem!r}; leave stem out.")
-    options = {key: value for key, value in config.items() if key != "name"}
+    if config["num_classes"] > 10_000 or config["in_channels"] > 64 or config["width"] > 4:
+        _check_size(config)
     with _seeded(seed):
-        if name in _SMALL:
-            model = _SMALL[name](**{key: value for key, value in options.items() if key != "stem"})
-        else:
-            model = _BUILDERS[plain_name(name)](se=name.endswith("_se"), **options)
+        model = _build(config)
     model.config = config
     return model
+
+
+def _build(config: dict[str, Any]) -> Network:
+    name, options = config["name"], {key: value for key, value in config.items() if key != "name"}
+    if name in _SMALL:
+        return _SMALL[name](**{key: value for key, value in options.items() if key != "stem"})
+    return _BUILDERS[plain_name(name)](se=name.endswith("_se"), **options)
+
+
+def _check_size(config: dict[str, Any]) -> None:
+    """Refuses a network that no machine of the course holds, before any memory is taken for it."""
+    try:
+        with torch.device("meta"):  # tensors with a shape and nothing else
+            params = sum(parameter.numel() for parameter in _build(config).parameters())
+    except (RuntimeError, OverflowError, TypeError):  # a size that does not fit 64 bits
+        params = math.inf
+    if params > LARGEST:
+        sizes = ", ".join(f"{key} {config[key]:.10g}" for key in ("num_classes", "in_channels", "width"))
+        raise ModelError(
+            f"{config['name']} with {sizes} would have {params:.3g} parameters, but at most {LARGEST:.0e} are allowed; "
+            "give smaller numbers."
+        )
 
 
 def _scaled(widths: tuple[int, ...], factor: float) -> tuple[int, ...]:

@@ -6,14 +6,13 @@ Example:
     >>> small = apply(model, plan, groups)
 """
 
-from rsprune_lib.pruning.changes import Change, compose, diff
 from rsprune_lib.pruning.choose import SCOPES, choose
 from rsprune_lib.pruning.costs import CostModel, plan_cost
 from rsprune_lib.pruning.criteria.gates import Gates, fold, gate_statistics
 from rsprune_lib.pruning.groups import Group, Groups, Member, find_groups
 from rsprune_lib.pruning.normalise import DEFAULT_NORMALISE, NORMALISE, normalised
-from rsprune_lib.pruning.plan import Plan, full_plan
-from rsprune_lib.pruning.prune import RECOVERIES, Pruned, prune
+from rsprune_lib.pruning.plan import Change, Plan, compose, diff, full_plan
+from rsprune_lib.pruning.prune import RECOVERIES, Pruned, check_request, prune
 from rsprune_lib.pruning.recovery.live import Live
 from rsprune_lib.pruning.recovery.sequential import reestimate_bn, sequential
 from rsprune_lib.pruning.scan import Scan, sensitivity_scan
@@ -46,6 +45,7 @@ __all__ = [
     "Selection",
     "Similarity",
     "apply",
+    "check_request",
     "choose",
     "compose",
     "diff",

@@ -20,7 +20,7 @@ from rsprune_lib.pruning.plan import Plan
 if TYPE_CHECKING:
     from rsprune_lib.pruning.scores import Scores
 
-__all__ = ["SCOPES", "choose"]
+__all__ = ["SCOPES", "check_arguments", "choose"]
 
 SCOPES = ("local", "global", "isomorphic")
 
@@ -80,11 +80,13 @@ def choose(
         19
         >>> choose(scores, groups, macs=15e6, scope="global", costs=layer_costs(model, 64))
     """
-    amount = _amount({"ratio": ratio, "threshold": threshold, "macs": macs, "per_group": per_group})
-    _check_names(groups, scope, amount.get("per_group", {}), locked)
-    limits = {"min_keep": _whole("min_keep", min_keep), "multiple_of": _whole("multiple_of", multiple_of)}
+    given = {"ratio": ratio, "threshold": threshold, "macs": macs, "per_group": per_group}
+    limits = {"min_keep": min_keep, "multiple_of": multiple_of}
+    amount, limits = check_arguments(scope, given, **limits)
+    _check_names(groups, amount.get("per_group", {}), locked)
     values = normalised(scores, groups, normalise)
     ladders = [make_ladder(g, values[g.name], locked=g.name in locked, **limits) for g in groups]
+    _check_steps(groups, ladders, multiple_of)
     contests = make_contests(groups, ladders, scope)
     how = {"criterion": scores.criterion, "scope": scope, **amount, **limits, "locked": sorted(locked)}
     how["normalise"] = normalise or DEFAULT_NORMALISE.get(scores.criterion, "mean")
@@ -100,6 +102,32 @@ def choose(
         removed = sum(contest.removed(_to_remove(contest.total, ratios[contest.first])) for contest in contests)
     keep = {g.name: ladder.order[n:].tolist() for g, ladder, n in zip(groups, ladders, removed, strict=True)}
     return Plan(getattr(groups, "model", {}), keep, {group.name: group.size for group in groups}, how)
+
+
+def check_arguments(
+    scope: str, amounts: Mapping[str, Any], *, min_keep: int = 1, multiple_of: int = 1
+) -> tuple[dict[str, Any], dict[str, int]]:
+    """Checks what can be checked of the arguments of `choose` without a network.
+
+    Args:
+        scope: see `choose`.
+        amounts: ratio, threshold, macs and per_group; those that are None or absent are not given.
+        min_keep: see `choose`.
+        multiple_of: see `choose`.
+
+    Returns:
+        The amounts that are given, and both limits, as plain numbers.
+
+    Raises:
+        PlanError: an amount is missing or out of its range.
+        RspruneError: there is no such scope.
+    """
+    if scope not in SCOPES:
+        raise unknown("scope", scope, SCOPES)
+    amount = _amount(amounts)
+    if amount.get("per_group") and scope != "local":
+        raise PlanError(f"Ratios per group leave nothing to compete for, but the scope is {scope!r}; use 'local'.")
+    return amount, {"min_keep": _whole("min_keep", min_keep), "multiple_of": _whole("multiple_of", multiple_of)}
 
 
 def _to_remove(total: int, ratio: float) -> int:
@@ -203,16 +231,22 @@ def _whole(what: str, value: object) -> int:
     return int(value)
 
 
-def _check_names(groups: Sequence[Group], scope: str, per_group: Mapping[str, float], locked: Sequence[str]) -> None:
+def _check_names(groups: Sequence[Group], per_group: Mapping[str, float], locked: Sequence[str]) -> None:
     if not groups:
         raise PlanError("There are no groups to choose from; pass find_groups(model).")
-    if scope not in SCOPES:
-        raise unknown("scope", scope, SCOPES)
-    if per_group and scope != "local":
-        raise PlanError(f"Ratios per group leave nothing to compete for, but the scope is {scope!r}; use 'local'.")
     if isinstance(locked, str):
         raise PlanError(f"locked must be a list of group names, but it is the text {locked!r}.")
     names = [group.name for group in groups]
     for name in (*per_group, *locked):
         if name not in names:
             raise unknown("group", name, names)
+
+
+def _check_steps(groups: Sequence[Group], ladders: Sequence[Ladder], multiple_of: int) -> None:
+    """Refuses a multiple that leaves every group whole: it would remove nothing, whatever the amount."""
+    widest = max((g.size for g, ladder in zip(groups, ladders, strict=True) if ladder.free), default=0)
+    if multiple_of > max(widest, 1):
+        raise PlanError(
+            f"multiple_of is {multiple_of}, but the widest group has {widest} channels, so nothing could be removed; "
+            "give a smaller number, such as 8."
+        )

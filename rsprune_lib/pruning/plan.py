@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,10 +20,24 @@ from rsprune_lib.models import plain_name
 from rsprune_lib.pruning.groups import Group, Groups
 from rsprune_lib.pruning.layers import channels, kind_of
 
-__all__ = ["Plan", "full_plan"]
+__all__ = ["Change", "Plan", "compose", "diff", "full_plan"]
 
 SCHEMA, VERSION = "rsprune-plan", 1
+LARGEST = 50_000_000  # bytes; a plan of a network of ten thousand channels has 60,000
 _dump = partial(json.dumps, allow_nan=False)
+
+
+@dataclass(frozen=True)
+class Change:
+    """What one plan does differently from another in one group.
+
+    Attributes:
+        added: channels that the second plan keeps and the first removes.
+        removed: channels that the second plan removes and the first keeps.
+    """
+
+    added: tuple[int, ...]
+    removed: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -114,7 +129,7 @@ class Plan:
             PlanError: the text is no plan of this version, or what it says is impossible.
         """
         try:
-            raw = json.loads(text, object_pairs_hook=_no_doubles, parse_constant=_no_constant)
+            raw = json.loads(text, object_pairs_hook=_no_doubles, parse_constant=_no_constant, parse_float=_finite)
         except (ValueError, RecursionError) as error:
             raise PlanError(f"The text is no valid JSON ({error}); a pruning plan is written by Plan.save.") from None
         if not isinstance(raw, dict) or raw.get("schema") != SCHEMA:
@@ -149,6 +164,8 @@ class Plan:
             PlanError: there is no such file, or it holds no valid plan; the sentence names the file.
         """
         try:
+            if Path(path).is_file() and Path(path).stat().st_size > LARGEST:
+                raise PlanError(f"The file has {Path(path).stat().st_size:,} bytes, too many for a plan.")
             return cls.from_json(Path(path).read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise PlanError(f"Found no plan at {path}; check the path.") from None
@@ -161,6 +178,40 @@ class Plan:
 def full_plan(groups: Groups) -> Plan:
     """The plan that removes nothing."""
     return Plan(groups.model, {g.name: tuple(range(g.size)) for g in groups}, groups.sizes(), {"ratio": 0.0})
+
+
+def diff(a: Plan, b: Plan) -> dict[str, Change]:
+    """Compares two plans for one network: group name -> `Change` from ``a`` to ``b``; groups that agree are left out.
+
+    Raises:
+        PlanError: the plans are for different networks.
+    """
+    if a.fingerprint != b.fingerprint:
+        raise PlanError(
+            f"The plans are for different networks (fingerprints {a.fingerprint} and {b.fingerprint}); "
+            "compare two plans of one network."
+        )
+    pairs = {name: (set(a.keep[name]), set(b.keep[name])) for name in a.sizes if a.keep[name] != b.keep[name]}
+    return {n: Change(tuple(sorted(new - old)), tuple(sorted(old - new))) for n, (old, new) in pairs.items()}
+
+
+def compose(first: Plan, second: Plan) -> Plan:
+    """The plan that does at once what two do one after the other.
+
+    Args:
+        first: for the unpruned network.
+        second: for the network that the first plan leaves.
+
+    Returns:
+        A plan for the unpruned network.
+
+    Raises:
+        PlanError: the second plan is not for what the first one leaves.
+    """
+    if first.widths != second.sizes:
+        raise PlanError("The second plan is not for the network that the first one leaves; make it on that network.")
+    keep = {name: tuple(first.keep[name][i] for i in kept) for name, kept in second.keep.items()}
+    return Plan(first.model, keep, first.sizes, {"first": first.how, "then": second.how})
 
 
 def _indices(name: str, kept: object, size: int) -> tuple[int, ...]:
@@ -192,7 +243,8 @@ def _check_config(planned: Mapping[str, Any], got: Mapping[str, Any]) -> None:
     for key in (*planned, *got) if planned and got else ():
         if planned.get(key) != got.get(key):
             raise PlanError(
-                f"The plan was made for a network with {key} {planned.get(key)!r}, but this one has {got.get(key)!r}; "
+                f"The plan was made for a network with {key} {planned.get(key)!r:.60}, but this one has "
+                f"{got.get(key)!r:.60}; "
                 "use the network that the plan was made for."
             )
 
@@ -220,3 +272,8 @@ def _no_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON number")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _no_constant(text)

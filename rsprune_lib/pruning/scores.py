@@ -18,7 +18,7 @@ from rsprune_lib.pruning.criteria.gates import Gates, gate_statistics, gated_nor
 from rsprune_lib.pruning.groups import Group
 from rsprune_lib.pruning.similarity.hashes import Similarity, redundancy, similarity
 
-__all__ = ["CRITERIA", "Criterion", "Scores", "score"]
+__all__ = ["CRITERIA", "Criterion", "Scores", "check_criterion", "score"]
 
 Batched = Iterable[tuple[Tensor, Tensor]]
 Values = dict[str, Tensor]
@@ -143,6 +143,22 @@ CRITERIA: dict[str, Criterion] = {
 }
 
 
+def check_criterion(criterion: str, options: Iterable[str] = ()) -> Criterion:
+    """Returns the criterion of a name if it has the named options.
+
+    Raises:
+        RspruneError: the criterion or an option is unknown.
+    """
+    if criterion not in CRITERIA:
+        raise unknown("criterion", criterion, CRITERIA)
+    chosen = CRITERIA[criterion]
+    known = [p.name for p in inspect.signature(chosen.run).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    for option in options:
+        if option not in known:
+            raise unknown(f"option of criterion {criterion}", option, known)
+    return chosen
+
+
 def score(
     model: nn.Module,
     groups: Iterable[Group],
@@ -177,15 +193,9 @@ def score(
         >>> score(model, groups, "taylor", data=Batches(data, "train", limit=1024)).values["conv1"].shape
         torch.Size([64])
     """
-    if criterion not in CRITERIA:
-        raise unknown("criterion", criterion, CRITERIA)
-    chosen = CRITERIA[criterion]
+    chosen = check_criterion(criterion, options)
     if chosen.needs_data and data is None:
         raise RspruneError(f"Criterion {criterion!r} looks at images, so it needs training images; give data=.")
-    known = [p.name for p in inspect.signature(chosen.run).parameters.values() if p.kind is p.KEYWORD_ONLY]
-    for option in options:
-        if option not in known:
-            raise unknown(f"option of criterion {criterion}", option, known)
     values = chosen.run(_Case(model, list(groups), data, gates, seed, progress), **options)
     for name, vector in values.items():
         if bad := int((~vector.isfinite()).sum()):

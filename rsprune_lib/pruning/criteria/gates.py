@@ -61,7 +61,12 @@ class Gates:
         except (OSError, SafetensorError, KeyError, ValueError) as error:
             raise ModelError(f"Cannot read SE gate statistics from {path} ({error}); collect them again.") from None
         pick = {kind: {k.removeprefix(kind): v for k, v in tensors.items() if k.startswith(kind)} for kind in _KINDS}
-        return cls(pick["mean/"], pick["var/"], count)
+        mean, var = pick["mean/"], pick["var/"]
+        shapes = [{name: tensor.shape for name, tensor in kind.items()} for kind in (mean, var)]
+        good = all(t.dim() == 1 and t.is_floating_point() and ((t >= 0) & (t <= 1)).all() for t in tensors.values())
+        if shapes[0] != shapes[1] or not good or count < 1:
+            raise ModelError(f"{path} holds no mean and variance in [0, 1] for each SE gate; collect them again.")
+        return cls(mean, var, count)
 
 
 _KINDS = ("mean/", "var/")

@@ -20,7 +20,7 @@ from rsprune_lib.pruning.similarity.selectors import SELECTORS, Graph
 if TYPE_CHECKING:
     from rsprune_lib.pruning.scores import Scores
 
-__all__ = ["Selection"]
+__all__ = ["Selection", "check_selection", "check_threshold"]
 
 _FINEST = 1e-4  # steps of the threshold that an amount is searched with
 
@@ -55,10 +55,7 @@ class Selection:
         follow: Mapping[str, str] | None = None,
     ) -> None:
         per_group, follow = dict(per_group or {}), dict(follow or {})
-        if selector not in SELECTORS:
-            raise unknown("selector", selector, SELECTORS)
-        if selector in ("scored", "core") and rank is None:
-            raise PlanError(f"Selector {selector!r} keeps the best of what is alike, so it needs rank=score(...).")
+        check_selection(selector, rank is not None, min_keep, least)
         names = {group.name: group.size for group in groups}
         for name in (*locked, *per_group, *follow, *follow.values()):
             if name not in names:
@@ -66,10 +63,8 @@ class Selection:
         for one, other in follow.items():
             if names[one] != names[other]:
                 raise PlanError(f"{one!r} has {names[one]} channels and cannot follow {other!r} with {names[other]}.")
-        if min_keep < 1 or not 0 <= least <= 1:
-            raise PlanError(f"min_keep is {min_keep} and least {least}; expected at least 1, and a share in [0, 1].")
         for name, value in per_group.items():
-            _check_threshold(f"threshold of {name!r}", value)
+            check_threshold(f"threshold of {name!r}", value)
         self._select, self._groups, self._locked, self._follow = SELECTORS[selector], groups, set(locked), follow
         self._own, self._known = per_group, {}
         self._floor = {n: min(size, max(min_keep, math.ceil(least * size - 1e-9))) for n, size in names.items()}
@@ -97,7 +92,7 @@ class Selection:
         Raises:
             PlanError: the threshold is outside (0, 1].
         """
-        _check_threshold("threshold", threshold)
+        check_threshold("threshold", threshold)
         return self._plan(self._kept(threshold), threshold=float(threshold))
 
     def within(
@@ -244,6 +239,32 @@ class Selection:
         return gone[np.argsort(self._values[name][np.ix_(gone, np.flatnonzero(stays))].max(1), kind="stable")]
 
 
-def _check_threshold(what: str, value: float) -> None:
+def check_selection(selector: str, ranked: bool, min_keep: int = 1, least: float = 0.0) -> None:
+    """Checks what can be checked of the arguments of a `Selection` without a network.
+
+    Args:
+        selector: key of `SELECTORS`.
+        ranked: there are scores of another criterion.
+        min_keep: least number of channels that a group keeps.
+        least: least share of them.
+
+    Raises:
+        PlanError: the selector lacks its rank, or a number is out of its range.
+        RspruneError: there is no such selector.
+    """
+    if selector not in SELECTORS:
+        raise unknown("selector", selector, SELECTORS)
+    if selector in ("scored", "core") and not ranked:
+        raise PlanError(f"Selector {selector!r} keeps the best of what is alike, so it needs rank=score(...).")
+    if min_keep < 1 or not 0 <= least <= 1:
+        raise PlanError(f"min_keep is {min_keep} and least {least}; expected at least 1, and a share in [0, 1].")
+
+
+def check_threshold(what: str, value: float) -> None:
+    """Checks a similarity from which on two channels are alike.
+
+    Raises:
+        PlanError: it is outside (0, 1].
+    """
     if not 0 < value <= 1:
         raise PlanError(f"The {what} is {value} but must be above 0 and at most 1; 0.7 to 0.95 are usual.")
