@@ -37,6 +37,10 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="allow", strict=True)
 
 
+class _Network(_Part):
+    name: str = ""
+
+
 class _Data(_Part):
     name: str | None = None
     title: str | None = None
@@ -54,8 +58,8 @@ class _Measured(_Part):
 
 class _Description(_Part):
     kind: Literal[SCHEMA] = Field(alias="schema")
-    version: Literal[VERSION]
-    model: dict[str, Any]
+    version: Annotated[int, Field(ge=VERSION, le=VERSION)]
+    model: _Network
     data: _Data | None = None
     provenance: dict[str, Any] = {}
     measured: _Measured = _Measured()

@@ -96,6 +96,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"rsprune: {error}", file=sys.stderr)
         return 1
+    except Exception as error:
+        if os.environ.get("RSPRUNE_DEBUG") == "1":
+            raise
+        words = str(error).strip().splitlines()
+        print(
+            f"rsprune: Something unforeseen went wrong: {type(error).__name__}{': ' + words[0] if words else ''}; with "
+            "RSPRUNE_DEBUG=1 the same command shows where.",
+            file=sys.stderr,
+        )
+        return 1
     return 0
 
 

@@ -86,6 +86,65 @@ def test_wrong_usage_is_status_2(run, arguments):
     assert "Error" in err
 
 
+TRAIN, PRUNE = ["train", "resnet18"], ["prune", "nowhere"]
+SIMILAR = [*PRUNE, "--criterion", "similarity"]
+NUMBERS = ["nan", "inf", "-inf", "", "x", "1e999", "0x10"]
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "values"),
+    [
+        (PRUNE, "--ratio", [*NUMBERS, "1", "-0.1", "1e9"]),
+        (PRUNE, "--threshold", NUMBERS),
+        (PRUNE, "--macs", [*NUMBERS, "0", "-5M", "15T", "."]),
+        (PRUNE, "--multiple-of", ["0", "-8", "1.5", "nan", ""]),
+        (PRUNE, "--images", ["0", "-3", "1.5", "many"]),
+        (PRUNE, "--criterion", ["", "atention", "L1"]),
+        (PRUNE, "--scope", ["", "globl"]),
+        (PRUNE, "--recovery", ["", "bm"]),
+        (PRUNE, "--plan", ["nowhere.json", "."]),
+        (SIMILAR, "--threshold", [*NUMBERS, "0", "-1", "2"]),
+        (SIMILAR, "--selector", ["", "papr", "core"]),
+        ([*SIMILAR, "--threshold", "0.7"], "--rank", ["", "l3"]),
+        ([*SIMILAR, "--threshold", "0.7"], "--least", [*NUMBERS, "2", "-0.1"]),
+        ([*SIMILAR, "--threshold", "0.7"], "--multiple-of", ["8"]),
+        (["eval", "nowhere"], "--limit", ["0", "-4", "nan", "1.5"]),
+        (["eval", "nowhere"], "--split", ["", "dev", "Test"]),
+        (["cost", "resnet18"], "--size", ["0", "-1", "100000", "1e3", "nan"]),
+        (["cost", "resnet18"], "--classes", ["0", "-1", "1000000000", "1.5"]),
+        (["cost", "resnet18"], "--width", [*NUMBERS, "0", "-1", "1000", "1e300", "1e-9"]),
+        (["cost", "resnet18"], "--stem", ["huge"]),
+        (["cost"], "", ["", "resnet81", "-1"]),
+    ],
+)
+def test_wrong_arguments_are_told_before_the_work(run, tmp_path, monkeypatch, command, option, values):
+    monkeypatch.chdir(tmp_path)
+    for value in values:
+        given = [*command, f"{option}={value}" if option else value]
+        status, out, err = run(*given, *(["--out", "new"] if command[0] in ("prune", "train") else []))
+        said = err.strip().splitlines()[-1]
+        assert status in (1, 2) and out == "" and "Traceback" not in err, given
+        assert "Found no bundle" not in said and "unforeseen" not in said, (given, said)
+        assert not any(tmp_path.iterdir())
+
+
+def test_the_unforeseen_is_one_line(run, monkeypatch):
+    def fail(*_, **__):
+        raise ValueError("one\ntwo")
+
+    monkeypatch.setattr("rsprune_lib.models.create_model", fail)
+    status, out, err = run("cost", "resnet18")
+    assert (status, out, err.count("\n")) == (1, "", 1) and "ValueError: one; with RSPRUNE_DEBUG=1" in err
+    monkeypatch.setenv("RSPRUNE_DEBUG", "1")
+    with pytest.raises(ValueError, match="two"):
+        main(["cost", "resnet18"])
+
+
+def test_counting_takes_no_memory(run):
+    found = {size: json.loads(run("cost", "vgg16", "--size", size, "--json")[1])["macs"] for size in (16_384, 32)}
+    assert found[16_384] - 5_120 == 512**2 * (found[32] - 5_120), "a first feature map alone would take 69 GB"
+
+
 def test_amounts_exclude_one_another(run, tmp_path):
     assert run("prune", tmp_path, "--ratio", 0.5, "--macs", "15M", "--out", tmp_path / "x")[0] == 2
     assert run("prune", tmp_path, "--macs", "15Q", "--out", tmp_path / "x")[0] == 2
@@ -230,9 +289,8 @@ def test_other_networks_data_and_splits_are_refused(run, dense, tiny_folder, tmp
     other = tmp_path / "other"
     shutil.copytree(tiny_folder, other)
     (other / "roofs").rename(other / "sea")
-    assert (
-        "3 classes" in run("cost", dense, "--classes", 3)[2] or "--classes 3" in run("cost", dense, "--classes", 3)[2]
-    )
+    for flag, value in (("--classes", 3), ("--width", 0.5), ("--stem", "small")):
+        assert f"Got {flag} {value}, but" in run("cost", dense, flag, value)[2]
     assert run("eval", dense, "--split", "tset")[0] == 1
     status, _, err = run("eval", dense, "--data", other)
     assert status == 1

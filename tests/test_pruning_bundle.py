@@ -12,7 +12,7 @@ from rsprune_lib.bundle import load_bundle, save_bundle
 from rsprune_lib.errors import ModelError, PlanError
 from rsprune_lib.files import sha256
 from rsprune_lib.models import create_model
-from rsprune_lib.pruning import apply, choose, find_groups
+from rsprune_lib.pruning import Plan, apply, choose, find_groups
 from rsprune_lib.pruning.criteria.gates import Gates
 
 ABOUT = {"data": {"name": "tiny", "synthetic": True}, "provenance": {"seed": 0}, "measured": {"accuracy": 0.5}}
@@ -238,12 +238,34 @@ def test_missing_and_damaged_files(tmp_path, folder):
 @pytest.mark.parametrize(
     ("entries", "sentence"),
     [
-        ({"schema": "rsprune-plan"}, "describes 'rsprune-plan' version 1, but this library reads 'rsprune-bundle'"),
-        ({"version": 2}, "version 2, but this library reads"),
-        ({"files": {}}, "lacks the model or its files"),
-        ({"files": []}, "lacks the model or its files"),
-        ({"model": "resnet18"}, "lacks the model or its files"),
-        ({"files": {"model.safetensors": "0" * 64, "../../etc/passwd": "0"}}, "names the file '../../etc/passwd'"),
+        ({"schema": "rsprune-plan"}, "schema is 'rsprune-plan'"),
+        ({"version": 2}, "version is 2 "),
+        ({"version": True}, "version is True"),
+        ({"files": {}}, "does not name model.safetensors"),
+        ({"files": []}, r"files is \[\]"),
+        ({"files": {"model.safetensors": 3}}, "files.model.safetensors is 3"),
+        ({"model": "resnet18"}, "model is 'resnet18'"),
+        ({"files": {"model.safetensors": "0" * 64, "../../etc/passwd": "0"}}, "../../etc/passwd"),
+        ({"data": "x"}, "data is 'x'"),
+        ({"data": [1]}, r"data is \[1\]"),
+        ({"data": {"classes": "ab"}}, "data.classes is 'ab'"),
+        ({"data": {"classes": ["a", 1]}}, "data.classes.1 is 1"),
+        ({"data": {"classes": ["a", "b"]}}, "names 2 classes, but its network has 4 outputs"),
+        ({"data": {"image_size": 10**9}}, "data.image_size is 1000000000"),
+        ({"data": {"image_size": "64"}}, "data.image_size is '64'"),
+        ({"data": {"source": {"a": {"b": 1}}}}, "data.source is"),
+        ({"measured": None}, "measured is None"),
+        ({"measured": {"macs": "many"}}, "measured.macs is 'many'"),
+        ({"measured": {"params": float("inf")}}, "measured.params is inf"),
+        ({"provenance": "me"}, "provenance is 'me'"),
+        ({"command": ["rm"]}, "command is"),
+        ({"model": {"name": ["resnet18"]}}, "model.name is"),
+        ({"model": {"name": "resnet18", "num_classes": 10**9}}, "parameters, but at most"),
+        ({"model": {"name": "resnet18", "width": 1000}}, "parameters, but at most"),
+        ({"model": {"name": "resnet18", "width": 1e300}}, "parameters, but at most"),
+        ({"model": {"name": "vgg16", "in_channels": 10**15}}, "parameters, but at most"),
+        ({"model": {"name": "resnet18", "seed": "x"}}, "does not fit create_model"),
+        ({"model": {"name": "resnet18", "stem": {"a": 1}}}, "stem is"),
         ({"model": {"name": "resnet18", "colour": 3}}, "does not fit create_model"),
         ({"model": {}}, "does not fit create_model"),
         ({"model": {"name": "resnet18", "width": "wide"}}, "width is 'wide'"),
@@ -252,6 +274,33 @@ def test_missing_and_damaged_files(tmp_path, folder):
 def test_foreign_descriptions_are_refused(folder, entries, sentence):
     rewrite(folder, **entries)
     refused(folder, sentence)
+
+
+def test_descriptions_of_absurd_size_are_not_read(folder, monkeypatch):
+    with open(folder / "config.json", "ab") as file:
+        file.truncate(20_000_000)  # a hole: it takes no room on the disk
+    refused(folder, "20,000,000 bytes, too many")
+    with open(folder / "plan.json", "ab") as file:
+        file.truncate(60_000_000)
+    with pytest.raises(PlanError, match="60,000,000 bytes, too many"):
+        Plan.load(folder / "plan.json")
+
+
+@pytest.mark.parametrize(
+    ("mean", "var"),
+    [
+        (torch.rand(8, 2), torch.rand(8, 2)),
+        (torch.rand(()), torch.rand(())),
+        (torch.rand(8), torch.rand(7)),
+        (torch.full((8,), float("nan")), torch.rand(8)),
+        (torch.full((8,), 1e30), torch.rand(8)),
+        (torch.ones(8, dtype=torch.int64), torch.rand(8)),
+    ],
+)
+def test_gates_of_odd_shapes_and_types(tmp_path, mean, var):
+    Gates({"bn1": mean}, {"bn1": var}, 7).save(tmp_path / "gates.safetensors")
+    with pytest.raises(ModelError, match="collect them again"):
+        Gates.load(tmp_path / "gates.safetensors")
 
 
 def test_weights_that_do_not_fit_the_structure(folder):

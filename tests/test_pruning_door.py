@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from rsprune_lib.bundle import load_bundle, save_bundle
+from rsprune_lib.data import Batches
 from rsprune_lib.errors import ModelError, PlanError, RspruneError
 from rsprune_lib.measure import cost
 from rsprune_lib.models import create_model
@@ -106,11 +108,63 @@ def test_a_finished_plan_is_replayed(tiny_se, tiny_data):
         ({"ratio": 1.0}, PlanError, "ratio"),
         ({}, PlanError, "one amount"),
         ({"ratio": 0.5, "images": 0}, RspruneError, "at least 1"),
+        ({"ratio": float("nan")}, PlanError, "ratio"),
+        ({"macs": -1}, PlanError, "above 0"),
+        ({"macs": 10}, PlanError, "cannot be reached"),
+        ({"threshold": float("inf")}, PlanError, "finite"),
+        ({"ratio": 0.5, "scope": "globl"}, RspruneError, "did you mean 'global'"),
+        ({"ratio": 0.5, "options": {"consumers": True}}, RspruneError, "Unknown option of criterion attention"),
+        ({"ratio": 0.5, "choosing": {"multiple_of": 1000}}, PlanError, "widest group has 64 channels"),
+        ({"ratio": 0.5, "choosing": {"multiple_of": 0}}, PlanError, "multiple_of must be"),
+        ({"ratio": 0.5, "choosing": {"min_keep": -1}}, PlanError, "min_keep must be"),
+        ({"ratio": 0.5, "choosing": {"locked": ["conv9"]}}, RspruneError, "did you mean 'conv1'"),
+        ({"ratio": 0.5, "choosing": {"lest": 1}}, RspruneError, "Unknown argument of choose 'lest'"),
+        ({"ratio": 0.5, "choosing": {"normalise": "men"}}, RspruneError, "did you mean 'mean'"),
+        ({"criterion": "similarity", "threshold": 2}, PlanError, "above 0 and at most 1"),
+        ({"criterion": "similarity", "threshold": float("nan")}, PlanError, "finite"),
+        ({"criterion": "similarity", "threshold": 0.7, "options": {"selector": "papr"}}, RspruneError, "'paper'"),
+        ({"criterion": "similarity", "threshold": 0.7, "options": {"selector": "core"}}, PlanError, "needs rank"),
+        ({"criterion": "similarity", "threshold": 0.7, "options": {"rank": "l3"}}, RspruneError, "did you mean"),
+        ({"criterion": "similarity", "threshold": 0.7, "choosing": {"least": 2}}, PlanError, r"share in \[0, 1\]"),
+        ({"criterion": "similarity", "threshold": 0.7, "choosing": {"multiple_of": 8}}, RspruneError, "One threshold"),
     ],
 )
-def test_bad_arguments_are_one_sentence(wrong, kind, sentence, tiny_se, tiny_data):
-    with pytest.raises(kind, match=sentence):
+def test_bad_arguments_are_told_before_an_image_is_seen(wrong, kind, sentence, tiny_se, tiny_data, monkeypatch):
+    def seen(*_, **__):
+        raise AssertionError("the work began")
+
+    monkeypatch.setattr(Batches, "epoch", seen)
+    with pytest.raises(kind, match=sentence) as caught:
         prune(tiny_se, tiny_data, progress=False, **wrong)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["resnet18_se", "vgg16"])
+def test_a_pruned_network_is_pruned_again(name, tiny_data, tmp_path):
+    model = create_model(name, 4, width=0.25, seed=0).eval()
+    given = {"criterion": "l1", "images": 8, "recovery": "none", "progress": False}
+    once = prune(model, tiny_data, ratio=0.5, **given)
+    twice = prune(once.model, tiny_data, ratio=0.5, first=once.plan, **given)
+    thrice = prune(twice.model, tiny_data, ratio=0.999, first=twice.plan, **given)
+    for done in (twice, thrice):
+        assert done.plan.sizes == once.plan.sizes, "it speaks of the first network"
+        assert all(set(done.plan.keep[group]) < set(kept) for group, kept in once.plan.keep.items() if len(kept) > 1)
+        folder = tmp_path / str(id(done))
+        save_bundle(folder, done.model, plan=done.plan, data=None, provenance={}, measured={})
+        assert _same(load_bundle(folder).model, done.model)
+    assert set(thrice.plan.widths.values()) == {1}
+    given["recovery"] = "closed_form" if name == "resnet18_se" else "bn"
+    same = prune(thrice.model, tiny_data, ratio=0.5, first=thrice.plan, **given)
+    assert same.plan.keep == thrice.plan.keep, "one channel stays"
+
+
+def test_a_plan_that_could_not_be_saved_is_found_before_the_work(tiny_se, tiny_data, monkeypatch):
+    first = prune(tiny_se, tiny_data, criterion="l2", ratio=0.5, images=8, recovery="none", progress=False)
+    monkeypatch.setattr(Batches, "epoch", lambda *_: pytest.fail("the work began"))
+    with pytest.raises(PlanError, match="not for the network that the first one leaves"):
+        prune(tiny_se, tiny_data, criterion="l2", ratio=0.5, first=first.plan, progress=False)
+    with pytest.raises(PlanError, match="use the unpruned network"):
+        prune(first.model, tiny_data, plan=first.plan, first=first.plan, progress=False)
 
 
 def test_network_and_data_must_fit(tiny_data):

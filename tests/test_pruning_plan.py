@@ -95,6 +95,7 @@ def test_wrong_entries_are_refused_or_harmless(key, value):
         (PLAN.to_json().replace('"b": [1]', '"a": [1]'), "stands twice"),
         (changed(sizes={"\ud800": 1}, keep={"\ud800": [0]}), "fingerprint does not match"),
         (PLAN.to_json().replace("0.5", "NaN"), "NaN is not a JSON number"),
+        (PLAN.to_json().replace("0.5", "1e999"), "1e999 is not a JSON number"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_sentence(text, sentence):

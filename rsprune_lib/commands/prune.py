@@ -59,8 +59,8 @@ Least = Annotated[
 Macs = Annotated[str | None, typer.Option("--macs", help="Most MACs that may be left, e.g. 15M.")]
 PlanFile = Annotated[Path | None, typer.Option("--plan", help="Replay a plan.json; nothing is scored then.")]
 Recovery = Annotated[str, typer.Option("--recovery", help="closed_form, bn or none.")]
-Images = Annotated[int, typer.Option("--images", help="Training images for scores and recovery.")]
-MultipleOf = Annotated[int, typer.Option("--multiple-of", help="Channel counts are multiples of this.")]
+Images = Annotated[int, typer.Option("--images", min=1, help="Training images for scores and recovery.")]
+MultipleOf = Annotated[int, typer.Option("--multiple-of", min=1, help="Channel counts are multiples of this.")]
 
 
 def prune(
@@ -71,7 +71,7 @@ def prune(
     as_json: Json = False,
 ) -> None:  # fmt: skip
     """Prune a trained network, repair it without labels, and write model, plan and numbers into --out."""
-    amounts = {"ratio": ratio, "threshold": threshold, "macs": amount(macs) if macs else None}
+    amounts = {"ratio": ratio, "threshold": threshold, "macs": amount(macs) if macs is not None else None}
     given = [key for key, value in (*amounts.items(), ("plan", plan)) if value is not None]
     if len(given) > 1:
         raise typer.BadParameter(f"give one of --ratio, --threshold, --macs and --plan, not {len(given)}")
