@@ -19,6 +19,7 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 
+from rows import row, table
 from studio_browser import (
     ROOT,
     SIZE,
@@ -115,24 +116,17 @@ def browser_rows(count: int = MOVES) -> Iterator[dict]:
             warm, page = seconds_to_ready(browser, server)
             page.close()
     against = "no kernel kept warm"
-    yield _row("app, first page of a new server ready, s", first, cold, against, cold / first, READY)
-    yield _row("app, later page ready, s", warm, cold, against, cold / warm, READY)
+    yield row("app, first page of a new server ready, s", first, cold, against, cold / first, READY)
+    yield row("app, later page ready, s", warm, cold, against, cold / warm, READY)
     p95 = statistics.quantiles(times, n=20, method="inclusive")[-1]
     name = f"app, pointer-up to changed text, ms, p95 of {len(times)} moves (before the next page is made)"
-    yield _row(name, p95, statistics.median(times), "its median", None, ANSWERED)
-
-
-def _row(name: str, ours: float, baseline: float, against: str, ratio: float | None, budget: float) -> dict:
-    """As `bench.row`, which cannot be imported from here: the benchmark imports this module."""
-    return {"name": name, "ours": ours, "baseline": baseline, "against": against, "ratio": ratio, "budget": budget}
+    yield row(name, p95, statistics.median(times), "its median", None, ANSWERED)
 
 
 def main() -> None:
     """Prints the rows."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--moves", type=int, default=MOVES, help="times the slider is dragged")
-    from bench import table
-
     print(table(list(browser_rows(parser.parse_args().moves))))
 
 

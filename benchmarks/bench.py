@@ -20,6 +20,7 @@ from pathlib import Path
 
 import torch
 from PIL import Image
+from rows import row, table
 from torch import nn
 
 from rsprune_lib.data import Augment, Batches, Dataset, load_data
@@ -157,21 +158,6 @@ def latency_rows(data: Dataset) -> Iterator[dict]:
         yield row(f"latency at ratio 0.7, batch {batch}, ms", fast, slow, note, slow / fast, None)
 
 
-def row(name: str, ours: float, baseline: float, against: str, ratio: float | None, budget: float | None) -> dict:
-    """One line of the table."""
-    return {"name": name, "ours": ours, "baseline": baseline, "against": against, "ratio": ratio, "budget": budget}
-
-
-def table(rows: list[dict]) -> str:
-    """Renders the rows as a Markdown table."""
-    lines = ["| what | ours | baseline | baseline is | ratio | budget |", "|---|---|---|---|---|---|"]
-    for r in rows:
-        ratio = "" if r["ratio"] is None else f"{r['ratio']:.2f}"
-        budget = "" if r["budget"] is None else f"{r['budget']:g}"
-        lines.append(f"| {r['name']} | {r['ours']:.3g} | {r['baseline']:.3g} | {r['against']} | {ratio} | {budget} |")
-    return "\n".join(lines)
-
-
 def studio_rows() -> Iterator[dict]:
     """Measures a slider's path through the studio's state, in a process of its own as a kernel is."""
     from studio_bench import studio_table
@@ -196,9 +182,9 @@ def app_rows() -> Iterator[dict]:
 
 def page(rows: list[dict]) -> str:
     """The table, with a line of origin for every run that its rows come from."""
-    runs = {(row["date"], row["commit"], row["origin"]): [] for row in rows}
-    for row in rows:
-        runs[row["date"], row["commit"], row["origin"]].append(row["part"])
+    runs = {(r["date"], r["commit"], r["origin"]): [] for r in rows}
+    for r in rows:
+        runs[r["date"], r["commit"], r["origin"]].append(r["part"])
     heads = [
         f"{', '.join(dict.fromkeys(parts))}: {origin}, {date}, commit {commit[:10]}."
         for (date, commit, origin), parts in runs.items()

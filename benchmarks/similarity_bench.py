@@ -16,6 +16,7 @@ from multiprocessing import get_context
 import numpy as np
 import psutil
 import torch
+from rows import row, table
 from scipy.fft import dct
 
 from rsprune_lib.data import Batches, Dataset
@@ -54,12 +55,12 @@ def similarity_rows(data: Dataset) -> Iterator[dict]:
     whole = time.perf_counter() - start
     plain = sum(_plain_seconds(value.double().numpy()) for value in maps.values())
     against = f"pairwise loop, hashing both maps for every pair ({PAIRS} pairs a layer, scaled)"
-    yield _row(f"similarity of all filters of VGG-16, {IMAGES} images, s", ours, plain, against, BUDGET)
-    yield _row("the same with the forward passes, s", whole, plain, against, None)
+    yield row(f"similarity of all filters of VGG-16, {IMAGES} images, s", ours, plain, against, plain / ours, BUDGET)
+    yield row("the same with the forward passes, s", whole, plain, against, plain / whole, None)
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         alone, compared = pool.submit(_growth).result()
     name = f"memory of the similarities of VGG-16, {MANY} images, MB"
-    yield _row(name, compared, alone, "the forward passes alone", MEGABYTES)
+    yield row(name, compared, alone, "the forward passes alone", alone / compared, MEGABYTES)
 
 
 def _growth() -> tuple[float, float]:
@@ -116,15 +117,7 @@ def _hash(image: np.ndarray) -> np.ndarray:
     return (low >= low.mean()).ravel()
 
 
-def _row(name: str, ours: float, baseline: float, against: str, budget: float | None) -> dict:
-    """As `bench.row`, which cannot be imported from here: the benchmark imports this module."""
-    ratio = baseline / ours
-    return {"name": name, "ours": ours, "baseline": baseline, "against": against, "ratio": ratio, "budget": budget}
-
-
 if __name__ == "__main__":
-    from bench import table
-
     from rsprune_lib.data import load_data
 
     print(table(list(similarity_rows(load_data("auto")))))

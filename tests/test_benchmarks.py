@@ -8,6 +8,7 @@ import fair_summary
 import fair_table
 import pytest
 import recovery_table
+import rows
 import similarity_table
 import torch
 from torch.nn import functional as F
@@ -76,12 +77,12 @@ def test_rows_of_a_benchmark_keep_the_run_they_come_from(monkeypatch, tmp_path):
 
     monkeypatch.setattr(bench, "RESULTS", tmp_path)
     for name in ("training", "pruning", "latency"):
-        monkeypatch.setattr(bench, f"{name}_rows", lambda *_, name=name: [bench.row(name, 1.0, 2.0, "it", 2.0, None)])
+        monkeypatch.setattr(bench, f"{name}_rows", lambda *_, name=name: [rows.row(name, 1.0, 2.0, "it", 2.0, None)])
     monkeypatch.setattr(bench, "load_data", lambda _: type("Data", (), {"title": "toy", "info": lambda self: {}})())
     monkeypatch.setattr(sys, "argv", ["bench.py", "--parts", "training", "pruning"])
     bench.main()
     before = read_json(tmp_path / "bench.json", "speeds")["rows"]
-    monkeypatch.setattr(bench, "pruning_rows", lambda *_: [bench.row("pruning", 7.0, 2.0, "it", 2.0, None)])
+    monkeypatch.setattr(bench, "pruning_rows", lambda *_: [rows.row("pruning", 7.0, 2.0, "it", 2.0, None)])
     monkeypatch.setattr(sys, "argv", ["bench.py", "--parts", "pruning"])
     bench.main()
     after = read_json(tmp_path / "bench.json", "speeds")["rows"]

@@ -10,6 +10,7 @@ import threading
 import time
 from pathlib import Path
 
+import networkx as nx
 import pytest
 import torch
 
@@ -18,7 +19,12 @@ from rsprune_lib.errors import RspruneError, unknown
 from rsprune_lib.files import atomic, read_json, sha256, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
-ROOMS = ["data", "models", "measure", "pruning", "training", "explain", "deploy", "plots", "course", "commands", "cli"]
+# ground floor first; what stands beside the rooms (errors, files, device, ...) is below all of them
+ROOMS = [
+    "tasks", "data", "models", "measure", "pruning", "training", "bundle", "explain", "deploy", "plots", "course",
+    "commands", "cli",
+]  # fmt: skip
+FLOORS = ["rsprune_lib", "rsprune_studio.engine", "rsprune_studio.draw", "rsprune_studio.views"]
 
 
 def test_atomic_keeps_the_old_state_when_the_block_fails(tmp_path):
@@ -120,19 +126,59 @@ def test_cure_does_nothing_where_torchvision_works():
     assert ensure_torchvision() is False  # by now it is importable, cured or not
 
 
-def test_rooms_import_only_rooms_that_stand_before_them():
-    for path in (ROOT / "rsprune_lib").rglob("*.py"):
-        parts = path.relative_to(ROOT / "rsprune_lib").with_suffix("").parts
-        if parts[0] not in ROOMS:
-            continue
+def _sources(*folders):
+    """Module name -> its file, of packages and of folders of scripts."""
+    found = {}
+    for folder in folders:
+        for path in (ROOT / folder).rglob("*.py"):
+            base = ROOT if (ROOT / folder / "__init__.py").exists() else ROOT / folder
+            parts = path.relative_to(base).with_suffix("").parts
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def _imports(modules):
+    """Edges (importing module, imported module) between these modules, imports inside functions included."""
+    for name, path in modules.items():
         for node in ast.walk(ast.parse(path.read_text())):
-            modules = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            wanted = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom):
-                modules = [node.module or ""] + [f"{node.module}.{a.name}" for a in node.names]
-            for module in modules:
-                there = module.split(".")[1:2]
-                if module.startswith("rsprune_lib.") and there and there[0] in ROOMS:
-                    assert ROOMS.index(there[0]) <= ROOMS.index(parts[0]), f"{path} imports {module}"
+                assert node.level == 0, f"{path} imports relatively"
+                wanted = [f"{node.module}.{alias.name}" for alias in node.names]
+            for target in wanted:
+                target = target if target in modules else target.rpartition(".")[0]
+                if target in modules and target != name:
+                    yield name, target
+
+
+def _room(module):
+    first = module.removeprefix("rsprune_lib").removeprefix(".").split(".")[0]
+    return ROOMS.index(first) if first in ROOMS else -1
+
+
+def _floor(module):
+    return next((number for number, floor in enumerate(FLOORS) if module.startswith(floor + ".")), None)
+
+
+def test_rooms_import_only_rooms_that_stand_before_them():
+    modules = _sources("rsprune_lib")
+    wrong = [edge for edge in _imports(modules) if _room(edge[1]) > _room(edge[0]) and edge[0] != "rsprune_lib"]
+    assert not wrong
+
+
+def test_the_studio_stands_on_the_library_and_only_its_views_know_widgets():
+    modules = _sources("rsprune_lib", "rsprune_studio")
+    for name, target in _imports(modules):
+        if _floor(name) is not None and target != "rsprune_lib":
+            assert _floor(target) is not None and _floor(target) <= _floor(name), f"{name} imports {target}"
+    for name, path in modules.items():
+        if _floor(name) in (1, 2):
+            assert "import ipywidgets" not in path.read_text(), name
+
+
+def test_no_module_imports_itself_through_others():
+    graph = nx.DiGraph(_imports(_sources("rsprune_lib", "rsprune_studio", "benchmarks", "data_scripts")))
+    assert [circle for circle in nx.strongly_connected_components(graph) if len(circle) > 1] == []
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="priorities of threads are Linux's")
