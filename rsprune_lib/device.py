@@ -4,9 +4,13 @@ import ctypes
 import gc
 import os
 import platform
+import random
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from rsprune_lib.errors import RspruneError
@@ -16,6 +20,7 @@ __all__ = [
     "give_memory_back",
     "give_way",
     "pick_device",
+    "seeded",
     "settle_memory",
     "supports_bf16",
     "synchronize",
@@ -45,6 +50,31 @@ def supports_bf16(device: torch.device) -> bool:
     if device.type == "cpu":
         return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
     return device.type == "cuda" and torch.cuda.is_bf16_supported()
+
+
+@contextmanager
+def seeded(device: torch.device, *key: int) -> Iterator[None]:
+    """Seeds the global generators of PyTorch, NumPy and Python inside; afterwards they are as they were.
+
+    Args:
+        device: its generator is seeded along with the CPU's.
+        key: whole numbers of at least 0 that the draws depend on, e.g. seed and epoch.
+
+    Example:
+        >>> with seeded(torch.device("cpu"), 0, 3):
+        ...     mask = torch.rand(4)
+    """
+    number = int(np.random.SeedSequence(key).generate_state(1)[0])
+    python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002 - libraries draw from the global one
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(number)
+        np.random.seed(number)  # noqa: NPY002
+        random.seed(number)
+        try:
+            yield
+        finally:
+            np.random.set_state(legacy)  # noqa: NPY002
+            random.setstate(python)
 
 
 def synchronize(device: torch.device) -> None:

@@ -99,13 +99,29 @@ def test_shards_are_slices_of_the_whole_batch(tiny_data, world):
             assert torch.allclose(shards[rank][step][0], images[rank::world], atol=1e-6)
 
 
-def test_last_batch_feeds_every_process(tiny_data):
-    train = tiny_data.split.train[:17]
-    assert len(Batches(tiny_data, train, 16, shuffle=True, shard=(1, 2))) == 1
-    assert len(Batches(tiny_data, train, 16, shuffle=True)) == 2
-    assert len(Batches(tiny_data, train, 16, shard=(1, 2))) == 2  # nothing is left out of an evaluation
-    counts = [len(labels) for _, labels in Batches(tiny_data, train, 16, shuffle=True, shard=(1, 2))]
-    assert counts == [8]
+@pytest.mark.parametrize("world", [1, 2, 3])
+def test_a_training_batch_has_two_images_for_every_process(tiny_data, world):
+    """Batch norm has no statistics of one image: a last batch that is too small joins the one before it."""
+    for size in range(40):
+        indices = tiny_data.split.train[:size]
+        shards = [Batches(tiny_data, indices, 8, shuffle=True, seed=1, shard=(rank, world)) for rank in range(world)]
+        labels = [[part for _, part in batches.epoch(3)] for batches in shards]
+        assert sum(len(part) for own in labels for part in own) == size, "every image once"
+        assert all(len(own) == len(batches) for own, batches in zip(labels, shards, strict=True))
+        if size >= 2 * world:
+            assert min(len(part) for own in labels for part in own) >= 2
+
+
+def test_only_a_last_batch_that_is_too_small_joins(tiny_data):
+    def counts(size, **options):
+        return [len(labels) for _, labels in Batches(tiny_data, tiny_data.split.train[:size], 16, **options)]
+
+    assert counts(17, shuffle=True) == [17] and counts(33, shuffle=True) == [16, 17]
+    assert (
+        counts(18, shuffle=True) == [16, 2] and counts(32, shuffle=True) == [16, 16] and counts(1, shuffle=True) == [1]
+    )
+    assert counts(17) == [16, 1], "an evaluation takes them as they come"
+    assert counts(18, shuffle=True, shard=(1, 2)) == [9] and counts(17, shard=(1, 2)) == [8, 0]
 
 
 def test_limit_is_balanced_and_always_the_same(tiny_data):

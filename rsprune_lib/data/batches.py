@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -56,7 +57,7 @@ class Batches:
     Args:
         data: data set.
         part: ``"train"``, ``"val"``, ``"test"``, or indices.
-        batch_size: images a batch, over all processes.
+        batch_size: images a batch, over all processes; while shuffling, the last batch may hold a few more.
         augment: augmentation, or None.
         shuffle: a new order every epoch.
         seed: of order and augmentation.
@@ -100,9 +101,15 @@ class Batches:
         return len(self.indices)
 
     def __len__(self) -> int:
-        """Batches an epoch; while shuffling, a last one with fewer images than processes is left out."""
-        whole, rest = divmod(self.size, self.batch_size)
-        return whole + (rest > 0 and not (self.shuffle and whole and rest < self.world))
+        """Batches an epoch."""
+        return len(self._slices())
+
+    def _slices(self) -> list[slice]:
+        """Where each batch lies; while shuffling, a last one with less than two images a process joins the others."""
+        starts = list(range(0, self.size, self.batch_size))
+        if self.shuffle and len(starts) > 1 and self.size - starts[-1] < 2 * self.world:
+            starts.pop()  # batch norm has no statistics of one image
+        return [slice(*ends) for ends in pairwise([*starts, self.size])]
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Epoch number 0."""
@@ -118,8 +125,8 @@ class Batches:
         order = self.indices
         if self.shuffle:
             order = np.random.default_rng([self.seed, number]).permutation(order)
-        for step in range(len(self)):
-            batch = order[step * self.batch_size : (step + 1) * self.batch_size]
+        for step, where in enumerate(self._slices()):
+            batch = order[where]
             random = np.random.default_rng([self.seed, number, step + 1])
             draws = _draw(self.augment, len(batch), random, self._elements)
             mine = slice(self.rank, None, self.world)

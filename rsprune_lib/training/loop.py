@@ -15,7 +15,7 @@ from torch.optim.swa_utils import AveragedModel
 from tqdm.auto import tqdm
 
 from rsprune_lib.data import Batches, Dataset
-from rsprune_lib.device import pick_device, supports_bf16
+from rsprune_lib.device import pick_device, seeded, supports_bf16
 from rsprune_lib.errors import TrainingError
 from rsprune_lib.measure import predict
 from rsprune_lib.tasks import task_of
@@ -67,7 +67,8 @@ def fit(
     """Trains a copy of ``model`` on the training part and keeps the epoch that is best on the validation part.
 
     Runs on whatever `pick_device` finds, on several GPUs under ``accelerate launch``, in bfloat16 where the hardware
-    has it. Order and augmentation depend on (seed, epoch) only, so an interrupted run resumes to the same numbers.
+    has it. Order, augmentation and whatever is drawn from the global generators, such as dropout, depend on (seed,
+    epoch) only: an interrupted run resumes to the same numbers, and the caller's generators stay as they are.
 
     Args:
         model: Any network of the course; left as it is.
@@ -76,7 +77,7 @@ def fit(
         loss: A name for `make_loss` or a module (logits (B, K), classes (B,)) -> scalar, with a pixel dimension or two
             where the task has masks; the default is the task's own.
         objective: In place of ``loss``: a function (model, images, labels) -> scalar, e.g. for distillation.
-        seed: Of order and augmentation (the weights are seeded where the model is made).
+        seed: Of order, augmentation and dropout (the weights are seeded where the model is made).
         out: Folder for a checkpoint after each epoch; None keeps none.
         resume: Go on from the checkpoint in ``out`` if there is one.
         callbacks: Told about steps and epochs; may raise `StopTraining`.
@@ -88,8 +89,8 @@ def fit(
         The best model with the history of the run.
 
     Raises:
-        TrainingError: The loss is no longer finite (the checkpoint of the last whole epoch stays), or the checkpoint
-            belongs to another run.
+        TrainingError: There are fewer than two images a batch, the loss is no longer finite (the checkpoint of the last
+            whole epoch stays), or the checkpoint belongs to another run.
     """
     if resume and out is None:
         raise TrainingError("Got resume=True without a folder; pass out= with the folder of the interrupted run.")
@@ -134,10 +135,13 @@ class _Run:
         self.loss = make_loss(loss, label_smoothing=recipe.label_smoothing) if isinstance(loss, str) else loss
         self.loss.to(device)
         shard = (self.accelerator.process_index, self.accelerator.num_processes)
-        self.train = Batches(
-            data, "train", recipe.batch_size, augment=recipe.augment, shuffle=True, seed=seed, limit=limit,
-            device=device, shard=shard,
-        )  # fmt: skip
+        how = {"augment": recipe.augment, "shuffle": True, "seed": seed, "device": device, "shard": shard}
+        self.train = Batches(data, "train", recipe.batch_size, limit=limit, **how)
+        if min(self.train.size, recipe.batch_size) < 2 * shard[1]:
+            raise TrainingError(
+                f"Got {self.train.size} training image(s), batches of {recipe.batch_size}, {shard[1]} process(es); "
+                "give more images or larger batches: batch norm needs two in every batch of every process."
+            )
         self.val = Batches(data, "val", 256, limit=val_limit, device=device)
         self.best = copy.deepcopy(model).cpu().eval()
         plain = copy.deepcopy(model).to(device, memory_format=torch.channels_last).train()
@@ -173,7 +177,8 @@ class _Run:
         start, steps, total = time.perf_counter(), len(self.train), torch.zeros((), device=self.accelerator.device)
         self.model.train()
         title = f"epoch {self.epoch + 1}/{self.recipe.epochs}"
-        with tqdm(total=steps, desc=title, leave=False, disable=not progress) as bar:
+        draws = seeded(self.accelerator.device, self.train.seed, self.epoch, self.accelerator.process_index)
+        with draws, tqdm(total=steps, desc=title, leave=False, disable=not progress) as bar:
             for step, (images, labels) in enumerate(self.train.epoch(self.epoch, self._shrink()), 1):
                 total += self._step(images, labels)
                 if step % _CHECK_EVERY == 0 or step == steps:
