@@ -4,6 +4,7 @@ The rooms, ground floor first: ``data``, ``models``, ``measure``, ``pruning``, `
 ``studio``, ``course`` and ``commands``. A room imports only rooms that stand before it in this list.
 """
 
+import importlib
 import importlib.abc
 import os
 import sys
@@ -16,6 +17,9 @@ __all__ = ["__version__"]
 # 10 to 50 times later on two cores. About 0.1 ms of spinning costs nothing that can be measured on a quiet machine and
 # leaves the fair factor of two. libgomp reads this when PyTorch is loaded; the Makefile sets it for JupyterLab.
 os.environ.setdefault("GOMP_SPINCOUNT", "4000")
+
+# Before any process of this package starts another one, or leaves the folder that it was started in.
+importlib.import_module("rsprune_lib.places").settle()
 
 
 class _CureTorchvision(importlib.abc.MetaPathFinder):

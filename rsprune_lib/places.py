@@ -1,11 +1,31 @@
-"""Where the project lies on this machine, and its trained bundles."""
+"""Where the project lies on this machine, its trained bundles, and the folders that the environment names."""
 
 import os
 from pathlib import Path
 
 import rsprune_lib
 
-__all__ = ["bundle_path", "bundles_folder", "project_root"]
+__all__ = ["absolute", "bundle_path", "bundles_folder", "project_root", "settle"]
+
+VARIABLES = ("RSPRUNE_HOME", "RSPRUNE_MIRROR", "RSPRUNE_BUNDLES")
+
+
+def absolute(path: str | Path) -> Path:
+    """Returns the full path: ``~`` is the user's folder, and a relative path starts in the current folder."""
+    return Path(path).expanduser().absolute()
+
+
+def settle() -> None:
+    """Makes the folders that the environment names absolute, so that they mean the same in every later process.
+
+    Kernels of notebooks run in the folder of the notebook, not where the user named a relative folder; that one the
+    shell noted in ``PWD``.
+    """
+    noted = Path(os.environ.get("PWD") or ".") if "JPY_PARENT_PID" in os.environ else Path.cwd()
+    for name in VARIABLES:
+        value = os.environ.get(name)
+        if value and "://" not in value:
+            os.environ[name] = str(absolute(noted / Path(value).expanduser()))
 
 
 def project_root() -> Path:
@@ -19,7 +39,7 @@ def project_root() -> Path:
 
 def bundles_folder() -> Path:
     """Returns the folder of the bundles that come with the project; ``RSPRUNE_BUNDLES`` names another one."""
-    return Path(os.environ.get("RSPRUNE_BUNDLES") or project_root() / "bundles")
+    return absolute(os.environ.get("RSPRUNE_BUNDLES") or project_root() / "bundles")
 
 
 def bundle_path(name: str) -> Path | None:

@@ -3,7 +3,7 @@
 import hashlib
 import shutil
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,7 +16,8 @@ from rsprune_lib.files import atomic, read_json, write_json
 
 __all__ = ["Arrays", "build_arrays", "check_arrays", "colour_statistics", "decode_all", "open_arrays"]
 
-SCHEMA = 1
+SCHEMA = 2  # of the pixels: another rule of decoding, another number
+MAX_HELD = 256 << 20  # bytes of files that wait to be decoded
 
 
 class Arrays:
@@ -56,6 +57,7 @@ def build_arrays(
     size: int,
     index: dict,
     progress: bool = True,
+    damaged: Mapping[int, str] | None = None,
 ) -> Arrays:
     """Write a memory map and its index into a temporary folder, then rename it into place.
 
@@ -66,11 +68,12 @@ def build_arrays(
         size: pixels a side.
         index: what else to keep: ``files``, ``classes``, ``fixed``, ``origin``, ``listing``.
         progress: show a bar.
+        damaged: rows that turn out to be unreadable, filled while ``pixels`` is read; they are left out.
 
     Raises:
-        DataError: if rows are missing or the disk is too full.
+        DataError: if rows are missing, if none is left, or if the disk is too full.
     """
-    count = len(labels)
+    count, damaged = len(labels), {} if damaged is None else damaged
     digests: list[bytes] = [b""] * count
     _clean(folder, needed=count * size * size * 3)
     with atomic(folder) as temporary:
@@ -80,19 +83,42 @@ def build_arrays(
             for row, image in bar:
                 images[row] = image
                 digests[row] = hashlib.sha256(image.tobytes()).digest()
-        missing = sum(not digest for digest in digests)
+        missing = sum(not digest for row, digest in enumerate(digests) if row not in damaged)
         if missing:
             raise DataError(f"{missing} of {count} images are missing in {index.get('origin')}; fetch it again.")
         images.flush()
         del images
+        if damaged:
+            kept = [row for row in range(count) if row not in damaged]
+            labels, digests = [labels[row] for row in kept], [digests[row] for row in kept]
+            index = _without(temporary / "images.npy", kept, index, damaged)
         np.save(temporary / "labels.npy", np.asarray(labels, dtype=np.int64))
         made = {"twins": _twins(digests), "content_hash": _content_hash(digests, labels, index["classes"], size)}
         write_json(temporary / "index.json", {"schema": SCHEMA, "listing": None} | index | made)
     return Arrays(folder)
 
 
+def _without(images: Path, kept: list[int], index: dict, damaged: Mapping[int, str]) -> dict:
+    """Rewrite a memory map and the lists of its index without the damaged rows."""
+    if not kept:
+        raise DataError(next(iter(damaged.values())))
+    old, new = np.load(images, mmap_mode="r"), images.with_name("kept.npy")
+    short = np.lib.format.open_memmap(new, "w+", np.uint8, (len(kept), *old.shape[1:]))
+    for start in range(0, len(kept), 256):
+        short[start : start + 256] = old[kept[start : start + 256]]
+    short.flush()
+    new.replace(images)
+    lists = {key: [index[key][row] for row in kept] for key in ("files", "fixed") if index.get(key)}
+    return index | lists | {"damaged": [damaged[row] for row in sorted(damaged)]}
+
+
 def decode_all(
-    members: Iterable[tuple[str, bytes]], rows: dict[str, int], size: int, workers: int = 2
+    members: Iterable[tuple[str, bytes]],
+    rows: dict[str, int],
+    size: int,
+    workers: int = 2,
+    bands: str | None = None,
+    damaged: dict[int, str] | None = None,
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Decode members in threads (the decoders release the interpreter lock) with a bounded number waiting.
 
@@ -101,21 +127,36 @@ def decode_all(
         rows: row of every wanted name.
         size: pixels a side.
         workers: threads.
+        bands: which bands to take, see `rsprune_lib.data.bands`.
+        damaged: takes down the rows that cannot be read, with the reason.
 
     Yields:
         (row, (size, size, 3) uint8).
+
+    Raises:
+        DataError: if an image cannot be read and ``damaged`` is None.
     """
     waiting: deque = deque()
+    options = (bands,) if bands else ()
+
+    def finished() -> Iterator[tuple[int, np.ndarray]]:
+        row, _, job = waiting.popleft()
+        try:
+            yield row, job.result()
+        except DataError as error:
+            if damaged is None:
+                raise
+            damaged[row] = str(error)
+
     with ThreadPoolExecutor(workers) as pool:
         try:
             for name, content in members:
                 if name in rows:
-                    waiting.append((rows[name], pool.submit(decode, content, name, size)))
-                while len(waiting) > 32 * workers:
-                    row, job = waiting.popleft()
-                    yield row, job.result()
-            for row, job in waiting:
-                yield row, job.result()
+                    waiting.append((rows[name], len(content), pool.submit(decode, content, name, size, *options)))
+                while len(waiting) > 32 * workers or (waiting and sum(held for _, held, _ in waiting) > MAX_HELD):
+                    yield from finished()
+            while waiting:
+                yield from finished()
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 

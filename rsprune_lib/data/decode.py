@@ -1,30 +1,57 @@
 """From the bytes of an image file to RGB uint8 of the wanted size."""
 
 import io
+import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
+from rsprune_lib.data.bands import COLOURS, choose_bands
 from rsprune_lib.errors import DataError
 
-__all__ = ["decode", "image_sides", "quiet", "resize"]
+if TYPE_CHECKING:
+    from rasterio.io import DatasetReader
+
+__all__ = ["FORMATS", "decode", "image_sides", "is_image", "quiet", "resize", "taken_bands"]
 
 MAX_PIXELS = 80_000_000  # a larger image is a bomb or a whole scene that should be cut into tiles first
 EIGHT_BIT = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
+NO_BANDS = ("1", "P", "CMYK", "LAB")  # TIFF whose bands are no colours yet: Pillow converts them
+NODATA = -9999  # where a file with signed values does not state its nodata, this and less is taken for it
+ORIENTATION = 0x0112
+# First bytes of the formats that are read. None of them names other files or addresses.
+FORMATS = {
+    "JPEG": (b"\xff\xd8\xff",),
+    "PNG": (b"\x89PNG\r\n\x1a\n",),
+    "TIFF": (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"),
+    "GIF": (b"GIF87a", b"GIF89a"),
+    "BMP": (b"BM",),
+    "WebP": (b"RIFF",),
+}
 
 
-def decode(content: bytes, name: str, size: int | None = None) -> np.ndarray:
+def is_image(head: bytes) -> bool:
+    """Whether a file begins like an image of one of the `FORMATS`."""
+    return any(head.startswith(start) for starts in FORMATS.values() for start in starts)
+
+
+def decode(content: bytes, name: str, size: int | None = None, bands: str | None = None) -> np.ndarray:
     """Decode one image file.
 
-    Grey becomes RGB; transparent pixels become black; of TIFF files with more than three bands the first three are
-    taken; 16-bit and floating-point images are stretched from their 1st to their 99th percentile (all bands together),
-    because their range differs from sensor to sensor. An image that is not square does not keep its aspect.
+    Grey becomes RGB; an image comes upright, as its orientation tag says; it is laid over black where it is transparent,
+    and black where it holds no data; bands are chosen by `rsprune_lib.data.bands`; 16-bit and floating-point images are
+    stretched from their 1st to their 99th percentile (all bands together), because their range differs from sensor to
+    sensor. An image that is not square does not keep its aspect.
 
     Args:
         content: the file.
         name: its name, for the error.
         size: pixels a side of the result; None keeps the image's own size.
+        bands: which to take, as `parse_bands` returns it; None: the usual ones.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -33,10 +60,9 @@ def decode(content: bytes, name: str, size: int | None = None) -> np.ndarray:
         DataError: naming the file, if it cannot be read.
     """
     try:
-        rgb = _read(content)
+        rgb = _read(content, bands)
     except Exception as error:  # the decoders raise many kinds; the file's name is what helps
-        reason = str(error).split(" <_io")[0].split("'/vsimem")[0].strip() or type(error).__name__
-        raise DataError(f"Cannot read the image {name} ({reason}); repair or remove it.") from error
+        raise DataError(f"Cannot read the image {name} ({_reason(error)}); repair or remove it.") from error
     return resize(rgb, size) if size is not None else rgb
 
 
@@ -48,7 +74,7 @@ def resize(rgb: np.ndarray, size: int) -> np.ndarray:
 
 
 def image_sides(content: bytes, name: str) -> tuple[int, int]:
-    """Width and height in pixels, from the header.
+    """Width and height in pixels of the upright image, from the header.
 
     Raises:
         DataError: naming the file, if it cannot be read.
@@ -56,34 +82,67 @@ def image_sides(content: bytes, name: str) -> tuple[int, int]:
     try:
         try:
             with Image.open(io.BytesIO(content)) as image:
-                return image.size
+                turned = image.format != "TIFF" and _orientation(image) >= 5  # Pillow turns TIFF itself
+                return image.size[::-1] if turned else image.size
         except Image.UnidentifiedImageError:
-            from rasterio.io import MemoryFile
-
-            with MemoryFile(content) as memory, memory.open() as raster:
+            with _raster(content) as raster:
                 return raster.width, raster.height
     except Exception as error:
         raise DataError(f"Cannot read the image {name}; repair or remove it.") from error
 
 
-def quiet() -> warnings.catch_warnings:
-    """Context without the warnings on missing georeferences and large images (their size is bounded here)."""
-    from rasterio.errors import NotGeoreferencedWarning  # a third of a second: only who decodes files waits
+def taken_bands(content: bytes, bands: str | None = None) -> str | None:
+    """Say which bands of an image file are taken, where that is a choice; None where it is not, or not an image."""
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            if not _needs_raster(image):
+                return choose_bands(COLOURS, COLOURS, bands)[1] if bands else None
+    except Image.UnidentifiedImageError:
+        pass
+    except Exception:
+        return None
+    try:
+        with _raster(content) as raster:
+            return _chosen(raster, bands)[1]
+    except Exception:  # decoding names the file
+        return None
 
-    context = warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning)
-    return context
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Context without the warnings of the decoders: what they mean for the user is said here, or of no use to the user."""
+    loggers = [logging.getLogger(name) for name in ("PIL", "rasterio")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings(action="ignore"):
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
 
 
-def _read(content: bytes) -> np.ndarray:
+def _reason(error: Exception) -> str:
+    """Why an image cannot be read, without the names of objects in memory."""
+    text = str(error).split(" <_io")[0].split("'/vsimem")[0].strip()
+    return "damaged, or no image" if "cannot identify" in text else text or type(error).__name__
+
+
+def _read(content: bytes, bands: str | None) -> np.ndarray:
+    orientation = 1
     try:
         with Image.open(io.BytesIO(content)) as image:
             _bound(*image.size)
             if not _needs_raster(image):
-                return np.asarray(_flatten(image))
+                rgb = np.asarray(_flatten(image))
+                rgb = rgb if image.format == "TIFF" else _upright(rgb, _orientation(image))  # Pillow turns TIFF itself
+                return _pick(rgb, bands)
+            orientation = _orientation(image)
     except Image.UnidentifiedImageError:
         if content[:2] not in (b"II", b"MM"):
             raise
-    return _read_raster(content)
+    return _upright(_read_raster(content, bands), orientation)
 
 
 def _bound(width: int, height: int) -> None:
@@ -91,16 +150,44 @@ def _bound(width: int, height: int) -> None:
         raise ValueError(f"{width} x {height} pixels, more than {MAX_PIXELS:,}; cut it into tiles")
 
 
+def _orientation(image: Image.Image) -> int:
+    """The orientation tag of TIFF and Exif, 1 (upright) to 8."""
+    if image.format == "PNG" and image.tile and "exif" not in image.info:
+        return 1  # looking for a tag behind the pixels would decode them
+    try:
+        value = image.tag_v2.get(ORIENTATION, 1) if image.format == "TIFF" else image.getexif().get(ORIENTATION, 1)
+    except Exception:  # a damaged tag is none
+        return 1
+    return value if value in range(1, 9) else 1
+
+
+def _upright(rgb: np.ndarray, orientation: int) -> np.ndarray:
+    """Undo an orientation of 1 to 8 on (H, W, 3)."""
+    if orientation >= 5:  # stored with rows and columns exchanged
+        rgb = rgb.transpose(1, 0, 2)
+    down = orientation in (3, 4, 7, 8)
+    across = orientation in (2, 3, 6, 7)
+    return np.ascontiguousarray(rgb[:: -1 if down else 1, :: -1 if across else 1])
+
+
+def _pick(rgb: np.ndarray, bands: str | None) -> np.ndarray:
+    """Choose bands of an image that Pillow has brought to RGB."""
+    if not bands:
+        return rgb
+    chosen = [i - 1 for i in choose_bands(COLOURS, COLOURS, bands)[0]]
+    return np.ascontiguousarray(rgb[..., chosen * 3 if len(chosen) == 1 else chosen])
+
+
 def _needs_raster(image: Image.Image) -> bool:
     """True for TIFF (bands, bit depth) and for more than 8 bits, which Pillow would cut off."""
-    tiff = image.format == "TIFF" and image.mode not in ("1", "P")
+    tiff = image.format == "TIFF" and image.mode not in NO_BANDS
     deep = image.mode not in EIGHT_BIT or any("16" in str(tile[3]) for tile in image.tile)
     return tiff or (deep and image.format in ("TIFF", "PNG", "PPM", "JPEG2000"))
 
 
 def _flatten(image: Image.Image) -> Image.Image:
     """RGB on black."""
-    if image.mode == "RGB":
+    if image.mode == "RGB" and not image.has_transparency_data:
         image.load()
         return image
     if image.has_transparency_data:
@@ -109,17 +196,44 @@ def _flatten(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _read_raster(content: bytes) -> np.ndarray:
-    from rasterio.io import MemoryFile
+@contextmanager
+def _raster(content: bytes) -> "Iterator[DatasetReader]":
+    from rasterio.io import MemoryFile  # a third of a second
 
     with MemoryFile(content) as memory, memory.open() as raster:
+        yield raster
+
+
+def _chosen(raster: "DatasetReader", bands: str | None) -> tuple[list[int], str | None]:
+    return choose_bands(raster.descriptions, [colour.name for colour in raster.colorinterp], bands)
+
+
+def _read_raster(content: bytes, wanted: str | None) -> np.ndarray:
+    with _raster(content) as raster:
         _bound(raster.width, raster.height)
-        bands = raster.read([1, 2, 3] if raster.count >= 3 else [1])  # (3 or 1, H, W)
-        valid = raster.dataset_mask() > 0
+        chosen, _ = _chosen(raster, wanted)
+        bands = raster.read(chosen)  # (3 or 1, H, W)
+        valid = raster.read_masks(chosen) > 0
+        alpha = _alpha(raster)
+        inverted = raster.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") == "YES"
+    if bands.dtype.kind in "if" and bands.dtype.itemsize > 1:
+        valid &= (bands > NODATA) & (bands < 1e30)
     if bands.dtype != np.uint8:
         bands = _stretch(bands.astype(np.float32), valid)
-    bands = np.where(valid, bands, 0).astype(np.uint8)
-    return np.ascontiguousarray(np.broadcast_to(bands, (3, *bands.shape[1:])).transpose(1, 2, 0))
+    bands = np.where(valid, 255 - bands if inverted else bands, 0).astype(np.uint8)
+    rgb = np.ascontiguousarray(np.broadcast_to(bands, (3, *bands.shape[1:])).transpose(1, 2, 0))
+    return rgb if alpha is None else np.asarray(_flatten(Image.fromarray(np.dstack([rgb, alpha]))))
+
+
+def _alpha(raster: "DatasetReader") -> np.ndarray | None:
+    """(H, W) uint8 opacity; None where the file states none, or where the colours were multiplied by it already."""
+    places = [i for i, colour in enumerate(raster.colorinterp, 1) if colour.name == "alpha"]
+    if not places or raster.tags(places[0], ns="IMAGE_STRUCTURE").get("ALPHA") == "PREMULTIPLIED":
+        return None
+    alpha = raster.read(places[0])
+    if alpha.dtype == np.uint8:
+        return alpha
+    return (alpha >> 8).astype(np.uint8) if alpha.dtype == np.uint16 else np.where(alpha > 0, 255, 0).astype(np.uint8)
 
 
 def _stretch(bands: np.ndarray, valid: np.ndarray) -> np.ndarray:

@@ -2,9 +2,11 @@
 
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import pooch
@@ -15,8 +17,10 @@ from rsprune_lib.data.arrays import check_arrays
 from rsprune_lib.data.cards import Card, Source
 from rsprune_lib.data.catalogue import get_card
 from rsprune_lib.data.download import TIMEOUT, download
+from rsprune_lib.data.notes import tell
 from rsprune_lib.errors import DataError
 from rsprune_lib.files import sha256
+from rsprune_lib.places import absolute
 
 __all__ = ["data_root", "fetch", "find", "locked", "verify"]
 
@@ -24,8 +28,8 @@ SUMS = "SHA256SUMS"
 
 
 def data_root(root: str | Path | None = None) -> Path:
-    """Folder of everything cached: the argument, else ``RSPRUNE_HOME``, else the user's cache folder."""
-    return Path(root or os.environ.get("RSPRUNE_HOME") or pooch.os_cache("rsprune")).expanduser()
+    """Folder of everything cached, as a full path: the argument, else ``RSPRUNE_HOME``, else the user's cache."""
+    return absolute(root or os.environ.get("RSPRUNE_HOME") or pooch.os_cache("rsprune"))
 
 
 def fetch(
@@ -92,9 +96,15 @@ def locked(target: Path) -> Iterator[None]:
 
 
 def _read_sums(text: str) -> dict[str, str]:
-    """Parse the lines ``<sha256>  <file>`` of a SHA256SUMS file."""
-    pairs = (line.split(maxsplit=1) for line in text.splitlines() if line.strip())
-    return {pair[1].lstrip("*"): pair[0].lower() for pair in pairs if len(pair) == 2}
+    """Parse the lines ``<sha256>  <file>`` or ``SHA256 (<file>) = <sha256>`` of a SHA256SUMS file."""
+    sums = {}
+    for line in text.lstrip("\ufeff").splitlines():
+        found = re.fullmatch(r"\\?([0-9A-Fa-f]{64})\s+\*?(.+?)\s*", line)
+        found = found or re.fullmatch(r"SHA256 \((?P<name>.+)\) ?= ?(?P<sum>[0-9A-Fa-f]{64})\s*", line)
+        if found:
+            digest, name = (found["sum"], found["name"]) if found.re.groupindex else found.groups()
+            sums[name.replace("\\", "/").removeprefix("./")] = digest.lower()
+    return sums
 
 
 def _in_folder(card: Card, folder: Path, own: bool = True) -> Path | None:
@@ -105,20 +115,33 @@ def _in_folder(card: Card, folder: Path, own: bool = True) -> Path | None:
         folder: cache or mirror.
         own: True for the cache, where a wrong file is set aside; a mirror is left as it is.
     """
-    sums = _read_sums((folder / SUMS).read_text()) if (folder / SUMS).exists() else {}
+    listed = (folder / SUMS).is_file()
+    sums = _read_sums((folder / SUMS).read_text("utf-8", "replace")) if listed else {}
     for source in card.sources:
         path = folder / source.filename
-        if path.exists():
-            _check(path, sums.get(source.filename), source, own)
+        if path.is_file():
+            stated = sums.get(source.filename)
+            if not stated and not own:
+                _tell_unlisted(str(folder), source, listed)
+            _check(path, stated, source, own)
             return path
     return None
+
+
+@cache
+def _tell_unlisted(mirror: str, source: Source, listed: bool) -> None:
+    """Say once that a mirror does not state the hash of a file."""
+    lacks = f"its {SUMS} does not list {source.filename}" if listed else f"it has no {SUMS}"
+    known = _known_hash(source)
+    then = f"{source.filename} is held to the publisher's {known.split(':')[0]}" if known else "nothing can be checked"
+    tell("mirror", [f"{mirror}: {lacks}; {then}. Make one in its folder with: sha256sum *.zip > {SUMS}"])
 
 
 def _in_mirror(card: Card, mirror: str | Path | None) -> Path | None:
     mirror = mirror or os.environ.get("RSPRUNE_MIRROR")
     if not mirror or _is_url(mirror):
         return None
-    folder = Path(mirror).expanduser()
+    folder = absolute(mirror)
     if not folder.is_dir():
         raise DataError(f"The mirror {folder} is no folder; correct RSPRUNE_MIRROR (a folder or a URL) or unset it.")
     return _in_folder(card, folder, own=False)
@@ -201,12 +224,15 @@ def _addresses(card: Card, mirror: str) -> Iterator[tuple[str, Source, str | Non
         base = mirror.rstrip("/")
         try:
             answer = requests.get(f"{base}/{SUMS}", timeout=TIMEOUT)
-            sums = _read_sums(answer.text) if answer.ok else {}
+            listed, sums = answer.ok, _read_sums(answer.text) if answer.ok else {}
         except requests.RequestException:
-            sums = {}
-        for source in card.sources:
+            listed, sums = False, {}
+        for source in {source.filename: source for source in card.sources}.values():
             if source.filename in sums:
                 yield f"{base}/{source.filename}", source, sums[source.filename]
+            elif not listed:  # a list that lacks a file says that it is not there
+                _tell_unlisted(base, source, listed)
+                yield f"{base}/{source.filename}", source, None
     for source in card.sources:
         if source.url:
             yield source.url, source, None

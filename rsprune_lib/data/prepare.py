@@ -1,7 +1,10 @@
 """From an archive, a folder or the drawing board to decoded arrays in the cache."""
 
+import glob
 import hashlib
+import shutil
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 from rsprune_lib.data.archives import folder_files, read_members
@@ -9,14 +12,18 @@ from rsprune_lib.data.arrays import Arrays, build_arrays, decode_all, open_array
 from rsprune_lib.data.cards import Card
 from rsprune_lib.data.catalogue import get_card
 from rsprune_lib.data.cifar import TEST, TRAIN, read_cifar, resized
-from rsprune_lib.data.decode import image_sides
+from rsprune_lib.data.decode import image_sides, quiet, taken_bands
 from rsprune_lib.data.fetch import fetch, locked
 from rsprune_lib.data.layout import Layout, card_layout, folder_layout
+from rsprune_lib.data.leftovers import Left
 from rsprune_lib.data.synthetic import VERSION, draw_scenes
+from rsprune_lib.errors import DataError
+from rsprune_lib.files import write_json
 
 __all__ = ["card_arrays", "folder_arrays", "has_arrays", "synthetic_arrays"]
 
-LARGEST, MIXED = 256, 64  # pixels a side: cap for images of one size, and the size for mixed ones
+LARGEST, SMALLEST, MIXED = 256, 8, 64  # pixels a side: bounds for images of one size, and the size for mixed ones
+LAYOUT = "layout 2"  # of the rules for folders; a cache of another version is made anew
 
 
 def has_arrays(card: Card, size: int, root: Path) -> bool:
@@ -45,10 +52,19 @@ def card_arrays(card: Card, size: int, root: Path, mirror: str | Path | None, pr
         return _decode(card_layout(names, card, str(archive)), archive, folder, size, {"title": card.title}, progress)
 
 
-def _decode(layout: Layout, source: Path, folder: Path, size: int, index: dict, progress: bool) -> Arrays:
+def _decode(
+    layout: Layout,
+    source: Path,
+    folder: Path,
+    size: int,
+    index: dict,
+    progress: bool,
+    bands: str | None = None,
+    damaged: dict[int, str] | None = None,
+) -> Arrays:
     index = index | {"files": layout.files, "classes": layout.classes, "fixed": layout.fixed, "origin": str(source)}
-    pixels = decode_all(read_members(source), layout.rows, size)
-    return build_arrays(folder, pixels, layout.labels, size, index, progress)
+    pixels = decode_all(read_members(source), layout.rows, size, bands=bands, damaged=damaged)
+    return build_arrays(folder, pixels, layout.labels, size, index, progress, damaged)
 
 
 def _decode_cifar(card: Card, archive: Path, folder: Path, size: int, progress: bool) -> Arrays:
@@ -59,32 +75,96 @@ def _decode_cifar(card: Card, archive: Path, folder: Path, size: int, progress: 
     return build_arrays(folder, resized(images, size), labels.tolist(), size, index, progress)
 
 
-def folder_arrays(path: Path, size: int | None, root: Path, progress: bool) -> Arrays:
-    """Decode a folder (or archive) of class folders; done again only if a file was added, removed or changed."""
-    source = path.resolve()
-    files = folder_files(source) if source.is_dir() else [(source.name, source)]
+def folder_arrays(path: Path, size: int | None, bands: str | None, root: Path, progress: bool) -> Arrays:
+    """Decode a folder (or archive) of class folders; done again only if a file was added, removed or changed.
+
+    Args:
+        path: folder or archive.
+        size: pixels a side; None: the usual one of its images.
+        bands: which bands to take, as `parse_bands` returns it.
+        root: cache folder.
+        progress: show a bar.
+
+    Returns:
+        The arrays; ``index["left"]`` says what was left out.
+    """
+    source, left = path.resolve(), Left()
+    files = folder_files(source, left=left) if source.is_dir() else [(source.name, source)]
     stats = [(name, file.stat()) for name, file in files]
-    listing = _short("\n".join(f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats))
-    folder = root / "arrays" / f"folder-{source.stem}-{size or 'auto'}-{_short(str(source))}"
-    with locked(folder):
-        arrays = open_arrays(folder, listing)
-        if arrays:
-            return arrays
-        names = [name for name, _ in read_members(source, contents=False)]
+    listing = _short("\n".join([LAYOUT, *(f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats)]))
+    stem = source.name if source.is_dir() else source.stem
+    key = _short(f"{source}\n{bands}" if bands else str(source))
+    with locked(root / "arrays" / f"folder-{stem}-{key}"):
+        arrays = _cached(root / "arrays", stem, key, size, listing)
+        if not arrays:
+            arrays = _decode_folder(path, source, (stem, key, listing), size, bands, root, progress)
+    if source.is_dir():  # what is left out may change without a change of what is taken
+        beside = arrays.index["beside"]
+        for name in beside:
+            left.add("beside", name)
+        left.bare([name for name, _ in files])
+        arrays.index["left"] = left.line()
+    return arrays
+
+
+def _cached(folder: Path, stem: str, key: str, size: int | None, listing: str) -> Arrays | None:
+    """What was decoded of a folder at this size; without a size: at the one that was found to be usual."""
+    if size:
+        return open_arrays(folder / f"folder-{stem}-{size}-{key}", listing)
+    found = (open_arrays(path, listing) for path in folder.glob(f"folder-{glob.escape(stem)}-*-{key}"))
+    return next((arrays for arrays in found if arrays and arrays.index.get("usual")), None)
+
+
+def _decode_folder(
+    path: Path, source: Path, keys: tuple[str, str, str], size: int | None, bands: str | None, root: Path, progress: bool
+) -> Arrays:
+    (stem, key, listing), left = keys, Left()
+    names = [name for name, _ in read_members(source, contents=False, left=left)]
+    try:
         layout = folder_layout(names, str(path))
-        return _decode(layout, source, folder, size or _usual_size(source, layout), {"listing": listing}, progress)
+    except DataError as error:
+        left.bare(names)
+        raise DataError(f"{error} Left out: {left.line()}." if left.line() else str(error)) from error
+    for name in layout.beside:
+        left.add("beside", name)
+    left.bare(names)
+    with quiet():
+        usual, taken = _look(source, layout, size, bands)
+    folder = root / "arrays" / f"folder-{stem}-{usual}-{key}"
+    arrays = None if size else open_arrays(folder, listing)
+    if arrays:  # decoded earlier, for a caller that asked for this very size
+        write_json(folder / "index.json", arrays.index | {"usual": True})
+        return arrays
+    about = {"listing": listing, "usual": size is None, "bands": taken, "note": layout.note, "left": left.line()}
+    shutil.rmtree(root / "arrays" / f"folder-{source.stem}-auto-{key}", ignore_errors=True)  # of an earlier version
+    return _decode(layout, source, folder, usual, about | {"beside": layout.beside}, progress, bands, {})
 
 
 def _short(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:12]
 
 
-def _usual_size(source: Path, layout: Layout) -> int:
-    """The shorter side that most images have, at most 256; 64 if no size is that of half of the images."""
-    rows = layout.rows
-    sides = Counter(image_sides(content, name) for name, content in read_members(source) if name in rows)
-    (width, height), count = sides.most_common(1)[0]
-    return min(width, height, LARGEST) if count * 2 >= len(rows) else MIXED
+def _look(source: Path, layout: Layout, size: int | None, bands: str | None) -> tuple[int, str | None]:
+    """Size in pixels a side, and a sentence on the bands that are taken, from the first image of every class.
+
+    The usual size is the shorter side that most images have, at most 256; 64 if no size is that of half of the images.
+    """
+    rows, sides, told = layout.rows, Counter(), set()
+    firsts = {layout.labels.index(label) for label in set(layout.labels)}
+    for name, content in read_members(source):
+        if name not in rows:
+            continue
+        if rows[name] in firsts:
+            told.add(taken_bands(content, bands))
+            firsts.discard(rows[name])
+        if size and not firsts:
+            break
+        with suppress(DataError):  # damaged images are counted when they are decoded
+            sides[image_sides(content, name)] += 1
+    text = "; ".join(sorted(filter(None, told))) or None
+    (width, height), count = sides.most_common(1)[0] if sides else ((MIXED, MIXED), 0)
+    usual = max(SMALLEST, min(width, height, LARGEST)) if count * 2 >= sides.total() else MIXED
+    return size or usual, text
 
 
 def synthetic_arrays(root: Path, size: int, count: int, seed: int = 0, progress: bool = True) -> Arrays:

@@ -10,7 +10,7 @@ import numpy as np
 from rsprune_lib.errors import DataError
 from rsprune_lib.files import read_json, write_json
 
-__all__ = ["PARTS", "Split", "SplitRule", "make_split"]
+__all__ = ["PARTS", "Split", "SplitRule", "make_split", "without_copies"]
 
 PARTS = ("train", "val", "test")
 LETTERS = {"train": "t", "val": "v", "test": "e"}
@@ -129,13 +129,14 @@ def make_split(
         seed: another seed, another split.
         twins: groups of indices with identical pixels; a group stays in one part.
         fixed: N published parts (``"train"``, ``"val"``, ``"test"``) or None; without a published ``"val"`` it is cut
-            from train with the share ``ratios[1]``.
+            from train with the share ``ratios[1]``. What stands in two of them is left in one, see `without_copies`.
 
     Raises:
-        DataError: if a class has too few images.
+        DataError: if a class has too few images, or none in train.
     """
     if fixed is not None and "val" in fixed:
-        return Split(*(np.array([i for i, f in enumerate(fixed) if f == part], dtype=np.int64) for part in PARTS))
+        parts = {part: [i for i, own in enumerate(fixed) if own == part] for part in PARTS}
+        return _whole(parts, twins, labels, classes)
     test = [i for i, part in enumerate(fixed or ()) if part == "test"]
     ratios = (1 - ratios[1], ratios[1], 0.0) if fixed is not None else ratios
     parts: dict[str, list[int]] = {"train": [], "val": [], "test": test}
@@ -145,8 +146,49 @@ def make_split(
     for position in sorted(range(len(units)), key=keys.__getitem__):
         by_class[int(labels[units[position][0]])].append(position)
     for label, positions in by_class.items():
-        _share([units[position] for position in positions], ratios, classes[label], parts)
-    return Split(*(np.array(sorted(parts[part]), dtype=np.int64) for part in PARTS))
+        if positions or fixed is None:
+            _share([units[position] for position in positions], ratios, classes[label], parts)
+    return _whole(parts, twins, labels, classes)
+
+
+def without_copies(split: Split, twins: Sequence[Sequence[int]]) -> Split:
+    """Leave an image that stands in several parts in one: in test if it is there, else in validation."""
+    return _whole({part: getattr(split, part).tolist() for part in PARTS}, twins)
+
+
+def _whole(
+    parts: dict[str, list[int]],
+    twins: Sequence[Sequence[int]],
+    labels: np.ndarray | None = None,
+    classes: Sequence[str] = (),
+) -> Split:
+    """A split of these parts without copies across them.
+
+    Raises:
+        DataError: if a part holds copies only, or a class has no training image.
+    """
+    place = {i: part for part, own in parts.items() for i in own}
+    gone = set()
+    for group in twins:
+        home = max((place[i] for i in group if i in place), key=PARTS.index, default=None)
+        gone |= {i for i in group if i in place and place[i] != home}
+    kept = {part: np.array(sorted(set(own) - gone), dtype=np.int64) for part, own in parts.items()}
+    for part, own in parts.items():
+        if own and not len(kept[part]):
+            raise DataError(
+                f"All {len(own):,} images of the part {part} stand in another part too, pixel by pixel; put different "
+                f"images into the parts."
+            )
+    if labels is not None:
+        trained = {int(label) for label in labels[kept["train"]]}
+        without = [name for label, name in enumerate(classes) if label not in trained]
+        if without:
+            copies = " that are not copies of validation or test images" if gone else ""
+            raise DataError(
+                f"The training part has no images of {', '.join(without[:8])}{copies}, only of "
+                f"{', '.join(classes[label] for label in sorted(trained)[:8])}; add some, or remove the class."
+            )
+    return Split(*(kept[part] for part in PARTS))
 
 
 def _units(count: int, twins: Sequence[Sequence[int]], without: set[int]) -> list[list[int]]:
@@ -168,8 +210,8 @@ def _share(units: list[list[int]], ratios: tuple[float, float, float], name: str
     total = sum(map(len, units))
     if len(units) < len(wanted):
         raise DataError(
-            f"Class '{name}' has {len(units)} different image(s); a split into {', '.join(wanted)} needs at least "
-            f"{len(wanted)}; add images or remove the class."
+            f"Class '{name}' has {len(units)} different image(s) of its own (copies, also in other classes, count "
+            f"once); a split into {', '.join(wanted)} needs at least {len(wanted)}; add images or remove the class."
         )
     room = {part: max(1, round(total * wanted[part])) for part in ("test", "val") if part in wanted}
     for unit in units:

@@ -1,0 +1,102 @@
+"""Which bands of an image are shown to the network as red, green and blue."""
+
+import re
+from collections.abc import Sequence
+
+from rsprune_lib.errors import DataError
+
+__all__ = ["choose_bands", "parse_bands"]
+
+COLOURS = ("red", "green", "blue")
+SENTINEL = {"red": "b4", "green": "b3", "blue": "b2"}  # Sentinel-2 and Landsat 8 and 9
+SENTINEL_COUNTS = (12, 13)  # bands of Sentinel-2 level 2A and 1C, in the order B1, B2, B3, B4, …
+
+
+def parse_bands(text: str | None) -> str | None:
+    """Bring a choice of bands into one spelling: ``" 8, 4,3"`` becomes ``"8,4,3"``.
+
+    Args:
+        text: one band (shown as grey) or three (red, green, blue), by number from 1 or by name; None: no choice.
+
+    Raises:
+        DataError: if it is neither one nor three.
+    """
+    if text is None:
+        return None
+    bands = [band.strip() for band in str(text).strip("[]() ").split(",")]
+    if len(bands) not in (1, 3) or not all(bands):
+        raise DataError(
+            f"Got the bands {text!r}; expected three for red, green and blue, or one for grey, by number or by the "
+            f"file's names, such as 4,3,2 or B8,B4,B3."
+        )
+    return ",".join(bands)
+
+
+def choose_bands(
+    names: Sequence[str | None], colours: Sequence[str], wanted: str | None = None
+) -> tuple[list[int], str | None]:
+    """Choose one or three bands of an image file.
+
+    Without ``wanted``: by the names of the bands (red, green, blue, or B4, B3, B2), else by the colours the file states,
+    else B4, B3, B2 where 12 or 13 bands look like Sentinel-2, else the first three; fewer than three bands: the first.
+    A fourth band is near infrared unless the file states alpha.
+
+    Args:
+        names: name of every band, or None.
+        colours: what the file states of every band, such as ``"red"``, ``"undefined"``, ``"alpha"``.
+        wanted: a choice as `parse_bands` returns it.
+
+    Returns:
+        Band numbers from 1; and where they are a choice, a sentence on which were taken.
+
+    Raises:
+        ValueError: if the file lacks a wanted band.
+    """
+    opaque = [i for i, colour in enumerate(colours, 1) if colour != "alpha"]
+    known = {i: _key(names[i - 1]) for i in opaque}
+    if wanted:
+        chosen = [_find(band, known, colours) for band in wanted.split(",")]
+    else:
+        chosen = _usual(opaque, known, colours)
+    if not wanted and (len(opaque) < 4 and chosen in ([1], [1, 2, 3])):
+        return chosen, None
+    told = ", ".join(names[i - 1] or str(i) for i in chosen)
+    guess = ""
+    if not wanted and len(opaque) in SENTINEL_COUNTS and not any(known.values()) and chosen == [4, 3, 2]:
+        told, guess = "B4, B3, B2", ", in Sentinel-2's order"
+    role = "red, green, blue" if len(chosen) == 3 else "grey"
+    return chosen, f"of {len(opaque)} bands {told} are taken as {role}{guess}"
+
+
+def _usual(opaque: list[int], known: dict[int, str], colours: Sequence[str]) -> list[int]:
+    if len(opaque) < 3:
+        return opaque[:1]
+    by_name = {name: i for i, name in reversed(known.items()) if name}
+    for wanted in (COLOURS, tuple(SENTINEL.values())):
+        if all(name in by_name for name in wanted):
+            return [by_name[name] for name in wanted]
+    if all(colour in colours for colour in COLOURS):
+        return [list(colours).index(colour) + 1 for colour in COLOURS]
+    return [4, 3, 2] if len(opaque) in SENTINEL_COUNTS else opaque[:3]
+
+
+def _find(band: str, known: dict[int, str], colours: Sequence[str]) -> int:
+    """Number of the band with this number or name."""
+    if band.isdecimal() and int(band) in known:
+        return int(band)
+    for i, name in known.items():
+        if not band.isdecimal() and _key(band) in (name or None, colours[i - 1]):
+            return i
+    named = [name for name in known.values() if name]
+    has = f"the bands {', '.join(named)}" if named else f"{len(known)} band(s)"
+    raise ValueError(f"it has {has}, but band {band} is wanted")
+
+
+def _key(name: str | None) -> str:
+    """One spelling of a band's name: ``B04``, ``SR_B4`` and ``B4, central wavelength 665 nm`` are ``b4``."""
+    text = (name or "").strip().lower()
+    number = re.search(r"(?:^|[\W_])b0*(\d+a?)(?:$|[\W_])", text)
+    if number:
+        return f"b{number[1]}"
+    colour = re.fullmatch(r"(red|green|blue)(?![\s_-]*edge)([\W_].*)?", text)
+    return colour[1] if colour else text
