@@ -42,8 +42,11 @@ def cut(options: argparse.Namespace) -> int:
                 folder = options.out / (options.names[label] if cover else "tiles")
                 folder.mkdir(parents=True, exist_ok=True)
                 shape = {"height": size, "width": size, "transform": image.window_transform(window)}
-                profile = {"driver": "GTiff", "count": image.count, "dtype": image.dtypes[0], "crs": image.crs} | shape
+                profile = {"driver": "GTiff", "count": image.count, "dtype": image.dtypes[0], "crs": image.crs}
+                profile |= shape | {"nodata": image.nodata}
                 with rasterio.open(folder / f"{options.image.stem}_{row}_{column}.tif", "w", **profile) as tile:
+                    tile.colorinterp = image.colorinterp  # four bands of 8 bits would else be written as RGB and alpha
+                    tile.descriptions = image.descriptions
                     tile.write(image.read(window=window))
                 written += 1
     return written

@@ -9,10 +9,13 @@ import zipfile
 
 import numpy as np
 import pytest
+import rasterio
 from PIL import Image
 
-from rsprune_lib.data import Source, cifar, get_card, load_data
+from rsprune_lib.data import Source, cifar, find, get_card, load_again, load_data
 from rsprune_lib.errors import DataError, RspruneError
+
+pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 
 
 @pytest.fixture(autouse=True)
@@ -134,7 +137,150 @@ def test_bad_folders(tmp_path):
         load("eurosta", tmp_path)
     with pytest.raises(DataError, match="image_size"):
         load(tmp_path / "few", tmp_path, image_size=4)
-    assert not [path for path in (tmp_path / "arrays").glob("*/*.npy") if "few-16" in str(path)]
+
+
+def test_what_is_left_out_is_counted_in_one_line(tmp_path, caplog):
+    for label in "abc":
+        for i in range(6):
+            save(tmp_path / f"set/{label}/{i}.png", random_pixels([i, ord(label)], 16, 16, 3))
+    for i in range(6):
+        (tmp_path / f"set/a/{i}.png").rename(tmp_path / f"set/a/{i}")  # no suffix, as some tools write
+        (tmp_path / f"set/b/{i}.png").rename(tmp_path / f"set/b/{i}.JFIF")
+    pixels = (tmp_path / "set/c/0.png").read_bytes()
+    for name in (
+        "set/a/@eaDir/0/thumb.png",
+        "set/$RECYCLE.BIN/x.png",
+        "set/.trash/x.png",
+        "set/._x.png",
+        "set/top.png",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(pixels)
+    for name, content in (("c/notes.txt", b"x"), ("c/NOTICE", b"x"), ("c/empty.png", b""), ("c/cut.png", pixels[:-90])):
+        (tmp_path / "set" / name).write_bytes(content)
+    (tmp_path / "set/urban").mkdir()
+    (tmp_path / "set/again").symlink_to(tmp_path / "set/c")
+    os.mkfifo(tmp_path / "set/c/pipe.png")
+    (tmp_path / "set/c/lost.png").symlink_to(tmp_path / "nowhere.png")
+    data = load(tmp_path / "set", tmp_path)
+    assert data.classes == ("a", "b", "c") and np.bincount(data.labels).tolist() == [6, 6, 6]
+    (note,) = data.notes
+    assert "\n" not in note and note.startswith("18 images in 3 classes taken; left out: ")
+    for told in (
+        "1 image in no class folder (top.png)",
+        "2 files in folders of thumbnails or deleted files",
+        "2 hidden files or folders",
+        "2 files that are no images",
+        "1 pipe or device (c/pipe.png)",
+        "1 empty file (c/empty.png)",
+        "1 unreadable file or folder (c/lost.png)",
+        "1 second link to a folder (again)",
+        "1 folder without images (urban)",
+        "1 that cannot be read (c/cut.png",
+    ):
+        assert told in note
+    assert note in caplog.text
+    (tmp_path / "set/c/another.txt").write_text("x")
+    assert "3 files that are no images" in load(tmp_path / "set", tmp_path).notes[0], "counted anew, decoded once"
+
+
+def test_an_archive_counts_what_it_leaves_too(tmp_path):
+    with zipfile.ZipFile(tmp_path / "own.zip", "w") as archive:
+        for i in range(10):
+            buffer = io.BytesIO()
+            Image.fromarray(random_pixels(i, 16, 16, 3)).save(buffer, "PNG")
+            archive.writestr(f"own/{'ab'[i % 2]}/{i:02}", buffer.getvalue())
+        for name in ("own/a/@eaDir/t.png", "__MACOSX/own/a/._0.png", "own/readme.txt", "own/c/"):
+            archive.writestr(name, b"x" * (not name.endswith("/")))
+    for _ in range(2):  # decoded, and from the cache
+        (note,) = load(tmp_path / "own.zip", tmp_path).notes
+        assert "10 images in 2 classes" in note and "folder without images (own/c)" in note and "2 files in f" in note
+
+
+def test_copies_are_found_by_pixels_and_named(tmp_path):
+    for part, count in (("train", 8), ("test", 4)):
+        for i in range(count):
+            for label in "ab":
+                save(tmp_path / f"set/{part}/{label}/{i}.png", random_pixels([i, ord(label), len(part)], 16, 16, 3))
+    Image.open(tmp_path / "set/test/a/0.png").save(tmp_path / "set/train/a/copy.tif")  # another file, the same pixels
+    Image.open(tmp_path / "set/train/a/1.png").save(tmp_path / "set/train/b/both.bmp")
+    data = load(tmp_path / "set", tmp_path)
+    copy = data.files.index("train/a/copy.tif")
+    assert not any(copy in data.part(part) for part in ("train", "val", "test"))
+    classes, parts = data.notes
+    assert "1 picture(s) in two classes" in classes and "train/a/1.png = train/b/both.bmp" in classes
+    assert "1 picture(s) in two parts" in parts and "test/a/0.png = train/a/copy.tif" in parts
+
+
+def test_a_folder_is_known_by_its_full_path_and_decoded_once(tmp_path, monkeypatch):
+    for where in ("here", "there"):
+        for i in range(8):
+            for label in "ab":
+                save(
+                    tmp_path / where / f"photos/{label}/{i}.png", random_pixels([i, len(where)], 16, 16, 3) + ord(label)
+                )
+    monkeypatch.chdir(tmp_path / "here")
+    data = load("photos", tmp_path)
+    info = json.loads(json.dumps(data.info()))
+    assert info["source"] == str(tmp_path / "here/photos")
+    monkeypatch.setenv("RSPRUNE_HOME", str(tmp_path))
+    monkeypatch.setattr("rsprune_lib.data.arrays.decode", None)
+    (tmp_path / "link").symlink_to(tmp_path / "here/photos")
+    for again in ("./photos", tmp_path / "here/photos/", "../here/photos", tmp_path / "link"):
+        assert load(again, tmp_path).content_hash == data.content_hash
+    monkeypatch.chdir(tmp_path / "there")
+    assert load_again(info, progress=False).content_hash == data.content_hash, "also at the size that was found"
+    monkeypatch.undo()
+    with pytest.raises(DataError, match="relative path that may mean another folder"):
+        load_again(info | {"source": "photos"})
+    with pytest.raises(DataError, match="does not say what data it saw"):
+        load_again({})
+
+
+def test_bands_are_kept_with_the_data(tmp_path, monkeypatch):
+    for i in range(8):
+        for label in "ab":
+            (tmp_path / f"set/{label}").mkdir(parents=True, exist_ok=True)
+            bands = random_pixels([i, ord(label)], 13, 16, 16)
+            profile = {"driver": "GTiff", "count": 13, "height": 16, "width": 16, "dtype": "uint8"}
+            with rasterio.open(tmp_path / f"set/{label}/{i}.tif", "w", photometric="MINISBLACK", **profile) as raster:
+                raster.write(bands)
+    usual = load(tmp_path / "set", tmp_path)
+    assert "of 13 bands B4, B3, B2 are taken" in usual.notes[0] and "bands" not in usual.info()
+    data = load(tmp_path / "set", tmp_path, bands="8, 4,3")
+    assert data.content_hash != usual.content_hash and data.info()["bands"] == "8,4,3"
+    assert (data.images[0] == random_pixels([0, ord("a")], 13, 16, 16)[[7, 3, 2]].transpose(1, 2, 0)).all()
+    monkeypatch.setenv("RSPRUNE_HOME", str(tmp_path))
+    assert load_again(data.info(), progress=False).content_hash == data.content_hash
+    with pytest.raises(DataError, match=r"a/0\.tif: it has 13 band.*choose the bands"):
+        load(tmp_path / "set", tmp_path, bands="14,4,3")
+    with pytest.raises(DataError, match="comes in RGB"):
+        load("synthetic", tmp_path, bands="3,2,1")
+
+
+def test_flat_tiles_in_a_zip_are_no_bomb(tmp_path):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(tmp_path / "own.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for i in range(8):
+            for label in "ab":
+                pixels = (
+                    random_pixels([i, ord(label)], 16, 16, 3) if i else np.full((700, 700, 3), ord(label), np.uint8)
+                )
+                buffer = io.BytesIO()
+                Image.fromarray(pixels).save(buffer, "TIFF")
+                archive.writestr(f"own/{label}/{i}.tif", buffer.getvalue())
+    assert len(load(tmp_path / "own.zip", tmp_path).labels) == 16
+
+
+@pytest.mark.parametrize("where", ["data", "mirror", "sums"])
+def test_a_pipe_does_not_hang(tmp_path, where):
+    (tmp_path / "mirror").mkdir()
+    os.mkfifo(tmp_path / "mirror" / ("SHA256SUMS" if where == "sums" else "EuroSAT_RGB.zip"))
+    if where == "data":
+        with pytest.raises(DataError, match="neither a folder nor a file"):
+            load(tmp_path / "mirror/EuroSAT_RGB.zip", tmp_path)
+    else:
+        assert find(get_card("eurosat"), tmp_path, tmp_path / "mirror") is None
 
 
 @pytest.fixture

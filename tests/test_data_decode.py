@@ -2,14 +2,16 @@
 
 import io
 import struct
+import warnings
 import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 from rasterio.io import MemoryFile
 
-from rsprune_lib.data.decode import decode, image_sides, resize
+from rsprune_lib.data.bands import parse_bands
+from rsprune_lib.data.decode import decode, image_sides, quiet, resize, taken_bands
 from rsprune_lib.errors import DataError
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
@@ -23,12 +25,14 @@ def encode(image, kind="PNG", **options):
     return buffer.getvalue()
 
 
-def geotiff(bands, **profile):
+def geotiff(bands, names=None, **profile):
     """bands: (C, H, W)."""
     shape = {"count": bands.shape[0], "height": bands.shape[1], "width": bands.shape[2], "dtype": bands.dtype}
     with MemoryFile() as memory:
         with memory.open(driver="GTiff", **shape, **profile) as raster:
             raster.write(bands)
+            if names:
+                raster.descriptions = names
         return memory.read()
 
 
@@ -74,14 +78,94 @@ def test_sixteen_bit_rgb_png():
     assert np.abs(decode(png, "a").astype(int) - RGB).max() < 6
 
 
-def test_geotiff_with_many_bands_takes_the_first_three():
-    bands = np.concatenate([RGB.transpose(2, 0, 1), np.full((10, 16, 16), 7, np.uint8)])
-    assert (decode(geotiff(bands, photometric="MINISBLACK"), "a") == RGB).all()
-    tiled = np.tile(bands[:4], (1, 4, 4))
-    assert (
-        decode(geotiff(tiled, tiled=True, blockxsize=32, blockysize=32, compress="deflate"), "a")[:16, :16] == RGB
-    ).all()
-    assert decode(geotiff(bands[:2]), "a").shape == (16, 16, 3)
+def test_bands_are_chosen_by_name_by_colour_by_sensor_and_by_hand():
+    flat = [np.full((16, 16), 10 * i, np.uint8) for i in range(1, 14)]
+    plain = {"photometric": "MINISBLACK"}
+
+    def taken(count, bands=None, names=None, **profile):
+        content = geotiff(np.stack(flat[:count]), names=names, **(plain | profile))
+        return (decode(content, "a", bands=bands)[0, 0] // 10).tolist(), taken_bands(content, "a", bands)
+
+    assert taken(3) == ([1, 2, 3], None)
+    assert taken(13) == ([4, 3, 2], "of 13 bands B4, B3, B2 are taken as red, green, blue, in Sentinel-2's order")
+    assert taken(4) == ([1, 2, 3], "of 4 bands 1, 2, 3 are taken as red, green, blue"), "the fourth is near infrared"
+    assert taken(4, names=["B02", "B03", "B04", "B08"])[0] == [3, 2, 1]
+    assert taken(5, names=["Red Edge", "nir", "blue", "Green", "RED"])[0] == [5, 4, 3]
+    assert taken(13, names=[f"B{i}" for i in range(13, 0, -1)])[0] == [10, 11, 12], "names say more than numbers"
+    assert taken(13, "8,4,3") == ([8, 4, 3], "of 13 bands 8, 4, 3 are taken as red, green, blue")
+    assert taken(4, "4")[0] == [4, 4, 4]
+    assert taken(4, "B8,B4,B3", names=["B02", "B03", "B04", "B08"])[0] == [4, 3, 2]
+    with pytest.raises(DataError, match=r"it has 4 band\(s\), but band 8 is wanted"):
+        taken(4, "8,4,3")
+    with pytest.raises(DataError, match=r"image b\.png: it has .* choose the bands \(--bands\)"):
+        taken_bands(encode(Image.fromarray(RGB)), "b.png", "8,4,3")
+    assert (decode(encode(Image.fromarray(RGB)), "a", bands="3,2,1") == RGB[..., ::-1]).all()
+    with pytest.raises(DataError, match="bands red, green, blue, but band 4"):
+        decode(encode(Image.fromarray(RGB)), "a", bands="4,3,2")
+    assert decode(geotiff(np.stack(flat[:2])), "a").shape == (16, 16, 3)
+    tiled = np.tile(np.concatenate([RGB.transpose(2, 0, 1), RGB.transpose(2, 0, 1)[:1]]), (1, 4, 4))
+    content = geotiff(tiled, tiled=True, blockxsize=32, blockysize=32, compress="deflate", **plain)
+    assert (decode(content, "a")[:16, :16] == RGB).all()
+
+
+def test_a_choice_of_bands_is_checked():
+    assert parse_bands(" 8, 4,3") == "8,4,3" and parse_bands(None) is None
+    for text in ("8,4", "", "1,2,3,4", "1,,3"):
+        with pytest.raises(DataError, match="expected three for red, green and blue, or one"):
+            parse_bands(text)
+
+
+def test_alpha_is_one_rule_for_all_formats():
+    rgba = np.dstack([RGB, np.tile(np.array([0, 100, 200, 255], np.uint8), (16, 4))])
+    expected = decode(encode(Image.fromarray(rgba)), "a")
+    assert (expected[:, 0] == 0).all() and (expected[:, 3] == RGB[:, 3]).all()
+    assert np.abs(expected[:, 1].astype(int) - RGB[:, 1] * (100 / 255)).max() <= 1
+    for content in (
+        encode(Image.fromarray(rgba), "WEBP", lossless=True, exact=True),
+        encode(Image.fromarray(rgba), "TIFF"),
+    ):
+        assert (decode(content, "a") == expected).all()
+    keyed = encode(Image.fromarray(np.zeros((4, 4, 3), np.uint8) + 9), transparency=(9, 9, 9))
+    assert (decode(keyed, "a") == 0).all(), "a colour that stands for transparent"
+    grey = np.stack([RGB[..., 0], np.zeros((16, 16), np.uint8)])
+    with MemoryFile() as memory:
+        with memory.open(driver="GTiff", count=2, height=16, width=16, dtype="uint8", alpha="yes") as raster:
+            raster.write(grey)
+        assert (decode(memory.read(), "a") == 0).all()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP", "JPEG"])
+def test_images_come_upright(kind):
+    pixels, options = RGB[:6, :9], {"lossless": True} if kind == "WEBP" else {}
+    for orientation in range(1, 9):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        content = encode(Image.fromarray(pixels), kind, exif=exif, **options)
+        shown = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(content))).convert("RGB"))
+        assert (decode(content, "a") == shown).all(), f"orientation {orientation}"
+        assert image_sides(content, "a") == shown.shape[1::-1]
+    exif[0x0112] = 99
+    assert (decode(encode(Image.fromarray(pixels), "PNG", exif=exif), "a") == pixels).all()
+
+
+def test_what_a_file_does_not_know_is_black_and_not_stretched():
+    bands = (1000 + RGB.transpose(2, 0, 1).astype(np.int16)).copy()
+    bands[1, 0] = -9999  # one band only, and the file does not say that it means no data
+    for content in (geotiff(bands), geotiff(bands, nodata=-9999)):
+        got = decode(content, "a").astype(int)
+        assert (got[0, :, 1] == 0).all() and np.abs(got[1:] - RGB[1:]).max() < 8
+    white = Image.fromarray(255 - RGB[..., 0])
+    assert (decode(encode(white, "TIFF", tiffinfo={262: 0}), "a")[..., 0] == np.asarray(white)).all()
+
+
+def test_decoders_are_quiet(capfd):
+    exif = b"Exif\0\0II*\0\xff\xff\0\0"
+    contents = encode(Image.fromarray(RGB), "JPEG", exif=exif), geotiff(np.zeros((13, 5, 9), np.uint16))
+    with warnings.catch_warnings(record=True) as caught, quiet():
+        for content in contents:
+            decode(content, "a")
+            image_sides(content, "a")
+    assert not caught and capfd.readouterr().err == ""
 
 
 def test_float_tiff_with_gaps():

@@ -94,6 +94,32 @@ def test_without_sums_the_hash_of_the_card_counts(tmp_path):
         fetch(card(Source(None, "set.zip", md5="0" * 32)), tmp_path / "root", tmp_path)
 
 
+@pytest.mark.parametrize(
+    "line", ["{}  ./set.zip", "{} *./set.zip\r", "SHA256 (set.zip) = {}", "\ufeff{}  set.zip", "\\{}  set.zip"]
+)
+def test_sums_in_many_spellings(tmp_path, line, caplog):
+    (tmp_path / "set.zip").write_bytes(CONTENT)
+    (tmp_path / "SHA256SUMS").write_text(f"{line.format('0' * 64)}\n# sums\n")
+    with pytest.raises(DataError, match="replace the mirror's copy"):
+        fetch(card(), tmp_path / "root", tmp_path)
+    (tmp_path / "SHA256SUMS").write_text(f"{line.format(SHA.upper())}\n")
+    assert fetch(card(), tmp_path / "root", tmp_path) and not caplog.text
+
+
+def test_a_mirror_without_the_sum_is_told_about(tmp_path, caplog):
+    (tmp_path / "set.zip").write_bytes(CONTENT)
+    fetch(card(), tmp_path / "root", tmp_path)
+    assert "has no SHA256SUMS; nothing can be checked" in caplog.text
+    (tmp_path / "SHA256SUMS").write_text(f"{SHA}  other.zip\n")
+    fetch(card(Source(None, "set.zip", md5=MD5)), tmp_path / "root", tmp_path)
+    assert "does not list set.zip; set.zip is held to the publisher's md5" in caplog.text
+
+
+def test_mirror_by_address_without_sums_is_used_and_told_about(server, tmp_path, caplog):
+    assert fetch(card(), tmp_path, server.url, progress=False).read_bytes() == CONTENT
+    assert "has no SHA256SUMS" in caplog.text
+
+
 def test_mirror_that_is_no_folder(tmp_path):
     with pytest.raises(DataError, match="correct RSPRUNE_MIRROR"):
         fetch(card(), tmp_path, tmp_path / "nowhere")

@@ -56,3 +56,84 @@ def test_real_archives_have_the_layout_of_their_cards(mirror):
         card = get_card(name)
         members = [member for member, _ in read_members(mirror / card.sources[0].filename, contents=False)]
         assert len(card_layout(members, card, name).members) == card.num_images
+
+
+def lay(**folders):
+    """``lay(train="ab", test="ab")``: two images in each of the classes a and b of each part."""
+    return [f"{top.replace('__', '/')}/{label}/{i}.png" for top, own in folders.items() for label in own for i in "12"]
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        ("train", "test"),
+        ("Training", "TESTING"),
+        ("training_set", "test_set"),
+        ("trainset", "testset"),
+        ("seg_train/seg_train", "seg_test/seg_test"),
+        ("EuroSAT-train", "EuroSAT-test"),
+        ("TrainImages", "TestImages"),
+        ("train2017", "test2017"),
+        ("train/images", "test/images"),
+        ("train/train", "test"),
+        ("trainval", "holdout"),
+        ("1_train", "2_test"),
+    ],
+)
+def test_parts_under_their_many_names(train, test):
+    names = [f"{top}/{label}/{i}.png" for top in (train, test) for label in ("forest", "water") for i in range(2)]
+    layout = folder_layout(["set/" + name for name in names], "set")
+    assert layout.classes == ("forest", "water")
+    assert [
+        part for part, name in zip(layout.fixed, layout.members, strict=True) if name.startswith(f"set/{train}/")
+    ] == ["train"] * 4
+    assert layout.fixed.count("test") == 4
+
+
+@pytest.mark.parametrize("val", ["val", "valid", "Validation", "dev", "val_set", "eval"])
+def test_validation_under_its_many_names(val):
+    layout = folder_layout(lay(train=("a", "b"), test=("a", "b"), **{val: ("a", "b")}), "set")
+    assert sorted(set(layout.fixed)) == ["test", "train", "val"] and layout.note is None
+    alone = folder_layout(lay(train=("a", "b"), **{val: ("a", "b")}), "set")
+    assert sorted(set(alone.fixed)) == ["test", "train"] and "validation part serves as test" in alone.note
+
+
+def test_parts_in_each_class_folder():
+    layout = folder_layout(lay(forest=("train", "test"), water=("train", "test")), "set")
+    assert layout.classes == ("forest", "water") and layout.fixed.count("test") == 4
+
+
+def test_a_class_is_one_however_its_parts_spell_it():
+    layout = folder_layout(lay(train=("Annual Crop", "water"), test=("annual_crop", "Water")), "set")
+    assert layout.classes == ("Annual Crop", "water") and layout.labels == (0,) * 4 + (1,) * 4
+    letters = folder_layout(lay(train=("a", "A"), test=("a", "A")), "set")
+    assert letters.classes == ("A", "a"), "the training part tells them apart"
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (lay(train=("a", "b"), test=("a", "b"), pred=("x",)), r"the parts test, train, and beside them pred, which is"),
+        ([*lay(train=("a", "b"), test=("a", "b")), "extra/1.png", "more/1.png"], "beside them extra, more, which are"),
+        (lay(val=("a", "b"), test=("a", "b")), "holds test, val, but no training part"),
+        (["train/1.png", "test/1.png", "val/1.png"], "parts test, train, val, but no class folders"),
+        (lay(images=("a", "b"), masks=("a", "b")), r"images, masks, and in images the folders a, b: .*set/images"),
+        (lay(site1=("a", "b"), site2=("a", "b")), "which are the classes is not clear"),
+        ([*lay(images=("a", "b")), "docs/1.png"], "such as set/images"),
+    ],
+)
+def test_what_is_neither_part_nor_class_is_refused_by_name(names, told):
+    with pytest.raises(DataError, match=told):
+        folder_layout(names, "set")
+
+
+def test_classes_may_be_called_like_parts_and_have_folders():
+    stations = ["train_station/1.png", "test_track/1.png", "river/1.png"]
+    assert folder_layout(stations, "set").classes == ("river", "test_track", "train_station")
+    years = folder_layout(lay(forest=("2019", "2020"), water=("2019", "2020")), "set")
+    assert years.classes == ("forest", "water") and years.fixed is None
+
+
+def test_an_image_beside_the_class_folders_does_not_hide_them():
+    layout = folder_layout(["set/overview.png", *(f"set/{name}" for name in lay(train="ab", test="ab"))], "set")
+    assert layout.fixed and layout.beside == ("set/overview.png",)

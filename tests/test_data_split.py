@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from rsprune_lib.data import Split, get_card
 from rsprune_lib.data.dataset import SHIPPED
-from rsprune_lib.data.split import make_split
+from rsprune_lib.data.split import make_split, without_copies
 from rsprune_lib.errors import DataError, RspruneError
 
 
@@ -66,6 +66,39 @@ def test_published_parts_are_kept_and_validation_comes_from_training():
     assert len(split.val) == 4 and set(labels[split.val]) == {0, 1}
     fixed = ["val" if i % 4 == 1 else part for i, part in enumerate(fixed)]
     assert make_split(labels, files, classes, fixed=fixed).val.tolist() == list(range(1, 40, 4))
+
+
+def test_copies_across_published_parts_stay_in_test_then_in_validation():
+    labels, files, classes = listing([20, 20])
+    parts = ["test" if i % 4 == 0 else "val" if i % 4 == 1 else "train" for i in range(40)]
+    twins = [[0, 2], [1, 3, 6], [4, 5], [8, 12], [10, 11]]  # the last two inside a part
+    split = make_split(labels, files, classes, fixed=parts, twins=twins)
+    assert {i for i, part in enumerate(parts) if part == "train"} - set(split.train.tolist()) == {2, 3, 6}
+    assert {i for i, part in enumerate(parts) if part == "val"} - set(split.val.tolist()) == {5}
+    assert split.test.tolist() == list(range(0, 40, 4))
+    two = ["test" if part == "test" else "train" for part in parts]
+    split = make_split(labels, files, classes, fixed=two, twins=twins)
+    assert not {2, 5} & {*split.train.tolist(), *split.val.tolist()} and len(split.val) == 3
+    leaky = without_copies(Split(np.array([2, 3, 7]), np.array([1, 9]), np.array([0, 6])), twins)
+    assert [leaky.train.tolist(), leaky.val.tolist(), leaky.test.tolist()] == [[7], [9], [0, 6]]
+
+
+def test_validation_that_copies_test_is_cut_from_train_instead():
+    labels, files, classes = listing([20, 20])
+    parts = ["test" if i % 4 == 0 else "val" if i % 4 == 1 else "train" for i in range(40)]
+    split = make_split(labels, files, classes, fixed=parts, twins=[[i, i + 1] for i in range(0, 40, 4)])
+    assert len(split.val) == 2 and all(parts[i] == "train" for i in split.val) and len(split.test) == 10
+
+
+def test_a_class_without_training_images_is_refused_by_name():
+    labels, files, classes = listing([9, 9, 9])
+    parts = ["test" if i > 17 or i % 3 == 0 else "val" if i % 3 == 1 else "train" for i in range(27)]
+    for fixed in (parts, ["test" if part == "val" else part for part in parts]):
+        with pytest.raises(DataError, match=r"no images of class2 \(classes with training images: class0, class1\)"):
+            make_split(labels, files, classes, fixed=fixed)
+    parts = ["test" if i % 2 else "train" for i in range(27)]
+    with pytest.raises(DataError, match="no images of class1 that are not copies"):
+        make_split(labels, files, classes, fixed=parts, twins=[[i, i + 1] for i in range(9, 18, 2)] + [[10, 11]])
 
 
 def test_overlap_and_emptiness_are_refused():

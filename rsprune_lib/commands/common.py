@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rsprune_lib.data import Dataset
 
 __all__ = [
+    "Bands",
     "Data",
     "Force",
     "Half",
@@ -42,6 +43,14 @@ Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
 RunFolder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder that train, prune or finetune wrote.")]
 Data = Annotated[
     str | None, typer.Option("--data", help="Data set or folder of class folders; by default what the network saw.")
+]
+Bands = Annotated[
+    str | None,
+    typer.Option(
+        "--bands",
+        help="Of a folder whose images have more than three bands: which are red, green and blue (or one for grey), by "
+        "number or name, e.g. 8,4,3; by default what the files name, B4,B3,B2 of Sentinel-2, or the first three.",
+    ),
 ]
 _SIZES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
 
@@ -93,43 +102,31 @@ def claim(out: Path, *, force: bool = False, resume: bool = False) -> None:
     shutil.rmtree(out)
 
 
-def source_name(name: str, data: "Dataset") -> dict:
-    """Returns what a bundle keeps of its data: `Dataset.info`, and where to find it again (a name, or a full path)."""
-    path = Path(name).expanduser()
-    is_card = name == data.name or name == "auto"
-    return data.info() | {"source": data.name if is_card else str(path.resolve())}
-
-
-def open_run(folder: Path, data: str | None = None) -> "tuple[Bundle, Dataset, str]":
+def open_run(folder: Path, data: str | None = None, bands: str | None = None) -> "tuple[Bundle, Dataset]":
     """Loads a bundle and the data it was made with, or other data with the same classes.
 
     Args:
         folder: Of the bundle.
         data: A name or folder in place of the bundle's own data.
-
-    Returns:
-        The bundle, the data set and its name or path.
+        bands: Bands in place of the bundle's own.
 
     Raises:
         RspruneError: Either is not there, or the classes differ.
     """
     from rsprune_lib.bundle import load_bundle
-    from rsprune_lib.data import load_data
+    from rsprune_lib.data import load_again
 
     bundle = load_bundle(folder)
     info = bundle.config.get("data") or {}
-    name = data or info.get("source") or info.get("name")
-    if not name:
-        raise RspruneError(f"The bundle {folder} does not say what data it saw; pass --data.")
-    loaded = load_data(name, image_size=info.get("image_size"))
+    loaded = load_again(info, data, bands=bands)
     if info.get("classes") and list(loaded.classes) != list(info["classes"]):
         raise RspruneError(
-            f"{folder} knows the classes {', '.join(info['classes'])}; {name} has {', '.join(loaded.classes)}: "
-            "pass --data with the data set it was trained on."
+            f"{folder} knows the classes {', '.join(info['classes'])}; {loaded.source} has "
+            f"{', '.join(loaded.classes)}: pass --data with the data set it was trained on."
         )
     if info.get("content_hash") not in (None, loaded.content_hash):
-        say(f"Note: {name} holds other images than those that {folder} was made with.")
-    return bundle, loaded, name
+        say(f"Note: {loaded.source} holds other images than those that {folder} was made with.")
+    return bundle, loaded
 
 
 def row_text(row: Mapping[str, object]) -> str:

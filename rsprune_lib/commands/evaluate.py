@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from rsprune_lib.commands.common import Data, Json, RunFolder, emit, open_run, say
+from rsprune_lib.commands.common import Bands, Data, Json, RunFolder, emit, open_run, say
 from rsprune_lib.errors import RspruneError, unknown
 
 __all__ = ["cost", "evaluate"]
@@ -15,6 +15,7 @@ def evaluate(
     folder: RunFolder,
     split: Annotated[str, typer.Option("--split", help="train, val or test.")] = "test",
     data: Data = None,
+    bands: Bands = None,
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="At most this many images, class-balanced.")
     ] = None,
@@ -30,7 +31,7 @@ def evaluate(
     if split not in PARTS:
         raise unknown("part", split, PARTS)
     device = pick_device()
-    bundle, loaded, _ = open_run(folder, data)
+    bundle, loaded = open_run(folder, data, bands)
     batches = Batches(loaded, split, 256, limit=limit, device=device)
     quality = measure_quality(bundle.model.to(device), batches).to_dict()
     quality.pop("confusion")

@@ -4,8 +4,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rsprune_lib.commands.common import source_name
-
 if TYPE_CHECKING:
     from torch import nn
 
@@ -16,7 +14,7 @@ __all__ = ["finish"]
 
 
 def finish(
-    out: Path, model: "nn.Module", title: str, data: "Dataset", data_name: str, *, seed: int, extra: dict,
+    out: Path, model: "nn.Module", title: str, data: "Dataset", *, seed: int, extra: dict,
     plan: "Plan | None" = None, profile: str | None = None, limit: int | None = None, half: bool = False,
 ) -> dict:  # fmt: skip
     """Measures a network on the test part and writes it as a bundle.
@@ -26,7 +24,6 @@ def finish(
         model: The finished network.
         title: Name of its row in tables.
         data: What it was made with.
-        data_name: Name or path that finds the data again.
         seed: Seed of the run.
         extra: What else belongs to the provenance.
         plan: What was pruned.
@@ -50,7 +47,7 @@ def finish(
     gates = gate_statistics(model, train) if gated_norms(model) else None
     row = measure(title, model, test, seed=seed, profile=profile).to_dict()
     provenance = row.pop("provenance") | extra
-    about = {"data": source_name(data_name, data), "provenance": provenance, "measured": row}
+    about = {"data": data.info(), "provenance": provenance, "measured": row}
     save_bundle(
         out, model.cpu(), plan=plan, gates=gates, half=half, command=" ".join(["rsprune", *sys.argv[1:]]), **about
     )

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from rsprune_lib.commands.common import (
+    Bands,
     Data,
     Force,
     Half,
@@ -67,8 +68,8 @@ def prune(
     folder: RunFolder, out: Out, criterion: Criterion = "attention", scope: Scope = "local", ratio: Ratio = None,
     threshold: Threshold = None, macs: Macs = None, plan: PlanFile = None, recovery: Recovery = "closed_form",
     images: Images = 1024, multiple_of: MultipleOf = 1, selector: Selector = None, rank: Rank = None,
-    least: Least = None, data: Data = None, seed: Seed = 0, force: Force = False, half: Half = False,
-    as_json: Json = False,
+    least: Least = None, data: Data = None, bands: Bands = None, seed: Seed = 0, force: Force = False,
+    half: Half = False, as_json: Json = False,
 ) -> None:  # fmt: skip
     """Prune a trained network, repair it without labels, and write model, plan and numbers into --out."""
     amounts = {"ratio": ratio, "threshold": threshold, "macs": amount(macs) if macs is not None else None}
@@ -95,7 +96,7 @@ def prune(
         None if plan else criterion, scope, amounts, recovery=recovery, images=images, options=own, choosing=more
     )
     claim(out, force=force)
-    bundle, loaded, name = open_run(folder, data)
+    bundle, loaded = open_run(folder, data, bands)
     result = prune_network(
         bundle.model, loaded, criterion=criterion, scope=scope, plan=replay, first=bundle.plan, recovery=recovery,
         images=images, gates=bundle.gates, options=own, choosing=more, seed=seed, **amounts,
@@ -106,7 +107,7 @@ def prune(
     how = how.get("then", how)
     title = f"{bundle.config['model']['name']} pruned ({how.get('criterion', 'plan')}, {recovery})"
     extra = {"recovery": recovery, "images": images, "parent": dense.get("name")}
-    row = finish(out, result.model, title, loaded, name, seed=seed, plan=result.plan, extra=extra, half=half)
+    row = finish(out, result.model, title, loaded, seed=seed, plan=result.plan, extra=extra, half=half)
     if dense.get("macs") and dense.get("params"):
         less = ", ".join(f"{1 - row[what] / dense[what]:.1%} less {what}" for what in ("macs", "params"))
         say(f"Compared with {folder}: {less}.")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rsprune_lib.commands.common import (
+    Bands,
     Data,
     Force,
     Half,
@@ -52,6 +53,7 @@ def train(
     ],
     out: Out,
     data: Annotated[str, typer.Option("--data", help="Data set or folder of class folders.")] = "auto",
+    bands: Bands = None,
     profile: ProfileName = None,
     recipe: Annotated[str, typer.Option("--recipe", help="strong or paper.")] = "strong",
     loss: Annotated[str, typer.Option("--loss", help="ce, mining, mining_code or focal.")] = "ce",
@@ -72,15 +74,16 @@ def train(
     how = get_profile(profile)
     chosen = _recipe(recipe, epochs, how, how.train_epochs)
     claim(out, force=force, resume=resume)
-    loaded = load_data(data)
+    loaded = load_data(data, bands=bands)
     network = create_model(model, loaded.num_classes, width=width, stem=stem, seed=seed)
-    _run(_Job(network, model, loaded, data, chosen, how, loss, seed, out, how.train_images, half=half), resume, as_json)
+    _run(_Job(network, model, loaded, chosen, how, loss, seed, out, how.train_images, half=half), resume, as_json)
 
 
 def finetune(
     folder: RunFolder,
     out: Out,
     data: Data = None,
+    bands: Bands = None,
     profile: ProfileName = None,
     recipe: Annotated[
         str, typer.Option("--recipe", help="strong_finetune, paper_finetune, strong or paper.")
@@ -99,10 +102,10 @@ def finetune(
     how = get_profile(profile)
     chosen = _recipe(recipe, epochs, how, how.finetune_epochs)
     claim(out, force=force, resume=resume)
-    bundle, loaded, name = open_run(folder, data)
+    bundle, loaded = open_run(folder, data, bands)
     title = f"{bundle.config['measured'].get('name') or bundle.config['model']['name']}, fine-tuned ({loss})"
     limit = how.finetune_images
-    job = _Job(bundle.model, title, loaded, name, chosen, how, loss, seed, out, limit, bundle.plan, half)
+    job = _Job(bundle.model, title, loaded, chosen, how, loss, seed, out, limit, bundle.plan, half)
     _run(job, resume, as_json)
 
 
@@ -122,7 +125,6 @@ class _Job:
     model: "nn.Module"
     title: str
     data: "Dataset"
-    data_name: str
     recipe: "Recipe"
     profile: "Profile"
     loss: str
@@ -151,7 +153,7 @@ def _run(job: _Job, resume: bool, as_json: bool) -> None:
     if not leads():
         return
     row = finish(
-        job.out, result.model, job.title, job.data, job.data_name, seed=job.seed, plan=job.plan,
+        job.out, result.model, job.title, job.data, seed=job.seed, plan=job.plan,
         profile=job.profile.name, limit=job.profile.test_images, half=job.half,
         extra={"recipe": job.recipe.to_dict(), "loss": job.loss, "train_images": job.limit},
     )  # fmt: skip

@@ -70,9 +70,7 @@ def read_members(
         raise DataError(f"{path} is damaged or cut off ({error}); delete it and fetch it again.") from error
 
 
-def folder_files(
-    root: Path, suffixes: tuple[str, ...] = SUFFIXES, left: Left | None = None
-) -> list[tuple[str, Path]]:
+def folder_files(root: Path, suffixes: tuple[str, ...] = SUFFIXES, left: Left | None = None) -> list[tuple[str, Path]]:
     """(relative name, path) of the wanted files below a folder, sorted; linked folders are followed once, no loops."""
     left = left or Left()
     found: list[tuple[str, Path]] = []
@@ -108,9 +106,7 @@ def _is_folder(entry: os.DirEntry) -> bool:
         return False
 
 
-def _take(
-    entry: os.DirEntry, name: str, suffixes: tuple[str, ...], found: list[tuple[str, Path]], left: Left
-) -> None:
+def _take(entry: os.DirEntry, name: str, suffixes: tuple[str, ...], found: list[tuple[str, Path]], left: Left) -> None:
     """Put a file of a folder on one of the two lists; a pipe or a device is never opened."""
     path = Path(entry.path)
     try:

@@ -37,9 +37,9 @@ def choose_bands(
 ) -> tuple[list[int], str | None]:
     """Choose one or three bands of an image file.
 
-    Without ``wanted``: by the names of the bands (red, green, blue, or B4, B3, B2), else by the colours the file states,
-    else B4, B3, B2 where 12 or 13 bands look like Sentinel-2, else the first three; fewer than three bands: the first.
-    A fourth band is near infrared unless the file states alpha.
+    Without ``wanted``: by the names of the bands (red, green, blue, or B4, B3, B2), else by the colours that the file
+    states, else B4, B3, B2 where 12 or 13 bands look like Sentinel-2, else the first three; fewer than three bands: the
+    first. A fourth band is near infrared unless the file states alpha.
 
     Args:
         names: name of every band, or None.

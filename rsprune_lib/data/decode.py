@@ -4,7 +4,7 @@ import io
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,10 +42,10 @@ def is_image(head: bytes) -> bool:
 def decode(content: bytes, name: str, size: int | None = None, bands: str | None = None) -> np.ndarray:
     """Decode one image file.
 
-    Grey becomes RGB; an image comes upright, as its orientation tag says; it is laid over black where it is transparent,
-    and black where it holds no data; bands are chosen by `rsprune_lib.data.bands`; 16-bit and floating-point images are
-    stretched from their 1st to their 99th percentile (all bands together), because their range differs from sensor to
-    sensor. An image that is not square does not keep its aspect.
+    Grey becomes RGB; an image comes upright, as its orientation tag says; it is laid over black where it is
+    transparent, and black where it holds no data; bands are chosen by `rsprune_lib.data.bands`; 16-bit and
+    floating-point images are stretched from their 1st to their 99th percentile (all bands together), because their
+    range differs from sensor to sensor. An image that is not square does not keep its aspect.
 
     Args:
         content: the file.
@@ -91,26 +91,33 @@ def image_sides(content: bytes, name: str) -> tuple[int, int]:
         raise DataError(f"Cannot read the image {name}; repair or remove it.") from error
 
 
-def taken_bands(content: bytes, bands: str | None = None) -> str | None:
-    """Say which bands of an image file are taken, where that is a choice; None where it is not, or not an image."""
+def taken_bands(content: bytes, name: str, bands: str | None = None) -> str | None:
+    """Say which bands of an image file are taken, where that is a choice; None where it is not, or not an image.
+
+    Raises:
+        DataError: naming the file, if it lacks a wanted band.
+    """
+    names, colours = COLOURS, COLOURS
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        with suppress(Image.UnidentifiedImageError), Image.open(io.BytesIO(content)) as image:
             if not _needs_raster(image):
-                return choose_bands(COLOURS, COLOURS, bands)[1] if bands else None
-    except Image.UnidentifiedImageError:
-        pass
-    except Exception:
-        return None
-    try:
-        with _raster(content) as raster:
-            return _chosen(raster, bands)[1]
+                content = b""
+        if content:
+            with _raster(content) as raster:
+                names, colours = raster.descriptions, [colour.name for colour in raster.colorinterp]
+        elif not bands:
+            return None
     except Exception:  # decoding names the file
         return None
+    try:
+        return choose_bands(names, colours, bands)[1]
+    except ValueError as error:
+        raise DataError(f"Of the image {name}: {error}; choose the bands (--bands) by what the files have.") from error
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Context without the warnings of the decoders: what they mean for the user is said here, or of no use to the user."""
+    """Context without the warnings of the decoders: what of them matters to the user is said here in own words."""
     loggers = [logging.getLogger(name) for name in ("PIL", "rasterio")]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings(action="ignore"):
@@ -204,14 +211,10 @@ def _raster(content: bytes) -> "Iterator[DatasetReader]":
         yield raster
 
 
-def _chosen(raster: "DatasetReader", bands: str | None) -> tuple[list[int], str | None]:
-    return choose_bands(raster.descriptions, [colour.name for colour in raster.colorinterp], bands)
-
-
 def _read_raster(content: bytes, wanted: str | None) -> np.ndarray:
     with _raster(content) as raster:
         _bound(raster.width, raster.height)
-        chosen, _ = _chosen(raster, wanted)
+        chosen, _ = choose_bands(raster.descriptions, [colour.name for colour in raster.colorinterp], wanted)
         bands = raster.read(chosen)  # (3 or 1, H, W)
         valid = raster.read_masks(chosen) > 0
         alpha = _alpha(raster)

@@ -13,6 +13,7 @@ from rsprune_lib.errors import DataError
 
 __all__ = ["Layout", "card_layout", "folder_layout"]
 
+
 @dataclass(frozen=True)
 class Layout:
     """Which member is which image.

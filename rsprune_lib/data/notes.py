@@ -36,8 +36,8 @@ def copies_note(index: dict, labels: np.ndarray, split: Split) -> list[str]:
     crossing = [group for group in index["twins"] if len({int(labels[i]) for i in group}) > 1]
     if crossing:
         notes.append(
-            f"{len(crossing):,} picture(s) in two classes or more, equal pixel by pixel ({_pairs(crossing, files, labels)}"
-            f"); remove the wrong one."
+            f"{len(crossing):,} picture(s) in two classes or more, equal pixel by pixel "
+            f"({_pairs(crossing, files, labels)}); remove the wrong one."
         )
     inside = {i for part in PARTS for i in getattr(split, part).tolist()}
     torn = [group for group in index["twins"] if any(i not in inside for i in group)]

@@ -17,9 +17,9 @@ KINDS = {
 }
 KIND_OF = {word: kind for kind, words in KINDS.items() for word in words.split()}
 CONTAINERS = frozenset(  # words that say nothing of what is on the images
-    "data dataset datasets set sets split splits part parts folder folders image images img imgs jpegimages jpg jpeg png "
-    "tif tiff rgb photo photos picture pictures tile tiles patch patches sample samples raw all files the my new final "
-    "mask masks label labels annotation annotations gt groundtruth thumb thumbs preview previews".split()
+    "data dataset datasets set sets split splits part parts folder folders image images img imgs jpegimages jpg jpeg "
+    "png tif tiff rgb photo photos picture pictures tile tiles patch patches sample samples raw all files the my "
+    "new final mask masks label labels annotation annotations gt groundtruth thumb thumbs preview previews".split()
 )
 ENDINGS = re.compile(r"(sets?|data|dataset|images?|imgs?|split|part|folder)$")
 

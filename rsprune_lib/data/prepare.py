@@ -116,7 +116,13 @@ def _cached(folder: Path, stem: str, key: str, size: int | None, listing: str) -
 
 
 def _decode_folder(
-    path: Path, source: Path, keys: tuple[str, str, str], size: int | None, bands: str | None, root: Path, progress: bool
+    path: Path,
+    source: Path,
+    keys: tuple[str, str, str],
+    size: int | None,
+    bands: str | None,
+    root: Path,
+    progress: bool,
 ) -> Arrays:
     (stem, key, listing), left = keys, Left()
     names = [name for name, _ in read_members(source, contents=False, left=left)]
@@ -155,7 +161,7 @@ def _look(source: Path, layout: Layout, size: int | None, bands: str | None) -> 
         if name not in rows:
             continue
         if rows[name] in firsts:
-            told.add(taken_bands(content, bands))
+            told.add(taken_bands(content, name, bands))
             firsts.discard(rows[name])
         if size and not firsts:
             break

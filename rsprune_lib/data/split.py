@@ -1,7 +1,7 @@
 """Disjoint train, validation and test parts: made by rule, saved as small index files with a hash."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -134,69 +134,82 @@ def make_split(
     Raises:
         DataError: if a class has too few images, or none in train.
     """
-    if fixed is not None and "val" in fixed:
-        parts = {part: [i for i, own in enumerate(fixed) if own == part] for part in PARTS}
-        return _whole(parts, twins, labels, classes)
-    test = [i for i, part in enumerate(fixed or ()) if part == "test"]
-    ratios = (1 - ratios[1], ratios[1], 0.0) if fixed is not None else ratios
-    parts: dict[str, list[int]] = {"train": [], "val": [], "test": test}
-    units = _units(len(labels), twins, set(test))
+    if fixed is None:
+        parts = _deal(range(len(labels)), labels, files, classes, ratios, seed, twins)
+    else:
+        _check_trained(labels, classes, [i for i, part in enumerate(fixed) if part == "train"])
+        gone = _copies(dict(enumerate(fixed)), twins)
+        parts = {part: [i for i, own in enumerate(fixed) if own == part and i not in gone] for part in PARTS}
+        _check_trained(labels, classes, parts["train"], copies=bool(gone))
+        if not parts["val"]:
+            parts |= _deal(parts["train"], labels, files, classes, (1 - ratios[1], ratios[1]), seed, twins)
+    return _split(parts)
+
+
+def without_copies(split: Split, twins: Sequence[Sequence[int]]) -> Split:
+    """Leave an image that stands in several parts in one: in test if it is there, else in validation."""
+    place = {i: part for part in PARTS for i in getattr(split, part).tolist()}
+    gone = _copies(place, twins)
+    return _split({part: [i for i, own in place.items() if own == part and i not in gone] for part in PARTS})
+
+
+def _split(parts: Mapping[str, Sequence[int]]) -> Split:
+    return Split(*(np.array(sorted(parts[part]), dtype=np.int64) for part in PARTS))
+
+
+def _copies(place: Mapping[int, str], twins: Sequence[Sequence[int]]) -> set[int]:
+    """Indices whose pixels also stand in a later part of train, validation, test."""
+    gone = set()
+    for group in twins:
+        home = max((place[i] for i in group if i in place), key=PARTS.index, default=None)
+        gone |= {i for i in group if i in place and place[i] != home}
+    return gone
+
+
+def _check_trained(labels: np.ndarray, classes: Sequence[str], train: Sequence[int], copies: bool = False) -> None:
+    """Refuse classes without a training image.
+
+    Raises:
+        DataError: naming them.
+    """
+    trained = {int(labels[i]) for i in train}
+    without = [name for label, name in enumerate(classes) if label not in trained]
+    if without:
+        others = ", ".join([name for label, name in enumerate(classes) if label in trained][:8]) or "none"
+        raise DataError(
+            f"The training part has no images of {', '.join(without[:8])}"
+            f"{' that are not copies of validation or test images' if copies else ''} (classes with training images: "
+            f"{others}); add some, or remove the class."
+        )
+
+
+def _deal(
+    rows: Iterable[int],
+    labels: np.ndarray,
+    files: Sequence[str],
+    classes: Sequence[str],
+    ratios: tuple[float, ...],
+    seed: int,
+    twins: Sequence[Sequence[int]],
+) -> dict[str, list[int]]:
+    """Deal some images to train and validation, and to test if a third share is given, class by class."""
+    parts: dict[str, list[int]] = {part: [] for part, _ in zip(PARTS, ratios, strict=False)}
+    units = _units(rows, twins)
     keys = [_key(seed, files[unit[0]]) for unit in units]
     by_class: dict[int, list[int]] = {label: [] for label in range(len(classes))}
     for position in sorted(range(len(units)), key=keys.__getitem__):
         by_class[int(labels[units[position][0]])].append(position)
     for label, positions in by_class.items():
-        if positions or fixed is None:
-            _share([units[position] for position in positions], ratios, classes[label], parts)
-    return _whole(parts, twins, labels, classes)
+        _share([units[position] for position in positions], ratios, classes[label], parts)
+    return parts
 
 
-def without_copies(split: Split, twins: Sequence[Sequence[int]]) -> Split:
-    """Leave an image that stands in several parts in one: in test if it is there, else in validation."""
-    return _whole({part: getattr(split, part).tolist() for part in PARTS}, twins)
-
-
-def _whole(
-    parts: dict[str, list[int]],
-    twins: Sequence[Sequence[int]],
-    labels: np.ndarray | None = None,
-    classes: Sequence[str] = (),
-) -> Split:
-    """A split of these parts without copies across them.
-
-    Raises:
-        DataError: if a part holds copies only, or a class has no training image.
-    """
-    place = {i: part for part, own in parts.items() for i in own}
-    gone = set()
-    for group in twins:
-        home = max((place[i] for i in group if i in place), key=PARTS.index, default=None)
-        gone |= {i for i in group if i in place and place[i] != home}
-    kept = {part: np.array(sorted(set(own) - gone), dtype=np.int64) for part, own in parts.items()}
-    for part, own in parts.items():
-        if own and not len(kept[part]):
-            raise DataError(
-                f"All {len(own):,} images of the part {part} stand in another part too, pixel by pixel; put different "
-                f"images into the parts."
-            )
-    if labels is not None:
-        trained = {int(label) for label in labels[kept["train"]]}
-        without = [name for label, name in enumerate(classes) if label not in trained]
-        if without:
-            copies = " that are not copies of validation or test images" if gone else ""
-            raise DataError(
-                f"The training part has no images of {', '.join(without[:8])}{copies}, only of "
-                f"{', '.join(classes[label] for label in sorted(trained)[:8])}; add some, or remove the class."
-            )
-    return Split(*(kept[part] for part in PARTS))
-
-
-def _units(count: int, twins: Sequence[Sequence[int]], without: set[int]) -> list[list[int]]:
-    """Group the indices: identical images together, all others alone; ``without`` are already placed."""
-    grouped = [[i for i in group if i not in without] for group in twins]
+def _units(rows: Iterable[int], twins: Sequence[Sequence[int]]) -> list[list[int]]:
+    """Group some indices: identical images together, all others alone."""
+    here = set(rows)
+    grouped = [[i for i in group if i in here] for group in twins]
     inside = {i for group in grouped for i in group}
-    alone = [[i] for i in range(count) if i not in inside and i not in without]
-    return [group for group in grouped if group] + alone
+    return [group for group in grouped if group] + [[i] for i in sorted(here - inside)]
 
 
 def _key(seed: int, file: str) -> bytes:
@@ -204,9 +217,9 @@ def _key(seed: int, file: str) -> bytes:
     return hashlib.sha256(f"{seed}:{_stem(file)}".encode()).digest()
 
 
-def _share(units: list[list[int]], ratios: tuple[float, float, float], name: str, parts: dict[str, list[int]]) -> None:
+def _share(units: list[list[int]], ratios: tuple[float, ...], name: str, parts: dict[str, list[int]]) -> None:
     """Deal the units of one class to the parts: test and validation first, train takes what is left."""
-    wanted = {part: ratio for part, ratio in zip(PARTS, ratios, strict=True) if ratio > 0}
+    wanted = {part: ratio for part, ratio in zip(PARTS, ratios, strict=False) if ratio > 0}
     total = sum(map(len, units))
     if len(units) < len(wanted):
         raise DataError(

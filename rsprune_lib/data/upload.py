@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import PurePath
 
 import numpy as np
 from PIL import Image
 
-from rsprune_lib.data.decode import decode, image_sides, quiet
+from rsprune_lib.data.decode import FORMATS, decode, image_sides, is_image, quiet
 from rsprune_lib.errors import DataError
 
 __all__ = ["MAX_BYTES", "MAX_PIXELS", "read_upload"]
 
 MAX_BYTES = 64_000_000
 MAX_PIXELS = 32_000_000  # decoding takes up to 30 bytes a pixel, and a class may share one machine
-# By first bytes, never by name: Pillow hands PostScript to an interpreter, and GDAL follows the paths and addresses
-# that some of its formats name. These formats do neither.
-_FORMATS = {
-    "JPEG": (b"\xff\xd8\xff",),
-    "PNG": (b"\x89PNG\r\n\x1a\n",),
-    "TIFF": (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"),
-    "GIF": (b"GIF87a", b"GIF89a"),
-    "BMP": (b"BM",),
-    "WebP": (b"RIFF",),
-}
 
 
-def read_upload(name: str, content: bytes, size: int) -> np.ndarray:
+def read_upload(name: str, content: bytes, size: int, bands: str | None = None) -> np.ndarray:
     """Decodes an uploaded image file.
 
     Bytes, format and pixels are checked in this order, all before anything is decoded. An image that is not square does
@@ -37,6 +26,7 @@ def read_upload(name: str, content: bytes, size: int) -> np.ndarray:
         name: the file's name, for the error only.
         content: the file.
         size: pixels a side of the result: that of the data set's images.
+        bands: which bands to take: those of the data set.
 
     Returns:
         (size, size, 3) uint8 RGB.
@@ -52,13 +42,14 @@ def read_upload(name: str, content: bytes, size: int) -> np.ndarray:
             f"The file {name} has {len(content) / 1e6:.0f} MB, but at most {MAX_BYTES / 1e6:.0f} MB are read; cut a "
             "tile out of it, or save it smaller."
         )
-    if not any(content.startswith(start) for starts in _FORMATS.values() for start in starts):
+    # By first bytes, never by name: Pillow hands PostScript to an interpreter, and GDAL follows the paths and addresses
+    # that some of its formats name.
+    if not is_image(content):
         raise DataError(f"The file {name} is no image of a known format; upload one of {_known()}.")
     try:
         with quiet():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # refused below, in words
             _check_pixels(name, content)
-            return decode(content, name, size)
+            return decode(content, name, size, bands)
     except DataError as error:
         if error.__cause__ is None:
             raise
@@ -82,4 +73,4 @@ def _check_pixels(name: str, content: bytes) -> None:
 
 
 def _known() -> str:
-    return ", ".join(_FORMATS)
+    return ", ".join(FORMATS)

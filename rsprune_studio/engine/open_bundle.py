@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rsprune_lib.bundle import Bundle, load_bundle
-from rsprune_lib.data import Dataset, at_hand, card_names, get_card, load_data
+from rsprune_lib.data import Dataset, at_hand, card_names, get_card, load_again
 from rsprune_lib.errors import ModelError, RspruneError, unknown
 from rsprune_lib.files import read_json
 from rsprune_lib.places import bundles_folder, project_root
@@ -113,10 +113,7 @@ def open_studio(bundle: str | Path | None = None, data: str | Path | None = None
             raise unknown("bundle", str(bundle), choices)
     loaded = load_bundle(path)
     info = loaded.config.get("data") or {}
-    source = data or info.get("source") or info.get("name")
-    if not source:
-        raise ModelError(f"The bundle {path.name} does not say what it was trained on; choose a data set for it.")
-    images = load_data(source, image_size=info.get("image_size"), progress=False)
+    images = load_again(info, data, progress=False)
     _check_classes(path.name, info.get("classes"), images)
     return Opened(loaded, images, Studio(loaded.model, images, gates=loaded.gates, progress=False, **options))
 

@@ -100,7 +100,8 @@ class LookInside(Part):
     def _sent(self, name: str, content: bytes) -> None:
         """Called with a file that a person sent; a bad one is told, and the image that was there stays."""
         try:
-            self.choose(read_upload(name, content, self.studio.data.image_size), f"your image {name}")
+            data = self.studio.data
+            self.choose(read_upload(name, content, data.image_size, data.bands), f"your image {name}")
         except RspruneError as error:
             with self._screen:
                 self._fail(error)
