@@ -45,6 +45,7 @@ class _Data(_Part):
     name: str | None = None
     title: str | None = None
     source: str | None = None
+    bands: str | None = None
     content_hash: str | None = None
     classes: list[str] | None = None
     image_size: Annotated[int, Field(ge=1, le=4096)] | None = None
