@@ -1,6 +1,7 @@
 """One loop, recipes as data, losses and how hard they pull."""
 
 from rsprune_lib.training.callback import Callback, StopTraining
+from rsprune_lib.training.distillation import Distillation
 from rsprune_lib.training.loop import Fit, fit
 from rsprune_lib.training.losses import LOSSES, FocalLoss, MiningLoss, make_loss
 from rsprune_lib.training.pulls import LossCurve, loss_curve, pull_shares, sample_pulls
@@ -10,6 +11,7 @@ __all__ = [
     "LOSSES",
     "RECIPES",
     "Callback",
+    "Distillation",
     "Fit",
     "FocalLoss",
     "LossCurve",
