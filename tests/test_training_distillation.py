@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from rsprune_lib.data import Batches
 from rsprune_lib.errors import RspruneError, TrainingError
 from rsprune_lib.models import create_model
 from rsprune_lib.training import Distillation, fit, recipe
@@ -91,10 +92,7 @@ def test_a_student_learns_from_answers_alone(tiny_data):
     student = create_model("resnet18", 4, width=0.125, seed=1)
     how = recipe("strong", epochs=12, batch_size=16, lr=0.05)
     student = fit(student, tiny_data, how, objective=taught, seed=0, progress=False).model
-    images = torch.stack([torch.from_numpy(tiny_data.images[i].copy()) for i in tiny_data.split.train]).permute(
-        0, 3, 1, 2
-    )
-    x = ((images / 255) - torch.tensor(tiny_data.mean)[:, None, None]) / torch.tensor(tiny_data.std)[:, None, None]
+    x, labels = next(iter(Batches(tiny_data, "train", 100)))
     with torch.no_grad():
         agree = (student(x).argmax(1) == swapped(x).argmax(1)).float().mean()
         true = (student(x).argmax(1) == labels).float().mean()
