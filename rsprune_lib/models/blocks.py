@@ -13,7 +13,7 @@ from rsprune_lib.errors import ModelError
 __all__ = ["Network", "SqueezeExcite", "Unit", "kaiming_init"]
 
 _WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.Linear)
-_NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
+NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
 
 
 class SqueezeExcite(nn.Module):
@@ -98,7 +98,7 @@ class Network(nn.Module):
             if isinstance(module, SqueezeExcite):
                 inside = f"{name}."
                 rows[-1]["gate"] = name
-            elif isinstance(module, _NORMS):
+            elif isinstance(module, NORMS):
                 if self.norms_behind_layers:
                     rows[-1]["norm"] = name
             elif isinstance(module, _WEIGHTED):
