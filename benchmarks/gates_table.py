@@ -2,7 +2,7 @@
 
 For each trained bundle, per layer: deviation of the gates over images and over channels, correlation of the mean gates
 with those of the untrained network, and the norm of the second SE layer as a share of its start. Writes
-``results/NAME.json`` and ``.md``. Only training images are looked at.
+``results/NAME.json`` and ``.md``. The gates are looked at on training images only.
 
 Example:
     python benchmarks/gates_table.py old=path/to/decayed_bundle new=bundles/eurosat_resnet18_se
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from seeds_table import tested
 
 from rsprune_lib.bundle import Bundle, load_bundle
 from rsprune_lib.data import Batches, load_data
@@ -57,7 +58,7 @@ def main() -> None:
         recipe = bundle.config.get("recipe", {})
         tables.append({
             "name": name, "layers": layers(bundle, arguments.images), "recipe": recipe,
-            "test_accuracy": bundle.config["measured"].get("accuracy"), "trained": bundle.config["provenance"],
+            "test_accuracy": tested(bundle)["accuracy"], "trained": bundle.config["provenance"],
         })  # fmt: skip
     origin = provenance(bundle.config["data"], seed=0)
     write_json(

@@ -146,11 +146,12 @@ def table() -> str:
 
 def shelf() -> str:
     """The table of the bundles that come with the project."""
-    lines = ["| bundle | what | parameters | MACs | test accuracy (95 % interval) |", "|---|---|---|---|---|"]
+    lines = ["| bundle | what | parameters | MACs | accuracy (95 % interval) |", "|---|---|---|---|---|"]
     for path in sorted((ROOT / "bundles").glob("*/config.json")):
         measured = read_json(path, "a bundle")["measured"]
         size, (low, high) = f"{measured['params']:,} | {measured['macs'] / 1e6:.1f} M", measured["ci"]
-        accuracy = f"{measured['accuracy']:.2%} ({low:.2%} to {high:.2%}, n = {measured['n']:,})"
+        images = f"{measured['n']:,} {'test' if measured['part'] == 'test' else 'validation'} images"
+        accuracy = f"{measured['accuracy']:.2%} ({low:.2%} to {high:.2%}, {images})"
         lines.append(f"| `{path.parent.name}` | {measured['name']} | {size} | {accuracy} |")
     return "\n".join(lines)
 

@@ -1,8 +1,8 @@
-"""The same training and pruning with several seeds: means and deviations of what the bundles were measured at.
+"""The same training and pruning with several seeds: means and deviations of their quality on the test part.
 
 Takes finished bundles (``rsprune train``, ``prune``, ``finetune``), groups them by what they are, and writes
-``results/seeds.json`` and ``.md``. Nothing is measured here: each number is the one that the command wrote beside its
-weights, on the test part, with its own provenance.
+``results/seeds.json`` and ``.md``. The commands measure on the validation part; the test part is opened here, once the
+networks are finished (a bundle that came with numbers of its test part keeps them).
 
 Example:
     python benchmarks/seeds_table.py dense=runs/d0,runs/d1,runs/d2 "pruned, fine-tuned"=runs/ft0,runs/ft1,runs/ft2
@@ -12,19 +12,30 @@ import argparse
 import statistics
 from pathlib import Path
 
-from rsprune_lib.bundle import load_bundle
+from rsprune_lib.bundle import Bundle, load_bundle
+from rsprune_lib.data import Batches, load_again
 from rsprune_lib.files import write_json
+from rsprune_lib.measure import measure
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 KEYS = ("params", "macs", "accuracy", "ci", "n", "per_class", "ece", "nll", "part")
 
 
+def tested(bundle: Bundle) -> dict:
+    """The numbers of a bundle on the test part: those that it came with, else measured now."""
+    measured, info = bundle.config["measured"], bundle.config["data"]
+    if measured.get("part") == "test":
+        return measured
+    data = load_again(info)
+    return measure(measured["name"], bundle.model, Batches(data, "test", 256), timed=False, progress=False).to_dict()
+
+
 def row(name: str, folder: Path) -> dict:
-    """What a bundle says of itself."""
-    config = load_bundle(folder).config
-    measured = {key: config["measured"][key] for key in KEYS}
-    origin = config["provenance"]
-    return {"stage": name, "seed": origin["seed"], **measured, "command": config["command"], "provenance": origin}
+    """A finished bundle as a row of the table."""
+    bundle = load_bundle(folder)
+    numbers, origin = tested(bundle), bundle.config["provenance"]
+    numbers = {key: numbers[key] for key in KEYS}
+    return {"stage": name, "seed": origin["seed"], **numbers, "command": bundle.config["command"], "provenance": origin}
 
 
 def main() -> None:

@@ -16,6 +16,9 @@ import rasterio
 from rasterio.windows import Window
 from tqdm.auto import tqdm
 
+from rsprune_lib.errors import RspruneError
+from rsprune_lib.run_folder import RunFolder
+
 
 def class_of(labels: np.ndarray, share: float) -> int | None:
     """The label that covers at least this share of a tile, or None."""
@@ -23,8 +26,8 @@ def class_of(labels: np.ndarray, share: float) -> int | None:
     return int(values[counts.argmax()]) if counts.max() >= share * labels.size else None
 
 
-def cut(options: argparse.Namespace) -> int:
-    """Write the tiles; returns their number."""
+def cut(options: argparse.Namespace, out: Path) -> int:
+    """Write the tiles into a folder; returns their number."""
     written, size = 0, options.size
     with rasterio.open(options.image) as image:
         cover = rasterio.open(options.labels) if options.labels else None
@@ -39,7 +42,7 @@ def cut(options: argparse.Namespace) -> int:
                 label = class_of(cover.read(1, window=window), options.share) if cover else None
                 if cover and (label is None or not 0 <= label < len(options.names)):
                     continue
-                folder = options.out / (options.names[label] if cover else "tiles")
+                folder = out / (options.names[label] if cover else "tiles")
                 folder.mkdir(parents=True, exist_ok=True)
                 shape = {"height": size, "width": size, "transform": image.window_transform(window)}
                 profile = {"driver": "GTiff", "count": image.count, "dtype": image.dtypes[0], "crs": image.crs}
@@ -56,15 +59,23 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("image", type=Path, help="image that rasterio can read")
-    parser.add_argument("out", type=Path, help="folder for the class folders")
+    parser.add_argument("out", type=Path, help="new folder for the class folders")
     parser.add_argument("--size", type=int, default=64, help="pixels a side (default: 64)")
     parser.add_argument("--stride", type=int, help="pixels from tile to tile (default: the size)")
     parser.add_argument("--labels", type=Path, help="raster of class numbers, pixel by pixel as the image")
     parser.add_argument("--names", type=lambda text: text.split(","), default=[], help="class names of 0, 1, 2 …")
     parser.add_argument("--share", type=float, default=0.8, help="least cover of a tile's class (default: 0.8)")
+    parser.add_argument("--force", action="store_true", help="replace the tiles of an earlier run")
     options = parser.parse_args()
-    print(f"{cut(options)} tiles of {options.size} px in {options.out}")
+    inputs = [path for path in (options.image, options.labels) if path]
+    run = RunFolder(options.out, "data", force=options.force, inputs=inputs)
+    with run.open(resumable=False), run.making("") as folder:
+        count = cut(options, folder)
+    print(f"{count} tiles of {options.size} px in {options.out}")
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except RspruneError as error:
+        sys.exit(str(error))

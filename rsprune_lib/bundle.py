@@ -9,63 +9,33 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import safetensors.torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from rsprune_lib.bundle_files import (
+    CONFIG,
+    FILES,
+    GATES,
+    PLAN,
+    SCHEMA,
+    VERSION,
+    WEIGHTS,
+    read_config,
+    refuse_foreign,
+    verified,
+)
 from rsprune_lib.errors import ModelError, RspruneError
-from rsprune_lib.files import commit, committed, read_json, sha256, write_json
+from rsprune_lib.files import commit, sha256, write_json
 from rsprune_lib.models import create_model
 from rsprune_lib.pruning.criteria.gates import Gates
 from rsprune_lib.pruning.plan import Plan
 from rsprune_lib.pruning.surgery import apply
 
-__all__ = ["Bundle", "load_bundle", "save_bundle", "to_half"]
-
-SCHEMA, VERSION = "rsprune-bundle", 1
-CONFIG, WEIGHTS, PLAN, GATES = "config.json", "model.safetensors", "plan.json", "gates.safetensors"
-LARGEST = 10_000_000  # bytes of a description; one with a thousand classes has 50,000
-
-
-class _Part(BaseModel):
-    """What the library reads of an object in a description; other entries are only kept."""
-
-    model_config = ConfigDict(extra="allow", strict=True)
-
-
-class _Network(_Part):
-    name: str = ""
-
-
-class _Data(_Part):
-    name: str | None = None
-    title: str | None = None
-    source: str | None = None
-    bands: str | None = None
-    content_hash: str | None = None
-    classes: list[str] | None = None
-    image_size: Annotated[int, Field(ge=1, le=4096)] | None = None
-
-
-class _Measured(_Part):
-    name: str | None = None
-    params: Annotated[int, Field(ge=0, le=10**12)] | None = None
-    macs: Annotated[int, Field(ge=0, le=10**18)] | None = None
-
-
-class _Description(_Part):
-    kind: Literal[SCHEMA] = Field(alias="schema")
-    version: Annotated[int, Field(ge=VERSION, le=VERSION)]
-    model: _Network
-    data: _Data | None = None
-    provenance: dict[str, Any] = {}
-    measured: _Measured = _Measured()
-    command: str = ""
-    files: dict[Literal[WEIGHTS, PLAN, GATES], str]
+__all__ = ["FILES", "Bundle", "load_bundle", "save_bundle", "to_half"]
 
 
 @dataclass(frozen=True)
@@ -120,9 +90,11 @@ def save_bundle(
         The folder.
 
     Raises:
-        ModelError: the network was not made by `create_model`, or the plan does not describe it.
+        ModelError: the network was not made by `create_model`, the plan does not describe it, or the folder holds
+            files of these names that belong to no bundle.
     """
     folder = Path(folder)
+    refuse_foreign(folder)
     if not getattr(model, "config", None):
         raise ModelError("A bundle needs a network with a config; make it with create_model (and prune it with apply).")
     state = {name: _full(tensor.detach().cpu()).contiguous() for name, tensor in model.state_dict().items()}
@@ -133,7 +105,7 @@ def save_bundle(
     tail = {"data": data, "provenance": provenance, "measured": measured, "command": command}
     folder.mkdir(parents=True, exist_ok=True)
     with commit(folder) as fresh:
-        safetensors.torch.save_file(state, fresh / WEIGHTS, metadata={"format": "pt"})
+        (fresh / WEIGHTS).write_bytes(safetensors.torch.save(state, metadata={"format": "pt"}))  # with the usual mode
         if plan is not None:
             plan.save(fresh / PLAN)
         if gates is not None:
@@ -164,8 +136,8 @@ def load_bundle(folder: str | Path) -> Bundle:
         >>> bundle.model(images).argmax(1), bundle.config["measured"]
     """
     folder = Path(folder)
-    config = _read_config(folder)
-    paths = {name: _verified(folder, name, digest) for name, digest in config["files"].items()}
+    config = read_config(folder)
+    paths = {name: verified(folder, name, digest) for name, digest in config["files"].items()}
     plan = Plan.load(paths[PLAN]) if PLAN in paths else None
     gates = Gates.load(paths[GATES]) if GATES in paths else None
     try:
@@ -243,51 +215,3 @@ def _halved(tensor: Tensor) -> Tensor:
         return tensor
     half = tensor.half()
     return half if half.isfinite().all() else tensor
-
-
-def _read_config(folder: Path) -> dict[str, Any]:
-    path = committed(folder, CONFIG)
-    if not path.is_file():
-        pickles = [folder] if folder.is_file() else [p for p in folder.glob("*") if p.suffix in _PICKLES]
-        if pickles:
-            raise ModelError(
-                f"{pickles[0]} is no bundle, and pickled networks are not loaded because they can run any code; make "
-                "the network with create_model, load a state dict with weights_only=True, and use save_bundle."
-            )
-        raise ModelError(f"Found no bundle in {folder} (no {CONFIG}); give a folder written by save_bundle.")
-    if path.stat().st_size > LARGEST:
-        raise ModelError(
-            f"{path} has {path.stat().st_size:,} bytes, too many for a description; take the original one."
-        )
-    try:
-        config = read_json(path, "the description of a bundle")
-        _Description.model_validate(config)
-    except RecursionError:
-        raise ModelError(f"{path} is nested too deeply to be the description of a bundle; make it again.") from None
-    except ValidationError as error:
-        fault = error.errors()[0]
-        where = ".".join(str(key) for key in fault["loc"])[:80]
-        raise ModelError(
-            f"{path} is no description of a bundle that this library reads: {where or 'it'} is {fault['input']!r:.60} "
-            f"({fault['msg']}); take the original bundle, or make it again."
-        ) from None
-    except RspruneError as error:
-        raise ModelError(str(error)) from None
-    if WEIGHTS not in config["files"]:
-        raise ModelError(f"{path} does not name {WEIGHTS}; copy the bundle again or make it again.")
-    return config
-
-
-_PICKLES = (".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt")
-
-
-def _verified(folder: Path, name: str, digest: str) -> Path:
-    path = committed(folder, name)
-    if not path.is_file():
-        raise ModelError(f"The bundle {folder} lacks {name}; copy it again whole, or make it again.")
-    if sha256(path) != digest:
-        raise ModelError(
-            f"{path} is not the file that the bundle was written with (SHA-256 differs), so it is damaged or replaced; "
-            "copy the bundle again whole, or make it again."
-        )
-    return path

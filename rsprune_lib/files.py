@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import errno
 import hashlib
 import json
 import os
@@ -16,6 +17,7 @@ from rsprune_lib.errors import RspruneError
 __all__ = ["atomic", "commit", "committed", "read_json", "settle", "sha256", "swap_in", "write_json"]
 
 _NEXT = ".rsprune-next"
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 def _remove(path: Path) -> None:
@@ -50,19 +52,30 @@ def atomic(path: str | Path) -> Iterator[Path]:
 
     Args:
         path: Where the result shall stand.
+
+    Raises:
+        RspruneError: The disk is full or read-only.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    holder = Path(tempfile.mkdtemp(prefix=f".tmp-{path.name}-", dir=path.parent))
-    temporary = holder / path.name
+    holder = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        holder = Path(tempfile.mkdtemp(prefix=f".tmp-{path.name}-", dir=path.parent))
+        temporary = holder / path.name
         yield temporary
         if temporary.is_dir() and path.exists():
             _exchange(temporary, path)
         else:
             os.replace(temporary, path)
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        raise RspruneError(
+            f"Cannot write {path} ({error.strerror}); make room there, or write to another disk."
+        ) from None
     finally:
-        _remove(holder)
+        if holder is not None:
+            _remove(holder)
 
 
 @contextlib.contextmanager

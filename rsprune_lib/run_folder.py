@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 
 from rsprune_lib.errors import RspruneError
 from rsprune_lib.files import settle, swap_in
-from rsprune_lib.run_mark import MARK, files_below, is_run, kind_of, ours, remove, write_mark
+from rsprune_lib.run_mark import MARK, files_below, kind_of, ours, remove, write_mark
 
 __all__ = ["RunFolder", "leads"]
 
@@ -64,7 +64,7 @@ class RunFolder:
         self.path = self.out
         self.apart_from(*inputs)
         if leads():
-            if (self.out / LOCK).is_file():
+            if (self.out / LOCK).is_file():  # of a run that lives, or of one that was killed
                 with self._locked():
                     pass
             self._check()
@@ -145,7 +145,7 @@ class RunFolder:
         """Yields an empty folder; if the block succeeds, its files replace those that we wrote below ``path/name``.
 
         Args:
-            name: of a folder inside the run, e.g. ``"01_train"``.
+            name: of a folder inside the run, e.g. ``"01_train"``; an empty one stands for the whole run.
         """
         work = self.path / WORK
         shutil.rmtree(work, ignore_errors=True)
@@ -208,7 +208,7 @@ class RunFolder:
         settle(self.out)
         if not self.resume:
             shutil.rmtree(self.out / NEW, ignore_errors=True)  # of a run that was killed
-        self.path = self.out / NEW if self.force and is_run(self.out) else self.begun
+        self.path = self.out / NEW if self.force and kind_of(self.out) is not None else self.begun
         free = shutil.disk_usage(self.out).free
         if free < needed:
             raise RspruneError(

@@ -14,8 +14,8 @@ ABOUT = "rsprune wrote the files below; it replaces and removes no others in thi
 
 
 def is_run(folder: Path) -> bool:
-    """Returns whether a folder carries our mark."""
-    return (folder / MARK).is_file()
+    """Returns whether a folder holds the results of a run; images that a script wrote are none (kind ``"data"``)."""
+    return kind_of(folder) not in (None, "data")
 
 
 def kind_of(folder: Path) -> str | None:

@@ -1,5 +1,6 @@
 """Fixtures that several test files share: a tiny data set, a tiny network, and the mirror where there is one."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -15,6 +16,23 @@ _MIRROR = Path(os.environ.get("RSPRUNE_MIRROR") or ROOT.parent / "shared" / "dat
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread():
     torch.set_num_threads(1)  # tiny tensors: threads cost more than they bring, and sums become repeatable
+
+
+@pytest.fixture
+def small_files():
+    """A context in which no file can become larger than 2,000 bytes, as on a full disk."""
+    resource = pytest.importorskip("resource")
+
+    @contextlib.contextmanager
+    def limited():
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    return limited()
 
 
 @pytest.fixture(scope="session")

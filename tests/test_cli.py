@@ -232,7 +232,7 @@ def test_from_images_to_a_recovered_network(run, dense, tmp_path):
     assert status == 0
     assert json.loads(out)["params"] == pruned["params"]
     config = json.loads((last / "config.json").read_text())
-    assert config["provenance"]["loss"] == "mining"
+    assert config["provenance"]["loss"] == "mining" and config["measured"]["part"] == "val"
     assert config["command"].startswith("rsprune")
 
 
@@ -299,14 +299,74 @@ def test_other_networks_data_and_splits_are_refused(run, dense, tiny_folder, tmp
     assert not (tmp_path / "x").exists()
 
 
-def test_nothing_is_overwritten_without_being_asked(run, dense, tiny_folder, tmp_path):
+def files_of(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_nothing_is_replaced_before_everything_is_checked(run, dense, tiny_folder, tmp_path, monkeypatch):
     status, _, err = run("train", "resnet18_se", "--data", tiny_folder, "--out", dense)
-    assert status == 1
-    assert "--force" in err
-    (tmp_path / "thesis.txt").write_text("precious")
-    status, _, err = run("prune", dense, "--out", tmp_path, "--force")
-    assert status == 1
-    assert (tmp_path / "thesis.txt").exists()
+    assert status == 1 and "--force" in err
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "thesis.txt").write_text("precious")
+    (tmp_path / "own" / "config.json").write_text("{}")
+    shutil.copytree(dense, tmp_path / "old")
+    (tmp_path / "old" / "notes.txt").write_text("mine")
+    before, train = files_of(tmp_path), ["train", "resnet18_se", "--profile", "smoke", "--data", tiny_folder]
+    for arguments, sentence in (
+        (["prune", dense, "--force", "--out", tmp_path / "own"], "not written by rsprune"),
+        ([*train, "--force", "--out", tmp_path / "own"], "not written by rsprune"),
+        ([*train, "--resume", "--out", tmp_path / "own"], "Found no run of rsprune"),
+        ([*train, "--resume", "--out", tmp_path / "none"], "Found no run of rsprune"),
+        ([*train[:-1], "tiny_foldr", "--force", "--out", tmp_path / "old"], "Unknown data set"),
+        ([*train, "--loss", "minning", "--force", "--out", tmp_path / "old"], "did you mean 'mining'"),
+        (["train", "resnet81", *train[2:], "--force", "--out", tmp_path / "old"], "did you mean 'resnet18'"),
+        (["prune", tmp_path / "dnese", "--force", "--out", tmp_path / "old"], "Found no bundle"),
+        (["prune", dense, "--criterion", "atention", "--force", "--out", tmp_path / "old"], "did you mean 'attention'"),
+        (["prune", dense, "--ratio", 7, "--images", 16, "--force", "--out", tmp_path / "old"], "ratio"),
+        (["prune", tmp_path / "old", "--force", "--out", tmp_path / "old"], "is the input"),
+        (["finetune", tmp_path / "old", "--force", "--out", tmp_path], "holds the input"),
+        (["prune", dense, "--out", tiny_folder / "runs" / "x"], "lies inside the input"),
+        ([*train, "--out", tiny_folder / "roofs"], "lies inside the input"),
+        ([*train, "--out", tmp_path / "old" / "notes.txt" / "x"], "is a file"),
+    ):
+        status, _, err = run(*arguments)
+        last = err.splitlines()[-1]
+        assert status == 1 and sentence in last, (arguments, err)
+        assert files_of(tmp_path) == before and not (tmp_path / "none").exists(), arguments
+    monkeypatch.setenv("RSPRUNE_DEVICE", "cuda:77")
+    assert run(*train, "--force", "--out", tmp_path / "old")[0] == 1 and files_of(tmp_path) == before
+    assert run(*train, "--force", "--resume", "--out", tmp_path / "old")[0] == 2
+
+
+def test_the_new_run_replaces_the_files_of_the_old_one(run, dense, tmp_path):
+    out = tmp_path / "small"
+    shutil.copytree(dense, out)
+    (out / "notes.txt").write_text("mine")
+    options = ["--criterion", "l1", "--ratio", 0.5, "--recovery", "none", "--images", 16, "--json"]
+    status, text, _ = run("prune", dense, *options, "--out", out, "--force")
+    assert status == 0 and json.loads(text)["out"] == str(out) and json.loads(text)["part"] == "val"
+    visible = sorted(path.name for path in out.iterdir() if path.name[0] != ".")
+    assert visible == ["config.json", "model.safetensors", "notes.txt", "plan.json"]  # no gates, no history
+    assert (out / "notes.txt").read_text() == "mine"
+
+
+def test_commands_measure_on_validation_and_never_open_the_test_part(run, dense, tiny_folder, tmp_path, monkeypatch):
+    from rsprune_lib.data import batches
+
+    assert json.loads((dense / "config.json").read_text())["measured"]["part"] == "val"
+    real = batches.Batches.__init__
+
+    def shut(self, data, part, *arguments, **options):
+        assert part != "test", "the test part was opened"
+        real(self, data, part, *arguments, **options)
+
+    monkeypatch.setattr(batches.Batches, "__init__", shut)
+    train = ["train", "resnet18_se", "--data", tiny_folder, "--width", 0.125]
+    tune = ["--profile", "smoke", "--epochs", 1, "--json", "--out"]
+    prune = ["prune", dense, "--ratio", 0.5, "--images", 16, "--json", "--out"]
+    for number, command in enumerate(([*train, *tune], prune, ["finetune", dense, *tune])):
+        status, out, _ = run(*command, tmp_path / str(number))
+        assert status == 0 and (json.loads(out)["part"], json.loads(out)["n"]) == ("val", 8)
 
 
 @pytest.mark.parametrize("epochs", [0, -1])

@@ -5,9 +5,9 @@ import errno
 import papermill
 import pytest
 
+from rsprune_lib.code_version import code_hash
 from rsprune_lib.course.headless import runner
 from rsprune_lib.course.headless.execute import NotebookRun, execute
-from rsprune_lib.course.headless.identity import code_hash
 from rsprune_lib.course.headless.runner import course_folder, run_course
 from rsprune_lib.course.profiles import profile
 from rsprune_lib.errors import RspruneError

@@ -9,7 +9,7 @@ import torch
 from pruning_toys import course_model, groups_of, images, random_plan, random_scores
 
 from rsprune_lib.bundle import load_bundle, save_bundle
-from rsprune_lib.errors import ModelError, PlanError
+from rsprune_lib.errors import ModelError, PlanError, RspruneError
 from rsprune_lib.files import sha256
 from rsprune_lib.models import create_model
 from rsprune_lib.pruning import Plan, apply, choose, find_groups
@@ -186,6 +186,35 @@ def test_what_could_not_be_loaded_is_not_saved(tmp_path):
     with pytest.raises(ModelError, match="needs a network with a config"):
         save_bundle(tmp_path / "new", torch.nn.Linear(2, 2), **ABOUT)
     assert not (tmp_path / "new").exists()
+
+
+def test_a_full_disk_is_a_sentence_and_leaves_the_old_bundle(folder, small_files):
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with small_files, pytest.raises(RspruneError, match=r"Cannot write .*make room there"):
+        save_bundle(folder, course_model("resnet18", 5), **ABOUT)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert load_bundle(folder).plan is not None
+
+
+def test_files_have_the_usual_mode(tmp_path):
+    gates = Gates({"bn1": torch.rand(8).double()}, {"bn1": torch.rand(8).double()}, 7)
+    model, plan = pruned()
+    before = os.umask(0o027)
+    try:
+        save_bundle(tmp_path, model, plan=plan, gates=gates, **ABOUT)
+    finally:
+        os.umask(before)
+    assert {path.name: oct(path.stat().st_mode & 0o777) for path in tmp_path.iterdir()} == dict.fromkeys(
+        ("config.json", "gates.safetensors", "model.safetensors", "plan.json"), oct(0o640)
+    )
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "plan.json"])
+def test_files_of_other_programs_are_not_overwritten(tmp_path, name):
+    (tmp_path / name).write_text("{}")
+    with pytest.raises(ModelError, match=rf"{name} belongs to no bundle"):
+        save_bundle(tmp_path, course_model("resnet18"), **ABOUT)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["{}"]
 
 
 # --- what is no bundle ---------------------------------------------------------------------------------------------

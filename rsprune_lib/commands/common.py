@@ -1,9 +1,7 @@
-"""What the commands share: options with their help, folders that are not overwritten, output for people and scripts."""
+"""What the commands share: options with their help, data and networks by name, output for people and scripts."""
 
 import json
-import os
 import re
-import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,33 +12,39 @@ import typer
 from rsprune_lib.errors import RspruneError
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from rsprune_lib.bundle import Bundle
     from rsprune_lib.data import Dataset
 
 __all__ = [
     "Bands",
+    "BundleFolder",
     "Data",
     "Force",
     "Half",
     "Json",
     "Out",
     "Resume",
-    "RunFolder",
     "Seed",
     "amount",
-    "claim",
+    "data_paths",
     "emit",
-    "leads",
+    "needed",
     "say",
 ]
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, nothing else.")]
-Out = Annotated[Path, typer.Option("--out", help="Folder to write; it must not exist yet.", show_default=False)]
-Force = Annotated[bool, typer.Option("--force", help="Replace what an earlier run left in --out.")]
+Out = Annotated[
+    Path, typer.Option("--out", help="Folder to write, apart from all inputs; new or empty.", show_default=False)
+]
+Force = Annotated[
+    bool, typer.Option("--force", help="Replace the files of an earlier run in --out, once the new ones are whole.")
+]
 Half = Annotated[bool, typer.Option("--half", help="Store weights in half precision: half the size.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the interrupted run in --out.")]
-Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
-RunFolder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder that train, prune or finetune wrote.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Seed of everything random.")]
+BundleFolder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder that train, prune or finetune wrote.")]
 Data = Annotated[
     str | None, typer.Option("--data", help="Data set or folder of class folders; by default what the network saw.")
 ]
@@ -82,24 +86,16 @@ def amount(text: str) -> float:
         raise typer.BadParameter(f"got {text!r}; expected a count like 15M, 1.5G or 15000000") from None
 
 
-def leads() -> bool:
-    """Tells whether this process is the one that writes and prints, where several train together."""
-    return os.environ.get("RANK", "0") == "0"
+def data_paths(name: str | None) -> list[Path]:
+    """Returns the folder or archive that ``--data`` names, as a list; an empty one for a data set's name."""
+    from rsprune_lib.data import card_names
+
+    return [] if name is None or name == "auto" or name in card_names() else [Path(name).expanduser()]
 
 
-def claim(out: Path, *, force: bool = False, resume: bool = False) -> None:
-    """Makes sure that a command may write into ``out``.
-
-    Raises:
-        RspruneError: It is there already and neither flag was given, or it holds something else than a run.
-    """
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())) or resume or not leads():
-        return
-    if not force:
-        raise RspruneError(f"{out} is already there; choose another folder, or pass --force to replace it.")
-    if not any((out / name).exists() for name in ("config.json", "history.json", "checkpoint")):
-        raise RspruneError(f"{out} holds something else than a run of rsprune, so it is not replaced; choose another.")
-    shutil.rmtree(out)
+def needed(model: "nn.Module", copies: int) -> int:
+    """Returns the bytes that so many copies of a network's weights take on disk, with a little room for the rest."""
+    return copies * sum(t.numel() * t.element_size() for t in model.state_dict().values()) + 1_000_000
 
 
 def open_run(folder: Path, data: str | None = None, bands: str | None = None) -> "tuple[Bundle, Dataset]":

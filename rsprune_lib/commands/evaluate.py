@@ -5,14 +5,14 @@ from typing import Annotated
 
 import typer
 
-from rsprune_lib.commands.common import Bands, Data, Json, RunFolder, emit, open_run, say
+from rsprune_lib.commands.common import Bands, BundleFolder, Data, Json, emit, open_run, say
 from rsprune_lib.errors import RspruneError, unknown
 
 __all__ = ["cost", "evaluate"]
 
 
 def evaluate(
-    folder: RunFolder,
+    folder: BundleFolder,
     split: Annotated[str, typer.Option("--split", help="train, val or test.")] = "test",
     data: Data = None,
     bands: Bands = None,

@@ -1,4 +1,4 @@
-"""How a command that made a network ends: measured on the test part, written as a bundle."""
+"""How a command that made a network ends: measured on the validation part, written as a bundle."""
 
 import sys
 from pathlib import Path
@@ -17,7 +17,7 @@ def finish(
     out: Path, model: "nn.Module", title: str, data: "Dataset", *, seed: int, extra: dict,
     plan: "Plan | None" = None, profile: str | None = None, limit: int | None = None, half: bool = False,
 ) -> dict:  # fmt: skip
-    """Measures a network on the test part and writes it as a bundle.
+    """Measures a network on the validation part and writes it as a bundle; only ``rsprune eval`` opens the test part.
 
     Args:
         out: Folder of the bundle.
@@ -28,7 +28,7 @@ def finish(
         extra: What else belongs to the provenance.
         plan: What was pruned.
         profile: Name of the profile.
-        limit: Test images at most, and training images behind the gate statistics of a network with SE blocks.
+        limit: Validation images at most, and training images behind the gate statistics of a network with SE blocks.
         half: Store weights in half precision; the numbers are those of the stored weights.
 
     Returns:
@@ -43,9 +43,9 @@ def finish(
 
     device = pick_device()
     model = (to_half(model) if half else model).to(device)
-    train, test = (Batches(data, part, 256, limit=limit, device=device) for part in ("train", "test"))
+    train, val = (Batches(data, part, 256, limit=limit, device=device) for part in ("train", "val"))
     gates = gate_statistics(model, train) if gated_norms(model) else None
-    row = measure(title, model, test, seed=seed, profile=profile).to_dict()
+    row = measure(title, model, val, seed=seed, profile=profile).to_dict()
     provenance = row.pop("provenance") | extra
     about = {"data": data.info(), "provenance": provenance, "measured": row}
     save_bundle(

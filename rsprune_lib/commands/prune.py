@@ -7,21 +7,23 @@ import typer
 
 from rsprune_lib.commands.common import (
     Bands,
+    BundleFolder,
     Data,
     Force,
     Half,
     Json,
     Out,
-    RunFolder,
     Seed,
     amount,
-    claim,
+    data_paths,
     emit,
+    needed,
     open_run,
     row_text,
     say,
 )
 from rsprune_lib.commands.finish import finish
+from rsprune_lib.run_folder import RunFolder
 
 __all__ = ["prune"]
 
@@ -65,7 +67,7 @@ MultipleOf = Annotated[int, typer.Option("--multiple-of", min=1, help="Channel c
 
 
 def prune(
-    folder: RunFolder, out: Out, criterion: Criterion = "attention", scope: Scope = "local", ratio: Ratio = None,
+    folder: BundleFolder, out: Out, criterion: Criterion = "attention", scope: Scope = "local", ratio: Ratio = None,
     threshold: Threshold = None, macs: Macs = None, plan: PlanFile = None, recovery: Recovery = "closed_form",
     images: Images = 1024, multiple_of: MultipleOf = 1, selector: Selector = None, rank: Rank = None,
     least: Least = None, data: Data = None, bands: Bands = None, seed: Seed = 0, force: Force = False,
@@ -88,27 +90,30 @@ def prune(
     if least is not None:
         own.setdefault("selector", "dominating")
     more = {"multiple_of": multiple_of} | ({"least": least} if least is not None else {})
+    from rsprune_lib.bundle_files import FILES
     from rsprune_lib.pruning import Plan, check_request
     from rsprune_lib.pruning.prune import prune as prune_network
 
+    run = RunFolder(out, "prune", force=force, inputs=[folder, *([plan] if plan else []), *data_paths(data)])
     replay = Plan.load(plan) if plan else None
     check_request(
         None if plan else criterion, scope, amounts, recovery=recovery, images=images, options=own, choosing=more
     )
-    claim(out, force=force)
     bundle, loaded = open_run(folder, data, bands)
-    result = prune_network(
-        bundle.model, loaded, criterion=criterion, scope=scope, plan=replay, first=bundle.plan, recovery=recovery,
-        images=images, gates=bundle.gates, options=own, choosing=more, seed=seed, **amounts,
-    )  # fmt: skip
-    if narrow := sum(group.size < multiple_of for group in result.groups):
-        say(f"{narrow} of {len(result.groups)} groups have fewer than {multiple_of} channels and stay whole.")
-    how, dense = result.plan.how, bundle.config.get("measured", {})
-    how = how.get("then", how)
-    title = f"{bundle.config['model']['name']} pruned ({how.get('criterion', 'plan')}, {recovery})"
-    extra = {"recovery": recovery, "images": images, "parent": dense.get("name")}
-    row = finish(out, result.model, title, loaded, seed=seed, plan=result.plan, extra=extra, half=half)
+    run.apart_from(*data_paths(loaded.source))
+    with run.open(FILES, needed=needed(bundle.model, 2), resumable=False) as place:
+        result = prune_network(
+            bundle.model, loaded, criterion=criterion, scope=scope, plan=replay, first=bundle.plan, recovery=recovery,
+            images=images, gates=bundle.gates, options=own, choosing=more, seed=seed, **amounts,
+        )  # fmt: skip
+        if narrow := sum(group.size < multiple_of for group in result.groups):
+            say(f"{narrow} of {len(result.groups)} groups have fewer than {multiple_of} channels and stay whole.")
+        how, dense = result.plan.how, bundle.config.get("measured") or {}
+        how = how.get("then", how)
+        title = f"{bundle.config['model']['name']} pruned ({how.get('criterion', 'plan')}, {recovery})"
+        extra = {"recovery": recovery, "images": images, "parent": dense.get("name")}
+        row = finish(place, result.model, title, loaded, seed=seed, plan=result.plan, extra=extra, half=half)
     if dense.get("macs") and dense.get("params"):
         less = ", ".join(f"{1 - row[what] / dense[what]:.1%} less {what}" for what in ("macs", "params"))
         say(f"Compared with {folder}: {less}.")
-    emit({"out": str(out), "how": how, **row}, as_json, f"{row_text(row)}\nWritten to {out}")
+    emit({"out": str(run.out), "how": how, **row}, as_json, f"{row_text(row)}\nWritten to {run.out}")

@@ -8,22 +8,24 @@ import typer
 
 from rsprune_lib.commands.common import (
     Bands,
+    BundleFolder,
     Data,
     Force,
     Half,
     Json,
     Out,
     Resume,
-    RunFolder,
     Seed,
-    claim,
+    data_paths,
     emit,
-    leads,
+    needed,
     open_run,
     row_text,
     say,
 )
 from rsprune_lib.commands.finish import finish
+from rsprune_lib.errors import TrainingError
+from rsprune_lib.run_folder import RunFolder, leads
 
 if TYPE_CHECKING:
     from torch import nn
@@ -72,15 +74,15 @@ def train(
     from rsprune_lib.models import create_model
 
     how = get_profile(profile)
-    chosen = _recipe(recipe, epochs, how, how.train_epochs)
-    claim(out, force=force, resume=resume)
+    chosen = _recipe(recipe, epochs, how, how.train_epochs, loss)
+    run = _run_folder(out, "train", force, resume, data_paths(data))
     loaded = load_data(data, bands=bands)
     network = create_model(model, loaded.num_classes, width=width, stem=stem, seed=seed)
-    _run(_Job(network, model, loaded, chosen, how, loss, seed, out, how.train_images, half=half), resume, as_json)
+    _work(_Job(network, model, loaded, chosen, how, loss, seed, run, how.train_images, half=half), as_json)
 
 
 def finetune(
-    folder: RunFolder,
+    folder: BundleFolder,
     out: Out,
     data: Data = None,
     bands: Bands = None,
@@ -100,19 +102,26 @@ def finetune(
     from rsprune_lib.course import profile as get_profile
 
     how = get_profile(profile)
-    chosen = _recipe(recipe, epochs, how, how.finetune_epochs)
-    claim(out, force=force, resume=resume)
+    chosen = _recipe(recipe, epochs, how, how.finetune_epochs, loss)
+    run = _run_folder(out, "finetune", force, resume, [folder, *data_paths(data)])
     bundle, loaded = open_run(folder, data, bands)
-    title = f"{bundle.config['measured'].get('name') or bundle.config['model']['name']}, fine-tuned ({loss})"
-    limit = how.finetune_images
-    job = _Job(bundle.model, title, loaded, chosen, how, loss, seed, out, limit, bundle.plan, half)
-    _run(job, resume, as_json)
+    run.apart_from(*data_paths(loaded.source))
+    before = (bundle.config.get("measured") or {}).get("name") or bundle.config["model"]["name"]
+    title, limit = f"{before}, fine-tuned ({loss})", how.finetune_images
+    _work(_Job(bundle.model, title, loaded, chosen, how, loss, seed, run, limit, bundle.plan, half), as_json)
 
 
-def _recipe(name: str, epochs: int | None, how: "Profile", few: int) -> "Recipe":
+def _run_folder(out: Path, kind: str, force: bool, resume: bool, inputs: list[Path]) -> RunFolder:
+    if force and resume:
+        raise typer.BadParameter("give one of --force, which replaces a run, and --resume, which goes on with it")
+    return RunFolder(out, kind, force=force, resume=resume, inputs=inputs)
+
+
+def _recipe(name: str, epochs: int | None, how: "Profile", few: int, loss: str) -> "Recipe":
     """The recipe with the epochs that were asked for; the full profile leaves the recipe its own number."""
-    from rsprune_lib.training import recipe
+    from rsprune_lib.training import make_loss, recipe
 
+    make_loss(loss)  # a wrong name is told before data are decoded
     if epochs is None and how.name != "full":
         epochs = few
     return recipe(name, epochs=epochs)
@@ -129,34 +138,50 @@ class _Job:
     profile: "Profile"
     loss: str
     seed: int
-    out: Path
+    run: RunFolder
     limit: int | None
     plan: "Plan | None" = None
     half: bool = False
 
 
-def _run(job: _Job, resume: bool, as_json: bool) -> None:
-    """Fits, measures on the test part and writes the bundle."""
+def _work(job: _Job, as_json: bool) -> None:
+    """Fits, measures on the validation part and writes the bundle."""
+    from rsprune_lib.bundle_files import CONFIG, FILES
     from rsprune_lib.files import write_json
-    from rsprune_lib.training import fit
+    from rsprune_lib.training import CHECKPOINT, fit
 
     if job.data.synthetic:
         say("Synthetic data: the images are drawn, and the numbers say nothing about real scenes.")
-    limits = {"limit": job.limit, "val_limit": job.profile.val_images}
-    try:
-        result = fit(
-            job.model, job.data, job.recipe, loss=job.loss, seed=job.seed, out=job.out, resume=resume, **limits
-        )
-    except KeyboardInterrupt:
-        say(f"Stopped; every finished epoch is kept in {job.out}. Run the same command with --resume to go on.")
-        raise
-    if not leads():
-        return
-    row = finish(
-        job.out, result.model, job.title, job.data, seed=job.seed, plan=job.plan,
-        profile=job.profile.name, limit=job.profile.test_images, half=job.half,
-        extra={"recipe": job.recipe.to_dict(), "loss": job.loss, "train_images": job.limit},
-    )  # fmt: skip
-    write_json(job.out / "history.json", {"schema": 1, "best_epoch": result.best_epoch, "epochs": result.history})
-    text = f"{row_text(row)}\nBest epoch {result.best_epoch}; written to {job.out}"
-    emit({"out": str(job.out), "best_epoch": result.best_epoch, **row}, as_json, text)
+    limits, out = {"limit": job.limit, "val_limit": job.profile.val_images}, job.run.out
+    room = needed(job.model, 10)  # two checkpoints at a time, each with momentum and averages; the bundle
+    with job.run.open([*FILES, "history.json", CHECKPOINT], needed=room) as folder:
+        if job.run.resume and (folder / CONFIG).exists() and not (folder / CHECKPOINT).exists():
+            raise TrainingError(
+                f"The run in {out} has ended and its checkpoint is gone; leave it, or replace it by --force."
+            )
+        try:
+            result = fit(
+                job.model,
+                job.data,
+                job.recipe,
+                loss=job.loss,
+                seed=job.seed,
+                out=folder,
+                resume=job.run.resume,
+                **limits,
+            )
+        except KeyboardInterrupt:
+            if (folder / CHECKPOINT).exists():
+                say(f"Stopped; every finished epoch is kept in {out}. Run the same command with --resume to go on.")
+            raise
+        if not leads():
+            return
+        row = finish(
+            folder, result.model, job.title, job.data, seed=job.seed, plan=job.plan,
+            profile=job.profile.name, limit=job.profile.val_images, half=job.half,
+            extra={"recipe": job.recipe.to_dict(), "loss": job.loss, "train_images": job.limit},
+        )  # fmt: skip
+        history = {"schema": 1, "best_epoch": result.best_epoch, "epochs": result.history}
+        write_json(folder / "history.json", history)
+    text = f"{row_text(row)}\nBest epoch {result.best_epoch}; written to {out}"
+    emit({"out": str(out), "best_epoch": result.best_epoch, **row}, as_json, text)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from rsprune_lib.bundle import Bundle, load_bundle, save_bundle
-from rsprune_lib.course.headless.identity import code_hash
+from rsprune_lib.code_version import code_hash
 from rsprune_lib.course.profiles import Profile, profile
 from rsprune_lib.data import Batches, Dataset
 from rsprune_lib.errors import unknown

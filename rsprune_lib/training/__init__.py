@@ -1,6 +1,7 @@
 """One loop, recipes as data, losses and how hard they pull."""
 
 from rsprune_lib.training.callback import Callback, StopTraining
+from rsprune_lib.training.checkpoint import CHECKPOINT
 from rsprune_lib.training.distillation import Distillation
 from rsprune_lib.training.loop import Fit, fit
 from rsprune_lib.training.losses import LOSSES, FocalLoss, MiningLoss, make_loss
@@ -8,6 +9,7 @@ from rsprune_lib.training.pulls import LossCurve, loss_curve, pull_shares, sampl
 from rsprune_lib.training.recipes import RECIPES, Recipe, recipe
 
 __all__ = [
+    "CHECKPOINT",
     "LOSSES",
     "RECIPES",
     "Callback",

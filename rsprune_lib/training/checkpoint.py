@@ -1,6 +1,7 @@
 """Checkpoints: after a kill at any moment a run goes on from its last whole epoch and ends with the same numbers."""
 
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,9 @@ import torch
 from rsprune_lib.errors import TrainingError
 from rsprune_lib.files import atomic
 
-__all__ = ["load_checkpoint", "save_checkpoint"]
+__all__ = ["CHECKPOINT", "restore_checkpoint", "save_checkpoint"]
 
-_FILE = "checkpoint/state.pt"
+CHECKPOINT = "checkpoint/state.pt"
 
 
 def save_checkpoint(out: Path, run: dict, state: dict[str, Any]) -> Path:
@@ -19,44 +20,64 @@ def save_checkpoint(out: Path, run: dict, state: dict[str, Any]) -> Path:
 
     Args:
         out: Folder of the run.
-        run: What makes the run what it is (model, data, recipe, seed, loss); compared when it is resumed.
+        run: What makes the run what it is, see `rsprune_lib.training.run_identity`; compared when it is resumed.
         state: Tensors, numbers, lists and dicts only.
 
     Returns:
         The file.
+
+    Raises:
+        RspruneError: It cannot be written, e.g. because the disk is full; the last one is still there.
     """
-    path = Path(out) / _FILE
-    with atomic(path) as temporary:
-        torch.save({"run": run, **state}, temporary)
+    path = Path(out) / CHECKPOINT
+    with atomic(path) as temporary, open(temporary, "wb") as file:
+        try:
+            torch.save({"run": run, **state}, file)
+        except RuntimeError as error:  # torch hides the reason behind a failed assertion of its own
+            raise error.__context__ if isinstance(error.__context__, OSError) else error from None
     return path
 
 
-def load_checkpoint(out: Path, run: dict) -> dict[str, Any] | None:
-    """Reads the checkpoint of a run; runs no code from the file.
+def restore_checkpoint(out: Path, run: dict, restore: Callable[[dict[str, Any]], None]) -> None:
+    """Reads the checkpoint of a run, if there is one, and puts its state back; runs no code from the file.
 
     Args:
         out: Folder of the run.
         run: The run that wants to go on; it must be the one that was interrupted.
-
-    Returns:
-        The saved state, or None if there is no checkpoint yet.
+        restore: Takes the saved state.
 
     Raises:
         TrainingError: The file is broken, or belongs to another run (named by what differs).
     """
-    path = Path(out) / _FILE
+    path = Path(out) / CHECKPOINT
     if not path.exists():
-        return None
+        return
+    again = "delete it to start anew"
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        saved = state["run"]
-    except (OSError, RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise TrainingError(f"Cannot read the checkpoint {path} ({first}); delete it to start anew.") from None
-    for key in run:
-        if saved.get(key) != run[key]:
+        saved = dict(state["run"])
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+        raise TrainingError(f"Cannot read the checkpoint {path} ({_line(error)}); {again}.") from None
+    for key in run | saved:
+        if saved.get(key) != run.get(key):
+            theirs, ours = _differing(saved.get(key), run.get(key))
             raise TrainingError(
-                f"The checkpoint in {path.parent} belongs to another run: its {key} is {saved.get(key)!r}, "
-                f"this run's is {run[key]!r}; resume with the same settings or choose another folder."
+                f"The checkpoint in {path.parent} belongs to another run: its {key} is {theirs}, this run's is {ours}; "
+                "resume with the same settings or choose another folder."
             )
-    return state
+    try:
+        restore(state)
+    except (KeyError, RuntimeError, TypeError, ValueError, AttributeError) as error:
+        raise TrainingError(f"The checkpoint {path} does not fit its own run ({_line(error)}); {again}.") from None
+
+
+def _differing(one: object, other: object) -> tuple[str, str]:
+    """Two settings in words; of two that have parts only the parts that differ."""
+    if not (isinstance(one, dict) and isinstance(other, dict)):
+        return repr(one), repr(other)
+    keys = [key for key in one | other if one.get(key) != other.get(key)]
+    return tuple(", ".join(f"{key}={side[key]!r}" for key in keys if key in side) or "without" for side in (one, other))
+
+
+def _line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -20,10 +20,11 @@ from rsprune_lib.errors import TrainingError
 from rsprune_lib.measure import predict
 from rsprune_lib.tasks import task_of
 from rsprune_lib.training.callback import Callback, StopTraining
-from rsprune_lib.training.checkpoint import load_checkpoint, save_checkpoint
+from rsprune_lib.training.checkpoint import restore_checkpoint, save_checkpoint
 from rsprune_lib.training.losses import make_loss
 from rsprune_lib.training.optimise import make_optimizer, make_schedule, warm_average
 from rsprune_lib.training.recipes import Recipe
+from rsprune_lib.training.run_identity import run_identity
 
 __all__ = ["Fit", "fit"]
 
@@ -95,15 +96,20 @@ def fit(
     if resume and out is None:
         raise TrainingError("Got resume=True without a folder; pass out= with the folder of the interrupted run.")
     run = _Run(model, data, recipe, loss, objective, seed, limit, val_limit)
+    same = (
+        {}
+        if out is None
+        else run_identity(model, data, recipe, objective or run.loss, seed=seed, limits=[limit, val_limit])
+    )
     if resume:
-        run.restore(load_checkpoint(Path(out), run.identity))
+        restore_checkpoint(Path(out), same, run.restore)
     result = Fit(run.best, run.history, run.best_epoch)
     try:
         while run.epoch < recipe.epochs:
             run.train_epoch(callbacks, progress)
             run.validate()
             if out is not None and run.accelerator.is_main_process:
-                save_checkpoint(Path(out), run.identity, run.state())
+                save_checkpoint(Path(out), same, run.state())
             for callback in callbacks:
                 callback.on_epoch(run.history, run.candidate)
     except StopTraining:
@@ -151,15 +157,6 @@ class _Run:
         self.schedule = make_schedule(self.optimizer.optimizer, recipe, len(self.train))
         self.epoch, self.good_epoch, self.best_epoch, self.best_score = 0, 0, 0, (-1.0, 0.0)
         self.history: list[dict] = []
-        self.identity = {
-            "model": str(getattr(model, "config", type(model).__name__)),
-            "parameters": sum(p.numel() for p in model.parameters()),
-            "data": f"{data.name} {data.content_hash} split {data.split.hash}",
-            "recipe": recipe.to_dict(),
-            "loss": str(self.loss) if objective is None else getattr(objective, "__qualname__", str(objective)),
-            "seed": seed,
-            "limit": [limit, val_limit],
-        }
 
     @property
     def candidate(self) -> nn.Module:
@@ -241,10 +238,8 @@ class _Run:
             "schedule": self.schedule.state_dict(),
         }  # fmt: skip
 
-    def restore(self, state: dict[str, Any] | None) -> None:
-        """Puts a saved state back; None (no checkpoint yet) leaves the fresh run."""
-        if state is None:
-            return
+    def restore(self, state: dict[str, Any]) -> None:
+        """Puts a saved state back."""
         self.plain.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         self.best.load_state_dict(state["best"])

@@ -1,14 +1,13 @@
 """What the numbers of a notebook depend on: its source, parameters, data, library, versions and device."""
 
-import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import rsprune_lib
+from rsprune_lib.code_version import code_hash
 from rsprune_lib.files import sha256
 from rsprune_lib.places import bundles_folder, project_root
 
-__all__ = ["changes", "code_hash", "identity", "library_hash", "mixtures"]
+__all__ = ["changes", "identity", "library_hash", "mixtures"]
 
 _CHANGED = {
     "source": "the notebook changed",
@@ -18,16 +17,6 @@ _CHANGED = {
     "versions": "other versions of Python or PyTorch are installed",
     "device": "it ran on another device",
 }
-
-
-def code_hash(*packages: str, files: Iterable[Path] = ()) -> str:
-    """Returns 12 hex digits over the sources of packages of this library, and over other files."""
-    root = Path(rsprune_lib.__file__).resolve().parents[1]
-    sources = [file for package in packages for file in (root / package).rglob("*.py")]
-    digest = hashlib.sha256()
-    for file in sorted([*sources, *files]):
-        digest.update(f"{file.parent.name}/{file.name} {sha256(file)}\n".encode())
-    return digest.hexdigest()[:12]
 
 
 def library_hash() -> str:

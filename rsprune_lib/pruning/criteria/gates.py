@@ -44,7 +44,7 @@ class Gates:
         tensors = {f"mean/{k}": v.contiguous() for k, v in self.mean.items()}
         tensors |= {f"var/{k}": v.contiguous() for k, v in self.var.items()}
         with atomic(path) as temporary:
-            safetensors.torch.save_file(tensors, temporary, metadata={"count": str(self.count)})
+            temporary.write_bytes(safetensors.torch.save(tensors, metadata={"count": str(self.count)}))
         return Path(path)
 
     @classmethod
