@@ -203,6 +203,25 @@ def troubles(page: playwright.Page) -> list[str]:
     return [line for line in text.splitlines() if any(word in line for word in words)]
 
 
+NAMED = ("button", "combobox", "slider", "spinbutton", "textbox", "checkbox", "tab", "tablist", "progressbar", "image")
+
+
+def unnamed(page: playwright.Page) -> list[str]:
+    """Controls and charts that a screen reader would not name, would spell an icon for, or would not say to be down."""
+    session = page.context.new_cdp_session(page)
+    nodes = [node for node in session.send("Accessibility.getFullAXTree")["nodes"] if not node.get("ignored")]
+    session.detach()
+    found = []
+    for node in nodes:
+        role, name = node["role"]["value"], node.get("name", {}).get("value", "")
+        icon = any("\ue000" <= letter <= "\uf8ff" for letter in name)
+        if role in NAMED and (not name.strip() or icon):
+            found.append(f"{role} {name!r}")
+    down = "button.mod-active:not([aria-pressed=true]), .widget-toggle-button:not([aria-pressed])"
+    found += page.eval_on_selector_all(f"{down}, svg:not([role=img][aria-label])", "all => all.map((e) => e.outerHTML)")
+    return found
+
+
 def handle(page: playwright.Page) -> playwright.Locator:
     """The handle of the slider that says how much goes."""
     return page.locator(".widget-slider:visible .noUi-handle").first

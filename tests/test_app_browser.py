@@ -9,12 +9,15 @@ import os
 import re
 import secrets
 import shutil
+import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
+from PIL import Image
 from studio_browser import (
     NOTEBOOK,
     PATIENCE,
@@ -32,14 +35,17 @@ from studio_browser import (
     serving,
     settled,
     troubles,
+    unnamed,
     until,
     voila_command,
     wait_for_app,
 )
 
+from rsprune_lib.data.upload import MAX_BYTES
 from rsprune_studio.draw.graph import RULES
 from rsprune_studio.engine.setting import Setting
 
+PHONE = {"width": 390, "height": 844}
 off = os.environ.get("RSPRUNE_BROWSER_TESTS") == "off"
 pytestmark = [
     pytest.mark.timeout(1800),  # each page computes its first answer; on a busy machine that takes minutes
@@ -90,11 +96,19 @@ def context(browser):
 @pytest.fixture(scope="module")
 def page(context, voila):
     """The app as Voila shows it; what one test moves, it moves back."""
-    voila.wait_for_log("is filled")  # an earlier request would make a kernel of its own beside the first of the pool
     page = context.new_page()
     page.goto(voila.url, wait_until="commit", timeout=1000 * PATIENCE)
+    page.get_by_role("heading", name="The pruning studio opens").wait_for()
+    page.first_words, page.kernels_then = page.inner_text("#studio-start"), voila.lines("is filled")
     wait_for_app(page)
     yield page
+
+
+def test_the_page_says_at_once_what_is_going_on(page):
+    """The first request comes before there is a kernel, as one does after another page took the one that waited."""
+    assert page.kernels_then == []
+    assert "one starts for this page" in page.first_words
+    assert page.locator("#studio-start").count() == 0
 
 
 def test_the_page_opens_with_all_its_numbers(page, shots):
@@ -111,16 +125,46 @@ def test_without_data_at_hand_it_says_synthetic(page):
     assert "synthetic" in page.inner_text("body").lower()
 
 
-def test_nothing_is_wider_than_the_window(page, shots):
+@pytest.mark.parametrize("size", [SIZE, PHONE], ids=["laptop", "phone"])
+def test_nothing_is_wider_than_the_window_and_all_has_a_name(page, shots, size):
+    page.set_viewport_size(size)
     for tab in page.get_by_role("tab").all():
+        if not tab.is_visible():
+            continue  # within another one
         tab.click()
         page.wait_for_timeout(300)
         name = "".join(letter for letter in tab.inner_text().strip().lower() if letter.isalnum())
-        page.screenshot(path=shots / f"voila_{name}.png", full_page=True)
+        page.screenshot(path=shots / f"voila_{name}_{size['width']}.png")
         wide = page.evaluate(TOO_WIDE)
         assert wide == [], f"at tab {tab.inner_text()}"
+        assert tab.evaluate("e => e.scrollWidth <= e.clientWidth + 1"), f"{tab.inner_text()} is cut off"
+        assert tab.get_attribute("aria-selected") == "true"
+        assert unnamed(page) == [], f"at tab {tab.inner_text()}"
         assert troubles(page) == []
     page.get_by_role("tab").first.click()
+    page.set_viewport_size(SIZE)
+
+
+def test_on_a_phone_the_gauges_stay_in_sight_of_the_slider(page, shots):
+    page.set_viewport_size(PHONE)
+    handle(page).evaluate("e => e.scrollIntoView({block: 'center'})")
+    page.wait_for_timeout(300)
+    for box in (page.locator(".rsprune-gauges").bounding_box(), handle(page).bounding_box()):
+        assert 0 <= box["y"] and box["y"] + box["height"] <= PHONE["height"]
+    assert handle(page).evaluate(ON_TOP)
+    page.screenshot(path=shots / "phone.png")
+    page.set_viewport_size(SIZE)
+    assert page.locator(".rsprune-gauges").get_attribute("aria-live") == "polite"
+    assert handle(page).get_attribute("aria-valuetext") == "50%"
+    page.get_by_text("What these words mean").click()
+    assert "groups of the same shape" in page.inner_text("details")
+    page.get_by_text("What these words mean").click()
+
+
+ON_TOP = """(e) => {
+    const box = e.getBoundingClientRect();
+    return e.contains(document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2));
+}"""
 
 
 TOO_WIDE = """() => {
@@ -187,7 +231,7 @@ def test_the_graph_follows_the_cut(page, shots):
     settled(page)
     more, _, fewer = drawn()
     assert more > edges and fewer < stay and troubles(page) == []
-    blue = page.locator("svg[aria-label='similarity graph'] circle[fill='#0B6FB8']").count()
+    blue = page.locator("svg[aria-label^='similarity graph'] circle[fill='#0B6FB8']").count()
     assert blue == fewer
     page.screenshot(path=shots / "voila_graph_cut.png", full_page=True)
     page.get_by_role("button", name="Reset").click()  # the share that stands for the cut would stay otherwise
@@ -216,9 +260,44 @@ def test_a_plan_is_downloaded_and_loaded_again(page, tmp_path):
     page.get_by_role("tab").first.click()
 
 
+def test_uploads_arrive_up_to_the_promised_size_and_larger_ones_are_told(page, tmp_path):
+    """Those of 10 MB and more were lost with the connection, without a word."""
+    rgb = np.random.default_rng(0).integers(0, 256, (2000, 2000, 3), dtype=np.uint8)
+    Image.fromarray(rgb).save(tmp_path / "large.bmp")
+    Image.fromarray(rgb[:64, :64]).save(tmp_path / "small.png")
+    with (tmp_path / "huge.bmp").open("wb") as file:
+        file.write(b"BM")
+        file.truncate(MAX_BYTES + 1_000_000)
+    page.get_by_role("tab", name="Inside").click()
+
+    def send(name, answer):
+        with page.expect_file_chooser() as chooser:
+            page.get_by_role("button", name="Upload").click()
+        chooser.value.set_files(tmp_path / name)
+        page.get_by_text(answer).first.wait_for(timeout=1000 * PATIENCE)
+
+    send("large.bmp", "your image large.bmp")
+    send("huge.bmp", "more than 64 MB")
+    send("small.png", "your image small.png")
+    assert troubles(page) == []
+    page.get_by_role("tab").first.click()
+
+
+def test_another_web_site_starts_nothing(context, page, voila):
+    taken = voila.lines("Using pre-heated kernel")
+    other = context.new_page()
+    with other.expect_request_finished():
+        other.set_content(f'<img src="{voila.url}">')
+    with other.expect_request_finished():
+        other.set_content(f'<a href="{voila.url}">studio</a>')
+        other.get_by_role("link").click()
+    other.get_by_text("Nothing was started").wait_for()
+    assert voila.lines("Using pre-heated kernel") == taken
+    other.close()
+
+
 def test_two_tabs_do_not_disturb_each_other(context, page, voila):
     settled(page)
-    voila.wait_for_log(r"(?s)is filled.*is filled")  # the kernel of the second tab
     other = context.new_page()
     other.goto(voila.url, wait_until="commit", timeout=1000 * PATIENCE)
     wait_for_app(other)
@@ -233,6 +312,8 @@ def test_two_tabs_do_not_disturb_each_other(context, page, voila):
     assert gauges(other) == moved
     used = voila.lines(r"Connecting to kernel ([\w-]+)\.")
     assert len(set(used)) >= 2
+    if sys.platform == "linux":
+        assert "fork_server.py" in " ".join(kernel_process(voila, used[-1]).cmdline())
     other.close(run_before_unload=True)
     until(lambda: set(voila.lines(r"Kernel shutdown: ([\w-]+)")) & set(used), "the end of the closed tab's kernel")
     while not page.get_by_role("button", name="Undo").is_disabled():
@@ -295,6 +376,11 @@ def test_it_loads_from_nowhere_else(context, page, voila):
 
 
 # what the server gives away
+
+
+def kernel_process(voila, kernel):
+    (process,) = [p for p in psutil.Process(voila.pid).children(recursive=True) if kernel in " ".join(p.cmdline())]
+    return process
 
 
 def fetch(url, host=None, method="GET"):
@@ -381,8 +467,7 @@ def test_a_page_whose_kernel_has_gone_says_so_and_keeps_what_it_showed(page, voi
     lost, before = page.locator(".rsprune-lost"), settled(page)
     assert lost.evaluate("e => e.clientHeight") == 0  # hidden while the kernel lives: longer than its patience by now
     kernel = voila.lines(r"Connecting to kernel ([\w-]+)\.")[0]
-    (process,) = [p for p in psutil.Process(voila.pid).children(recursive=True) if kernel in " ".join(p.cmdline())]
-    process.kill()
+    kernel_process(voila, kernel).kill()
     until(lambda: lost.evaluate("e => e.clientHeight") > 10, "the sentence that the kernel has gone")
     assert "Reload" in lost.inner_text()
     assert gauges(page) == before

@@ -21,6 +21,8 @@ import threading
 __all__ = ["ask", "serve"]
 
 _KERNEL = "ipykernel_launcher"
+# ipywidgets registers itself with the kernel when it is imported; here that was before there was one
+_EXTENSION = ["--InteractiveShellApp.extra_extensions=ipywidgets"]
 _MOST = 1 << 20  # bytes of a request: arguments and environment
 
 
@@ -65,7 +67,7 @@ def _become_kernel(connection: socket.socket) -> None:
         os.chdir(wanted["folder"])
         os.environ.clear()
         os.environ.update(wanted["environment"])
-        sys.argv = [_KERNEL, *wanted["arguments"]]
+        sys.argv = [_KERNEL, *wanted["arguments"], *_EXTENSION]
         connection.sendall(b"%d\n" % os.getpid())
         threading.Thread(target=_end_with, args=(connection,), daemon=True).start()
         runpy.run_module(_KERNEL, run_name="__main__")

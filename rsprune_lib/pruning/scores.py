@@ -126,20 +126,28 @@ def _random(case: _Case) -> Values:
 
 
 CRITERIA: dict[str, Criterion] = {
-    "attention": Criterion("mean SE gate times |gamma| (CAP)", False, _attention),
+    "attention": Criterion(
+        "how far its SE gate is open on average, times its batch-norm scale |γ| (CAP)", False, _attention
+    ),
     "l1": Criterion("sum of |weights| that make and read the channel", False, _magnitude(1)),
     "l2": Criterion("sum of squared weights that make and read the channel", False, _magnitude(2)),
-    "bn_scale": Criterion("|gamma| of the batch norms (network slimming)", False, _weights(weights.bn_scale)),
-    "fpgm": Criterion("distance of the filter from all others (geometric median)", False, _weights(weights.fpgm)),
-    "lamp": Criterion("squared weights as a share of the larger ones", False, _weights(weights.lamp)),
+    "bn_scale": Criterion("its batch-norm scale |γ| (network slimming)", False, _weights(weights.bn_scale)),
+    "fpgm": Criterion("distance of its filter from all others (geometric median)", False, _weights(weights.fpgm)),
+    "lamp": Criterion(
+        "its squared weights as a share of those of all that score higher", False, _weights(weights.lamp)
+    ),
     "taylor": Criterion(
-        "first-order change of the loss", True, lambda c: gradients.taylor(c.model, c.groups, c.data, c.progress)
+        "how much the loss would change without it, to first order",
+        True,
+        lambda c: gradients.taylor(c.model, c.groups, c.data, c.progress),
     ),
     "hessian": Criterion(
-        "second-order change of the loss", True, lambda c: gradients.hessian(c.model, c.groups, c.data, c.progress)
+        "how much the loss would change without it, to second order",
+        True,
+        lambda c: gradients.hessian(c.model, c.groups, c.data, c.progress),
     ),
     "similarity": Criterion("how unlike its feature maps are to those of a better channel", True, _similarity),
-    "random": Criterion("nothing: the baseline", False, _random),
+    "random": Criterion("by chance: the baseline", False, _random),
 }
 
 

@@ -55,12 +55,13 @@ def graph(values: np.ndarray, places: np.ndarray, kept: np.ndarray, threshold: f
             f'<circle cx="{at[c, 0]:.1f}" cy="{at[c, 1]:.1f}" r="{radius}" fill="{colour}" stroke="white">'
             f"<title>{escape(tip)}</title></circle>"
         )
+    lonely = int((~(values >= threshold - TIE) | np.eye(count, dtype=bool)).all(1).sum())
+    label = f"similarity graph: {count} channels, {len(pairs):,} edges, {int(kept.sum())} channels stay"
     drawing = (
         f'<svg viewBox="0 0 {_WIDE} {_HIGH}" style="width:100%;max-width:{_WIDE}px;border:1px solid {GRID};'
-        f'border-radius:8px" role="img" aria-label="similarity graph"><g stroke="{INK}" stroke-opacity="0.28" '
+        f'border-radius:8px" role="img" aria-label="{label}"><g stroke="{INK}" stroke-opacity="0.28" '
         f'stroke-width="1" fill="none">{lines}</g>{"".join(dots)}</svg>'
     )
-    lonely = int((~(values >= threshold - TIE) | np.eye(count, dtype=bool)).all(1).sum())
     more = f" ({_EDGES:,} of the strongest are drawn)" if len(pairs) > _EDGES else ""
     words = (
         f"{len(pairs):,} edges at similarity {threshold:.2f} or more{more}; {lonely} of {count} channels are like no "

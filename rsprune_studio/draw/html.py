@@ -10,15 +10,38 @@ from rsprune_lib.errors import RspruneError
 from rsprune_lib.pruning import Plan, diff
 from rsprune_studio.engine.setting import KNOWN_RECOVERIES, Snapshot
 
-__all__ = ["bars", "classes", "code", "gauges", "in_words", "message", "note", "time_left", "working"]
+__all__ = ["bars", "classes", "code", "gauges", "glossary", "in_words", "message", "note", "time_left", "working"]
+
+
+# drawn, since few machines have a font with the sign
+_LOCK = (
+    '<svg role="img" aria-label="locked" viewBox="0 0 10 12" style="height:11px;vertical-align:-1px">'
+    "<title>locked</title>"
+    f'<path d="M2.5 5V3.5a2.5 2.5 0 0 1 5 0V5" fill="none" stroke="{INK}" stroke-width="1.4"/>'
+    f'<rect x="1" y="5" width="8" height="6.5" rx="1" fill="{INK}"/></svg>'
+)
+_WORDS = {
+    "channel": "one filter of a layer and the map it draws; removing it makes this layer and its readers smaller",
+    "group": "layers whose channels can only be removed together, for example those that a shortcut adds up",
+    "criterion": "how the importance of a channel is scored; the lowest scores go first",
+    "recovery": "what repairs the network after the cut, without training: batch-norm statistics measured anew, or the "
+    "next layer's weights solved for in closed form",
+    "scope": "which channels compete. Local: each group loses the same share. Global: all channels of the network. "
+    "Isomorphic: groups of the same shape, wherever they stand",
+    "score scale": "scores of different layers differ in size; before they compete they are divided, for example by "
+    "the mean of their layer",
+    "MACs": "multiplications with an addition each, for one image: the usual measure of what a network costs",
+}
 
 
 def _gauge(title: str, value: str, note: str, share: float | None) -> str:
     width = 0 if share is None else 100 * max(0.0, min(1.0, share))
     return (
-        f'<div style="flex:1 1 160px;padding:6px 12px;border:1px solid {GRID};border-radius:8px">'
+        '<div class="rsprune-card" '
+        f'style="flex:1 1 160px;padding:6px 12px;border:1px solid {GRID};border-radius:8px">'
         f'<div style="color:{MUTED};font-size:12px">{escape(title)}</div>'
-        f'<div style="color:{INK};font-size:22px;font-weight:600;line-height:1.35">{escape(value)}</div>'
+        '<div class="rsprune-value" '
+        f'style="color:{INK};font-size:22px;font-weight:600;line-height:1.35">{escape(value)}</div>'
         f'<div style="height:5px;border-radius:3px;background:{GRID}">'
         f'<div style="height:5px;border-radius:3px;width:{width:.1f}%;background:{KEPT}"></div></div>'
         f'<div style="color:{MUTED};font-size:12px;margin-top:4px;line-height:1.35">{escape(note)}</div></div>'
@@ -42,7 +65,8 @@ def gauges(snapshot: Snapshot, *, measured: bool = True) -> str:
     ]
     if measured:
         cards += [_latency(snapshot), _accuracy(snapshot)]
-    return f'<div style="display:flex;gap:10px;flex-wrap:wrap">{"".join(cards)}</div>'
+    row = 'class="rsprune-cards" role="group" aria-label="the pruned network in numbers"'
+    return f'<div {row} style="display:flex;gap:10px;flex-wrap:wrap">{"".join(cards)}</div>'
 
 
 def _latency(snapshot: Snapshot) -> str:
@@ -70,8 +94,13 @@ def _accuracy(snapshot: Snapshot) -> str:
     return _gauge("Accuracy", f"{now.accuracy:.1%}", f"{low:.1%} to {high:.1%} on {kind}{against}", now.accuracy)
 
 
-def _rows(rows: Iterable[tuple[str, float, float, float | None, str]]) -> str:
-    """A grid of bars; a row is (name, width of the track, share of it that is filled, place of a mark, text behind)."""
+def _rows(rows: Iterable[tuple[str, float, float, float | None, str]], label: str) -> str:
+    """A grid of bars.
+
+    Args:
+        rows: (name as HTML, width of the track, share of it that is filled, place of a mark, text behind).
+        label: what it shows, for a screen reader.
+    """
     cells = []
     for name, track, fill, mark, text in rows:
         line = ""
@@ -79,15 +108,16 @@ def _rows(rows: Iterable[tuple[str, float, float, float | None, str]]) -> str:
             place = f"position:absolute;left:{100 * mark:.1f}%;top:-2px;width:2px;height:14px"
             line = f'<div style="{place};background:{CUT}"></div>'
         cells.append(
-            f'<div style="text-align:right;color:{INK};overflow:hidden;text-overflow:ellipsis">{escape(name)}</div>'
+            f'<div style="text-align:right;color:{INK};overflow:hidden;text-overflow:ellipsis">{name}</div>'
             f'<div><div style="position:relative;width:{100 * track:.1f}%;height:10px;background:{GRID}">'
             f'<div style="width:{100 * fill:.1f}%;height:10px;background:{KEPT}"></div>{line}</div></div>'
             f'<div style="color:{MUTED};white-space:nowrap">{escape(text)}</div>'
         )
-    return (
-        '<div style="display:grid;grid-template-columns:150px minmax(120px,1fr) 130px;gap:3px 8px;align-items:center;'
-        f'font-size:12px;line-height:14px">{"".join(cells)}</div>'
+    columns = "minmax(70px,150px) minmax(60px,1fr) minmax(96px,130px)"
+    style = (
+        f"display:grid;grid-template-columns:{columns};gap:3px 8px;align-items:center;font-size:12px;line-height:14px"
     )
+    return f'<div role="group" aria-label="{label}" style="{style}">{"".join(cells)}</div>'
 
 
 def bars(snapshot: Snapshot, before: Snapshot | None = None) -> str:
@@ -95,9 +125,9 @@ def bars(snapshot: Snapshot, before: Snapshot | None = None) -> str:
     sizes, widths = snapshot.plan.sizes, snapshot.plan.widths
     old = {} if before is None else before.plan.widths
     largest = max(sizes.values())
-    rows = _rows(
+    rows = (
         (
-            name + (" 🔒" if name in snapshot.setting.locked else ""),
+            escape(name) + (f" {_LOCK}" if name in snapshot.setting.locked else ""),
             size / largest,
             widths[name] / size,
             old[name] / size if old.get(name, widths[name]) != widths[name] else None,
@@ -105,7 +135,7 @@ def bars(snapshot: Snapshot, before: Snapshot | None = None) -> str:
         )
         for name, size in sizes.items()
     )
-    return rows + note(_changes(snapshot.plan, before and before.plan))
+    return _rows(rows, "channels that stay in each group") + note(_changes(snapshot.plan, before and before.plan))
 
 
 def _changes(plan: Plan, before: Plan | None) -> str:
@@ -131,9 +161,9 @@ def classes(snapshot: Snapshot, names: Sequence[str]) -> str:
     for name, share, whole in zip(names, now.per_class, dense.per_class, strict=True):
         if not (np.isnan(share) or np.isnan(whole)):
             points = f"{100 * (share - whole):+.0f}".replace("-", "−")
-            rows.append((name, 1.0, share, min(whole, 0.995), f"{share:.0%} ({points} points)"))
+            rows.append((escape(name), 1.0, share, min(whole, 0.995), f"{share:.0%} ({points} points)"))
     about = f"Orange: the dense network. {now.n} images; the fewer a class has, the more its bar jumps."
-    return _rows(rows) + note(about)
+    return _rows(rows, "recognised images of each class") + note(about)
 
 
 def message(text: str, *, error: bool = False) -> str:
@@ -145,6 +175,14 @@ def message(text: str, *, error: bool = False) -> str:
 def note(text: str) -> str:
     """A quiet line of words."""
     return f'<div style="color:{MUTED};font-size:12px;line-height:1.5">{escape(text)}</div>'
+
+
+def glossary() -> str:
+    """The words of the controls, each explained, to unfold."""
+    lines = "".join(f"<dt><b>{word}</b></dt><dd>{escape(text)}.</dd>" for word, text in _WORDS.items())
+    style = f"color:{INK};font-size:12px;line-height:1.5;margin:4px 0"
+    head = "<summary>What these words mean</summary>"
+    return f'<details style="{style}">{head}<dl style="margin:4px 0">{lines}</dl></details>'
 
 
 def working(text: str, share: float | None = None) -> str:

@@ -69,7 +69,8 @@ def answers(answer: Answer, classes: Sequence[str], count: int = 5) -> str:
             _bar("dense", answer.dense[label], _DENSE, _mark(label, answer.says[0], answer.label), "margin-top:6px")
         )
         rows.append(_bar("pruned", answer.pruned[label], KEPT, _mark(label, answer.says[1], answer.label), ""))
-    grid = "display:grid;grid-template-columns:200px 48px minmax(160px,1fr) 120px;gap:2px 8px;align-items:center"
+    columns = "minmax(70px,200px) 48px minmax(40px,1fr) minmax(72px,120px)"
+    grid = f"display:grid;grid-template-columns:{columns};gap:2px 8px;align-items:center"
     return f'<div style="{grid};font-size:12px;line-height:14px;color:{INK}">{"".join(rows)}</div>'
 
 
@@ -195,7 +196,9 @@ def heat_map(change: np.ndarray, classes: Sequence[str]) -> str:
     size = float(np.clip(420 / len(classes), 17, 48))
     wide, high = _LEFT + size * len(classes) + 70, _TOP + size * len(classes) + 4
     limit = max(int(np.abs(change).max()), 4)
-    parts = [f'<svg viewBox="0 0 {wide:.0f} {high:.0f}" style="width:{wide:.0f}px;max-width:100%" fill="{INK}">']
+    label = f"change of the confusions among {len(classes)} classes, the pruned network minus the dense one"
+    look = f'style="width:{wide:.0f}px;max-width:100%" fill="{INK}"'
+    parts = [f'<svg role="img" aria-label="{label}" viewBox="0 0 {wide:.0f} {high:.0f}" {look}>']
     letters = min(12.0, 0.62 * size + 2)
     for place, name in enumerate(classes):
         middle = (place + 0.5) * size

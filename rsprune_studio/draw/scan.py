@@ -61,11 +61,12 @@ def _scan_panel(scan: Scan, name: str, snapshot: Snapshot | None) -> str:
         text = f"−{x:.0%}: {y:.0%}"
         ring = f'fill="white" stroke="{CUT}" stroke-width="2.6"'
         parts.append(f'<circle cx="{_across(x):.1f}" cy="{_up(y):.1f}" r="4.6" {ring}><title>{text}</title></circle>')
+    label = f"{escape(name)}: accuracy falls from {scan.dense:.0%} to {accuracy[-1]:.0%} at {ratios[-1]:.0%} removed"
     box = f'viewBox="-6 -6 {_WIDTH + 12} {_HEIGHT + 12}" style="display:block;width:100%"'
     return (
         f'<div><div style="display:flex;justify-content:space-between;font-size:12px;color:{INK}"><b>{escape(name)}</b>'
         f'<span style="color:{MUTED}">{text}</span></div>'
-        f'<svg {box} role="img" aria-label="{escape(name)}">{"".join(parts)}</svg></div>'
+        f'<svg {box} role="img" aria-label="{label}">{"".join(parts)}</svg></div>'
     )
 
 
@@ -140,4 +141,5 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
     body = "".join(f"<tr>{cells(row, 'td')}</tr>" for row in rows)
     style = f"border-collapse:collapse;margin-top:6px;font-size:12px;line-height:1.45;color:{INK}"
-    return f'<table style="{style}"><thead><tr>{cells(heads, "th")}</tr></thead><tbody>{body}</tbody></table>'
+    table = f'<table style="{style}"><thead><tr>{cells(heads, "th")}</tr></thead><tbody>{body}</tbody></table>'
+    return f'<div class="rsprune-table" tabindex="0" role="region" aria-label="fragility of each group">{table}</div>'

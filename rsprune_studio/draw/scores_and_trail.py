@@ -58,7 +58,11 @@ def _histogram(name: str, values: np.ndarray, kept: Sequence[int], edges: np.nda
     if len(kept) < len(values):
         place = _WIDTH * float(np.clip((cut - edges[0]) / (edges[-1] - edges[0]), 0, 1))
         bars.append(_rect(max(place - 1, 0), 0, 2, _HEIGHT, CUT))
-    picture = f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT + 1}" width="100%" style="border-bottom:1px solid {GRID}">'
+    label = f"histogram of the scores of {escape(name)}: {len(kept)} of {len(values)} channels stay"
+    picture = (
+        f'<svg role="img" aria-label="{label}" viewBox="0 0 {_WIDTH} {_HEIGHT + 1}" width="100%" '
+        f'style="border-bottom:1px solid {GRID}">'
+    )
     return (
         f'<div><div style="display:flex;justify-content:space-between;font-size:12px;color:{INK}"><b>{escape(name)}</b>'
         f'<span style="color:{MUTED}">{len(kept)} of {len(values)}</span></div>{picture}{"".join(bars)}</svg></div>'
@@ -81,7 +85,13 @@ def trail(points: Sequence[Point], front: Sequence[int], now: int | None) -> str
     """
     if not points:
         return note("Every setting that has been measured leaves a dot here.")
-    parts = [f'<svg viewBox="0 0 640 244" style="width:100%;max-width:760px" font-size="11" fill="{MUTED}">']
+    best = max(points, key=lambda point: point.accuracy)
+    label = (
+        f"accuracy against MACs of {len(points)} settings, {len(front)} of them on the Pareto front; the most accurate "
+        f"has {best.accuracy:.1%} with {best.share:.0%} of the MACs"
+    )
+    look = f'style="width:100%;max-width:760px" font-size="11" fill="{MUTED}"'
+    parts = [f'<svg role="img" aria-label="{label}" viewBox="0 0 640 244" {look}>']
     shown = sorted({*front, *range(max(0, len(points) - _DOTS), len(points)), *([] if now is None else [now])})
     floor = math.floor(10 * max(0.0, min(points[i].accuracy for i in shown) - 0.02)) / 10
     for step in range(5):

@@ -30,7 +30,10 @@ def tune_curves(run: TuneRun) -> str:
     """
     losses, accuracies, total = list(run.losses), list(run.accuracies), max(run.total, 1)
     dense = run.snapshot.dense.quality
-    parts = [f'<svg viewBox="0 0 640 256" style="width:100%;max-width:760px" font-size="11" fill="{MUTED}">']
+    last = f", validation accuracy {accuracies[-1][1]:.1%}" if accuracies else ""
+    label = f"fine-tuning: {len(losses)} of {total} steps{last}"
+    look = f'style="width:100%;max-width:760px" font-size="11" fill="{MUTED}"'
+    parts = [f'<svg role="img" aria-label="{label}" viewBox="0 0 640 256" {look}>']
     parts += _accuracy_part(accuracies, None if dense is None else dense.accuracy, total)
     parts += _loss_part(losses, total)
     for epoch in range(run.options.epochs + 1):

@@ -10,9 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import ipywidgets as widgets
+from comm import get_comm_manager
 
+from rsprune_lib.data.upload import MAX_BYTES
 from rsprune_lib.device import give_way, settle_memory
-from rsprune_lib.errors import RspruneError
+from rsprune_lib.errors import DataError, RspruneError
 from rsprune_studio.draw import html
 from rsprune_studio.engine.open_bundle import Opened, bundles, data_sets, open_studio
 from rsprune_studio.engine.scans import digest
@@ -23,9 +25,10 @@ from rsprune_studio.views.scan import ScanView
 from rsprune_studio.views.takeaway import TakeAway
 from rsprune_studio.views.tune import TuneView
 
-__all__ = ["SHARED", "StudioApp", "open_app"]
+__all__ = ["OVERSIZED", "SHARED", "StudioApp", "open_app"]
 
 SHARED = "RSPRUNE_APP_SHARED"  # set where strangers use the app: no folders of this machine can be named then
+OVERSIZED = "rsprune.oversized"  # the comm by which the server tells of a message that was too large to arrive
 _STYLE = {"description_width": "76px"}
 
 
@@ -65,9 +68,21 @@ class StudioApp(widgets.VBox):
         self._body = widgets.Box(layout=widgets.Layout(display="block"))
         self.pulse = Pulse()
         super().__init__([self.pulse, self._picker, self.status, self._body])
+        self.add_class("rsprune-app")
         # in a thread that ends: PyTorch would leave helper threads with this one, and slow the worker's by a third
         with ThreadPoolExecutor(1, initializer=give_way) as pool:
             self._show(pool.submit(open_studio, bundle, data).result())
+
+        get_comm_manager().register_target(OVERSIZED, lambda comm, message: self.oversized())
+
+    def oversized(self) -> None:
+        """Says that an upload was too large to arrive, in the view that it was for."""
+        error = DataError(
+            f"The file has more than {MAX_BYTES / 1e6:.0f} MB and did not arrive; cut a tile out of it, or save it "
+            "smaller."
+        )
+        if not any(part.oversized(error) for part in self.panel.parts.values() if part.active):
+            self.status.value = html.message(str(error), error=True)
 
     def _make_picker(self) -> None:
         choices = bundles()
@@ -210,7 +225,9 @@ def open_app(
     try:
         return StudioApp(bundle, data, lesson)
     except RspruneError as error:
-        return widgets.HTML(html.message(str(error), error=True))
+        refused = widgets.HTML(html.message(str(error), error=True))
+        refused.add_class("rsprune-refused")
+        return refused
 
 
 def _text(description: str, tip: str) -> widgets.Text:

@@ -102,6 +102,8 @@ class Controls(widgets.VBox):
             )
         )
         pairs = [widgets.HBox([slider, self.locks[name]]) for name, slider in self.own.items()]
+        for pair in pairs:
+            pair.add_class("rsprune-labelled")
         wall = widgets.Box(pairs, layout=widgets.Layout(flex_flow="row wrap"))
         self.groups = widgets.VBox([note, wall, self.same])
 
@@ -118,7 +120,7 @@ class Controls(widgets.VBox):
             tooltip="What is done after the cut, without labels and without training", layout=wide(),
         )  # fmt: skip
         self.normalise = widgets.Dropdown(
-            options=list(_SCALES.items()), description="compared", style=_STYLE,
+            options=list(_SCALES.items()), description="score scale", style=_STYLE,
             tooltip="How scores of different groups are put on one scale before they compete", layout=wide(),
         )  # fmt: skip
         self.selector = widgets.Dropdown(

@@ -56,7 +56,8 @@ class Gallery(widgets.VBox):
         boxes = [widgets.VBox(slot, layout=widgets.Layout(width="96px", margin="0")) for slot in self.slots]
         wall = widgets.HBox(boxes, layout=widgets.Layout(flex_flow="row wrap", min_height="152px"))
         row = [self.source, self.label, self.previous, self.next, self.more, self.upload]
-        super().__init__([widgets.HBox(row, layout=widgets.Layout(flex_flow="row wrap")), self.words, wall])
+        self._row = widgets.HBox(row, layout=widgets.Layout(flex_flow="row wrap"))
+        super().__init__([self._row, self.words, wall])
 
     def _make_controls(self, relist: Callable[[], None]) -> None:
         self.source = widgets.Dropdown(
@@ -77,12 +78,22 @@ class Gallery(widgets.VBox):
         for control in (self.source, self.label):
             control.observe(lambda _: relist(), "value")
 
-        self.upload = widgets.FileUpload(
+        self.upload = self._make_upload()
+
+    def _make_upload(self) -> widgets.FileUpload:
+        upload = widgets.FileUpload(
             accept="image/*,.tif,.tiff", description="Upload", layout=widgets.Layout(width="110px"),
             tooltip=f"Look at an image of your own (JPEG, PNG, TIFF …); it is shrunk to {self.data.image_size} pixels "
             f"a side like the others; at most {MAX_BYTES / 1e6:.0f} MB",
         )  # fmt: skip
-        self.upload.observe(lambda change: self._uploaded(change.new), "value")
+        upload.observe(lambda change: self._uploaded(change.new), "value")
+        return upload
+
+    def renew_upload(self) -> None:
+        """Puts a new button in place of one whose message was lost: in the browser it would wait for the answer."""
+        old, self.upload = self.upload, self._make_upload()
+        self._row.children = [*self._row.children[:-1], self.upload]
+        old.close()
 
     def _uploaded(self, files: Sequence[Mapping[str, Any]]) -> None:
         if files:

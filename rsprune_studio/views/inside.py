@@ -97,6 +97,13 @@ class LookInside(Part):
             self.gallery.mark(None if upload else image)
             self._refresh()
 
+    def oversized(self, error: Exception) -> bool:
+        """Says that an upload was too large to arrive."""
+        with self._screen:
+            self.gallery.renew_upload()
+            self._fail(error)
+        return True
+
     def _sent(self, name: str, content: bytes) -> None:
         """Called with a file that a person sent; a bad one is told, and the image that was there stays."""
         try:

@@ -70,7 +70,7 @@ class AnswerPage(widgets.HBox):
     def __init__(self, classes: Sequence[str]) -> None:
         self.classes = classes
         self.picture, self.words, self.bars = _html(width="216px"), _html(), _html()
-        right = widgets.VBox([self.words, self.bars], layout=widgets.Layout(flex="1 1 0", min_width="420px"))
+        right = widgets.VBox([self.words, self.bars], layout=widgets.Layout(flex="1 1 420px"))
         super().__init__([self.picture, right], layout=widgets.Layout(min_height="236px", flex_flow="row wrap"))
 
     def look(self, pixels: np.ndarray, caption: str) -> None:
@@ -100,7 +100,7 @@ class MistakesPage(widgets.VBox):
     def __init__(self, data: Dataset) -> None:
         self.data = data
         self.words, self.confusion, self.hardest, self.lost = (_html() for _ in range(4))
-        strips = widgets.VBox([self.hardest, self.lost], layout=widgets.Layout(flex="1 1 0", min_width="420px"))
+        strips = widgets.VBox([self.hardest, self.lost], layout=widgets.Layout(flex="1 1 420px"))
         row = widgets.HBox([self.confusion, strips], layout=widgets.Layout(flex_flow="row wrap", grid_gap="16px"))
         super().__init__([self.words, row], layout=widgets.Layout(min_height="236px"))
 

@@ -10,6 +10,7 @@ import ipywidgets as widgets
 from rsprune_lib.errors import RspruneError
 from rsprune_lib.pruning.scores import CRITERIA
 from rsprune_studio.draw import html, scores_and_trail
+from rsprune_studio.draw.page_style import STYLE
 from rsprune_studio.engine.explorer import Explorer
 from rsprune_studio.engine.history import Point
 from rsprune_studio.engine.setting import Setting, Snapshot
@@ -25,9 +26,6 @@ TABS = ("Channels", "Scores", "Classes", "Trail", "Groups")
 HIDDEN = ("criterion", "scope", "normalise", "amount", "recovery", "own", "presets")  # what a lesson may leave out
 _WIDE = widgets.Layout(width="auto")
 _WRAP = widgets.Layout(flex_flow="row wrap")
-# ten tabs fit into a page of 1280 if each is as wide as its title
-_TABS = ".jupyter-widgets.widget-tab.jupyter-widget-tab > .lm-TabBar .lm-TabBar-tab"
-_TAB_STYLE = f"<style>{_TABS} {{flex: 0 1 auto; padding: 0 9px}}</style>"
 
 
 class PruningPanel(widgets.VBox):
@@ -80,6 +78,7 @@ class PruningPanel(widgets.VBox):
         self.trail = Trail(lambda point: self.explorer.go(point.setting))
         self._make_views()
         super().__init__(self._rows(hidden, task))
+        self.add_class("rsprune-panel")
         self.tabs.observe(lambda change: self._front(), "selected_index")
         self._front()
         if begin:
@@ -110,13 +109,18 @@ class PruningPanel(widgets.VBox):
         buttons = widgets.Box([self.undo, self.redo, self.reset, self.copy], layout=_WRAP)
         name, data = self.studio.model.config["name"], self.studio.data.title
         about = html.note(f"{name} on {data}; accuracies are computed in {self.studio.precision}")
-        about = widgets.HTML(_TAB_STYLE + (html.message(task) if task else "") + about, layout=_WIDE)
+        about = widgets.HTML(STYLE + (html.message(task) if task else "") + about, layout=_WIDE)
         left = [self.controls, self.hint, *([] if "presets" in hide else [self.presets]), buttons]
-        column = widgets.VBox(left, layout=widgets.Layout(width=f"{WIDTH + 12}px", flex=f"0 0 {WIDTH + 12}px"))
+        column = widgets.VBox(
+            [*left, widgets.HTML(html.glossary(), layout=_WIDE)],
+            layout=widgets.Layout(width=f"{WIDTH + 12}px", flex=f"0 0 {WIDTH + 12}px"),
+        )
         answers = widgets.VBox(
             [self.gauges, self.words, self.status, self.tabs],
-            layout=widgets.Layout(flex="1 1 430px", width="auto", min_width="320px"),
+            layout=widgets.Layout(flex="1 1 430px", width="auto", min_width="min(320px, 100%)"),
         )
+        for box, name in ((column, "controls"), (answers, "answers"), (self.gauges, "gauges"), (self.gauges, "live")):
+            box.add_class(f"rsprune-{name}")
         side_by_side = widgets.Layout(flex_flow="row wrap", align_items="flex-start")
         return [about, widgets.Box([column, answers], layout=side_by_side), self.code]
 
@@ -179,7 +183,7 @@ class PruningPanel(widgets.VBox):
     def moved(self, setting: Setting) -> None:
         """Moves the controls."""
         self._show(setting, None)
-        self.hint.value = html.note(f"{setting.criterion}: {CRITERIA[setting.criterion].summary}")
+        self.hint.value = html.note(f"A channel’s score by {setting.criterion}: {CRITERIA[setting.criterion].summary}")
         self.status.value = ""
 
     def say(self, text: str, share: float | None) -> None:

@@ -50,5 +50,9 @@ class Part(widgets.VBox):
             self.snapshot = snapshot
             self._refresh()
 
+    def oversized(self, error: Exception) -> bool:
+        """Says that an upload was too large to arrive; False where the view takes none."""
+        return False
+
     def _refresh(self) -> None:
         raise NotImplementedError

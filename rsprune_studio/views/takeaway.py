@@ -110,18 +110,30 @@ class TakeAway(Part):
             layout=widgets.Layout(width="160px"),
         )  # fmt: skip
         self.pack.on_click(lambda _: self.prepare())
-        self.plan_file = _upload("Load plan", "A plan file of this very network (plan.json)")
-        self.session_file = _upload("Load session", "A session file of this app: it restores everything")
-        self.plan_file.observe(lambda change: self._take(change.new, self.load_plan, _PLAN_LARGEST), "value")
-        self.session_file.observe(lambda change: self._take(change.new, self.load_session, LARGEST), "value")
+        self._files = widgets.HBox(layout=widgets.Layout(flex_flow="row wrap", align_items="center"))
+        self._make_uploads()
         buttons = widgets.Layout(flex_flow="row wrap", align_items="center")
         self.children = [
             widgets.HTML(html.note("Files of what is on the screen. A plan says which channels stay; a bundle is the "
                                      "small network itself; a session is all you did, to go on another day.")),
             widgets.HBox([self.links, self.pack, self.packed], layout=buttons),
-            widgets.HBox([self.plan_file, self.session_file], layout=buttons),
-            self.status, widgets.HTML(html.note("The same with the library:")), self.code,
+            self._files, self.status, widgets.HTML(html.note("The same with the library:")), self.code,
         ]  # fmt: skip
+
+    def _make_uploads(self) -> None:
+        self.plan_file = _upload("Load plan", "A plan file of this very network (plan.json)")
+        self.session_file = _upload("Load session", "A session file of this app: it restores everything")
+        self.plan_file.observe(lambda change: self._take(change.new, self.load_plan, _PLAN_LARGEST), "value")
+        self.session_file.observe(lambda change: self._take(change.new, self.load_session, LARGEST), "value")
+        old, self._files.children = self._files.children, [self.plan_file, self.session_file]
+        for button in old:
+            button.close()
+
+    def oversized(self, error: Exception) -> bool:
+        """Says that an upload was too large to arrive; a button whose message was lost is replaced."""
+        self._make_uploads()
+        self._refuse(error)
+        return True
 
     def show(self, snapshot: Snapshot) -> None:
         """Offers another snapshot."""

@@ -33,7 +33,9 @@ def labelled(text: str, buttons: widgets.ToggleButtons) -> widgets.HBox:
     label = widgets.Label(
         text, layout=widgets.Layout(width="76px", justify_content="flex-end", margin="2px 4px 2px 2px")
     )
-    return widgets.HBox([label, buttons], layout=wide())
+    row = widgets.HBox([label, buttons], layout=wide())
+    row.add_class("rsprune-labelled")
+    return row
 
 
 def wide() -> widgets.Layout:
