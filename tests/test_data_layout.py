@@ -113,8 +113,15 @@ def test_a_class_is_one_however_its_parts_spell_it():
 @pytest.mark.parametrize(
     ("names", "told"),
     [
-        (lay(train=("a", "b"), test=("a", "b"), pred=("x",)), r"the parts test, train, and beside them pred, which is"),
-        ([*lay(train=("a", "b"), test=("a", "b")), "extra/1.png", "more/1.png"], "beside them extra, more, which are"),
+        (
+            lay(train=("a", "b"), test=("a", "b"), pred=("x",)),
+            "the parts test, train, and beside them pred, which is neither a part",
+        ),
+        (
+            [*lay(train=("a", "b"), test=("a", "b")), "extra/1.png", "more/1.png"],
+            "beside them extra, more, which is neither",
+        ),
+        ([*lay(train=("a", "b")), "test/1.png"], "beside them test, which holds no class folders"),
         (lay(val=("a", "b"), test=("a", "b")), "holds test, val, but no training part"),
         (["train/1.png", "test/1.png", "val/1.png"], "parts test, train, val, but no class folders"),
         (lay(images=("a", "b"), masks=("a", "b")), r"images, masks, and in images the folders a, b: .*set/images"),
@@ -125,6 +132,11 @@ def test_a_class_is_one_however_its_parts_spell_it():
 def test_what_is_neither_part_nor_class_is_refused_by_name(names, told):
     with pytest.raises(DataError, match=told):
         folder_layout(names, "set")
+
+
+def test_a_part_that_was_unpacked_into_itself_has_no_class_more():
+    layout = folder_layout(lay(train=("a", "b"), train__train=("a", "b"), test=("a", "b")), "set")
+    assert layout.classes == ("a", "b") and layout.fixed.count("train") == 8
 
 
 def test_classes_may_be_called_like_parts_and_have_folders():

@@ -8,8 +8,8 @@ from rsprune_lib.errors import DataError
 __all__ = ["choose_bands", "parse_bands"]
 
 COLOURS = ("red", "green", "blue")
-SENTINEL = {"red": "b4", "green": "b3", "blue": "b2"}  # Sentinel-2 and Landsat 8 and 9
-SENTINEL_COUNTS = (12, 13)  # bands of Sentinel-2 level 2A and 1C, in the order B1, B2, B3, B4, …
+SENTINEL = ("b4", "b3", "b2")  # red, green and blue of Sentinel-2, and of Landsat 8 and 9
+SENTINEL_COUNTS = (12, 13)  # bands of Sentinel-2 level 2A and 1C; B1 to B8 stand first, whatever the place of B8A
 
 
 def parse_bands(text: str | None) -> str | None:
@@ -54,30 +54,28 @@ def choose_bands(
     """
     opaque = [i for i, colour in enumerate(colours, 1) if colour != "alpha"]
     known = {i: _key(names[i - 1]) for i in opaque}
-    if wanted:
-        chosen = [_find(band, known, colours) for band in wanted.split(",")]
-    else:
-        chosen = _usual(opaque, known, colours)
+    guess = len(opaque) in SENTINEL_COUNTS and not any(known.values()) and not set(COLOURS) <= set(colours)
+    if guess:
+        known |= {i: f"b{i}" for i in opaque[:8]}
+    chosen = [_find(band, known, colours) for band in wanted.split(",")] if wanted else _usual(opaque, known, colours)
     if not wanted and (len(opaque) < 4 and chosen in ([1], [1, 2, 3])):
         return chosen, None
-    told = ", ".join(names[i - 1] or str(i) for i in chosen)
-    guess = ""
-    if not wanted and len(opaque) in SENTINEL_COUNTS and not any(known.values()) and chosen == [4, 3, 2]:
-        told, guess = "B4, B3, B2", ", in Sentinel-2's order"
+    told = ", ".join(names[i - 1] or (known[i].upper() if guess and known[i] else str(i)) for i in chosen)
     role = "red, green, blue" if len(chosen) == 3 else "grey"
-    return chosen, f"of {len(opaque)} bands {told} are taken as {role}{guess}"
+    order = ", in Sentinel-2's order" if guess else ""
+    return chosen, f"of {len(opaque)} bands {told} are taken as {role}{order}"
 
 
 def _usual(opaque: list[int], known: dict[int, str], colours: Sequence[str]) -> list[int]:
     if len(opaque) < 3:
         return opaque[:1]
     by_name = {name: i for i, name in reversed(known.items()) if name}
-    for wanted in (COLOURS, tuple(SENTINEL.values())):
+    for wanted in (COLOURS, SENTINEL):
         if all(name in by_name for name in wanted):
             return [by_name[name] for name in wanted]
-    if all(colour in colours for colour in COLOURS):
+    if set(COLOURS) <= set(colours):
         return [list(colours).index(colour) + 1 for colour in COLOURS]
-    return [4, 3, 2] if len(opaque) in SENTINEL_COUNTS else opaque[:3]
+    return opaque[:3]
 
 
 def _find(band: str, known: dict[int, str], colours: Sequence[str]) -> int:
@@ -88,7 +86,7 @@ def _find(band: str, known: dict[int, str], colours: Sequence[str]) -> int:
         if not band.isdecimal() and _key(band) in (name or None, colours[i - 1]):
             return i
     named = [name for name in known.values() if name]
-    has = f"the bands {', '.join(named)}" if named else f"{len(known)} band(s)"
+    has = f"the bands {', '.join(named)}" if len(named) == len(known) else f"{len(known)} band(s)"
     raise ValueError(f"it has {has}, but band {band} is wanted")
 
 

@@ -71,10 +71,11 @@ def find_parts(paths: Mapping[str, tuple[str, ...]], origin: str) -> Placed | No
         return _parts_in_classes(paths)
     others = sorted(set(tops) - set(group))
     if others:
-        why = "is neither a part" if len(others) == 1 else "are neither parts"
+        flat = [top for top in others if _part(top)[0] and not tops[top]]
+        why = "holds no class folders" if flat == others else "is neither a part (train, val, test) nor a class"
         raise DataError(
-            f"{origin} holds the parts {_list(group)}, and beside them {_list(others)}, which {why} (train, val, test) "
-            f"nor in one; move it elsewhere, or give it a part's name and class folders."
+            f"{origin} holds the parts {_list(group)}, and beside them {_list(others)}, which {why}; move it "
+            f"elsewhere, or give it a part's name and class folders."
         )
     if "train" not in group.values():
         raise DataError(f"{origin} holds {_list(group)}, but no training part; call its folder train.")
@@ -105,6 +106,8 @@ def _refuse_flat_parts(tops: Mapping[str, set[str]], origin: str) -> None:
 def _strip(paths: Mapping[str, tuple[str, ...]], group: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
     """Paths below each part, without the folders between it and its class folders (``seg_train/seg_train/<class>``)."""
     inside = {top: {n: p[1:] for n, p in paths.items() if p[0] == top} for top in group}
+    for top, own in inside.items():  # unpacked twice, one into the other
+        inside[top] = {n: p[1:] if p[0] == top and len(p) > 2 else p for n, p in own.items()}
     while True:
         folders = {top: {p[0] for p in own.values()} for top, own in inside.items()}
         single = {top for top, names in folders.items() if len(names) == 1}
