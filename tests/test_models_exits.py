@@ -40,7 +40,7 @@ def made(request, images):
 def by_confidence(outputs):
     """A rule that lets about half of the rest leave at each exit."""
     cuts = [logits.softmax(1).amax(1).median() for logits in outputs]
-    return lambda number, logits: logits.softmax(1).amax(1) > cuts[number]
+    return lambda number, logits, rows: logits.softmax(1).amax(1) > cuts[number]
 
 
 def test_stopping_early_equals_choosing_afterwards(made, images):
@@ -49,7 +49,7 @@ def test_stopping_early_equals_choosing_afterwards(made, images):
     leave = by_confidence(outputs)
     wanted = torch.full((len(images),), 3)
     for number in (2, 1, 0):
-        wanted[leave(number, outputs[number])] = number
+        wanted[leave(number, outputs[number], None)] = number
     found = run_early(made, images, leave)
     assert torch.equal(found.exit, wanted) and len(set(wanted.tolist())) > 2
     chosen = torch.stack(outputs, 1)[torch.arange(len(images)), wanted]
@@ -61,10 +61,10 @@ def test_what_left_is_not_computed(images):
     model, counts = add_exits(NETWORKS["resnet18_se"](), ["layer1", "layer2"]).eval(), {}
     for name in ("layer1", "layer2", "layer3", "fc"):
         model.get_submodule(name).register_forward_pre_hook(lambda _m, x, name=name: counts.update({name: len(x[0])}))
-    run_early(model, images, lambda number, logits: torch.arange(len(logits)) < (4, 5)[number])
+    run_early(model, images, lambda number, logits, rows: torch.arange(len(logits)) < (4, 5)[number])
     assert counts == {"layer1": 12, "layer2": 8, "layer3": 3, "fc": 3}
     counts.clear()
-    found = run_early(model, images, lambda number, logits: torch.ones(len(logits), dtype=torch.bool))
+    found = run_early(model, images, lambda number, logits, rows: torch.ones(len(logits), dtype=torch.bool))
     assert counts == {"layer1": 12} and found.exit.eq(0).all()
 
 
@@ -91,7 +91,7 @@ def test_heads_are_trained_and_the_network_gets_gradients(made, images):
 
 def test_an_error_in_the_rule_leaves_the_network_usable(made, images):
     with pytest.raises(ZeroDivisionError):
-        run_early(made, images, lambda number, logits: 1 / 0)
+        run_early(made, images, lambda number, logits, rows: 1 / 0)
     assert len(made(images)) == 4
 
 

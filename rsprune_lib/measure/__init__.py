@@ -1,6 +1,7 @@
 """What a network weighs, how long it takes, how good it is, and where those numbers come from."""
 
 from rsprune_lib.measure.cost import Cost, LayerCost, cost, example_images, layer_costs
+from rsprune_lib.measure.early_exit import ExitRule, Outcome, conformal_level, oracle, outcome, promise, sweep, tuned_to
 from rsprune_lib.measure.latency import Latency, latency
 from rsprune_lib.measure.layer_time import LayerTime, layer_times, macs_beside_times
 from rsprune_lib.measure.lean import lean
@@ -10,13 +11,16 @@ from rsprune_lib.measure.result import Result, git_state, measure, provenance
 
 __all__ = [
     "Cost",
+    "ExitRule",
     "Latency",
     "LayerCost",
     "LayerTime",
+    "Outcome",
     "Paired",
     "Quality",
     "Result",
     "compare",
+    "conformal_level",
     "cost",
     "evaluate",
     "example_images",
@@ -27,8 +31,13 @@ __all__ = [
     "lean",
     "macs_beside_times",
     "measure",
+    "oracle",
+    "outcome",
     "predict",
+    "promise",
     "provenance",
     "quality",
+    "sweep",
+    "tuned_to",
     "wilson",
 ]

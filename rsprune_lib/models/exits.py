@@ -24,7 +24,7 @@ from rsprune_lib.models.mode import evaluating, placement
 __all__ = ["Early", "ExitHead", "Exits", "add_exits", "exit_places", "run_early"]
 
 POOLS = ("mean", "mean_max")
-Leave = Callable[[int, Tensor], Tensor]  # (number of the exit, logits (b, K)) -> (b,) bool: who leaves
+Leave = Callable[[int, Tensor, Tensor], Tensor]  # (exit, logits (b, K), rows (b,) in the batch) -> (b,) bool: leaves
 
 
 class ExitHead(nn.Module):
@@ -238,7 +238,7 @@ class _Run:
     def step(self, number: int, logits: Tensor, y: Tensor) -> Tensor | None:
         if self.rest is None:
             self.rest = torch.arange(self.count, device=logits.device)
-        done = self.leave(number, logits)
+        done = self.leave(number, logits, self.rest)
         if not done.any():
             return None
         self.note(number, self.rest[done], logits[done])
@@ -255,7 +255,8 @@ def run_early(model: nn.Module, images: Tensor, leave: Leave) -> Early:
     Args:
         model: a network with exits, in eval mode.
         images: (B, C, H, W) on its device.
-        leave: from the number of an exit and its logits (b, K) to (b,) bool: who leaves there.
+        leave: from the number of an exit, its logits (b, K) and the places (b,) of these images in the batch to (b,)
+            bool: what leaves there. `rsprune_lib.measure.ExitRule` makes them.
 
     Returns:
         Logits and exits in the order of the images: the same as if all had gone through and `leave` had chosen.
