@@ -1,0 +1,54 @@
+"""Every notebook works on ten images of 16 px: two classes, four training images, names that a formula would choke on."""
+
+import ast
+from dataclasses import replace
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+from IPython.display import display
+from PIL import Image
+
+from rsprune_lib.course import PROFILES, notebook_names, trained
+
+FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory):
+    """The folder of images; caches, results and trained networks go into folders of their own."""
+    root, random = tmp_path_factory.mktemp("own"), np.random.default_rng(0)
+    for name, colour in (("a$\\x$", 90), ("_<b>{0}%s", 160)):
+        (root / "own" / name).mkdir(parents=True)
+        for number in range(5):
+            pixels = (colour + random.normal(0, 40, (16, 16, 3))).clip(0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(root / "own" / name / f"{number}.png")
+    tiny = replace(PROFILES["smoke"], width=0.125, latency_repeats=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RSPRUNE_HOME", str(root / "home"))
+        patch.setenv("RSPRUNE_RESULTS", str(root / "results"))
+        patch.setitem(PROFILES, "smoke", tiny)
+        patch.setitem(trained.__globals__, "project_root", lambda: root)
+        yield root
+
+
+def execute(name, **parameters):
+    """Runs the cells of a notebook in this process; a figure that a cell ends with is drawn, exercises are left out."""
+    space = {"display": display}
+    for cell in nbformat.read(FOLDER / f"{name}.ipynb", 4).cells:
+        tags = cell.metadata.get("tags", [])
+        if cell.cell_type == "code" and "raises-exception" not in tags:
+            tree = ast.parse(cell.source)
+            last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
+            exec(compile(tree, name, "exec"), space)
+            shown = eval(compile(ast.Expression(last.value), name, "eval"), space) if last else None
+            if hasattr(shown, "_repr_png_"):
+                shown._repr_png_()
+            space |= parameters if "parameters" in tags else {}
+    return space
+
+
+@pytest.mark.parametrize("name", notebook_names(FOLDER))
+def test_the_notebook_works(name, places, capsys):
+    execute(name, profile_name="smoke", data_name=str(places / "own"))
