@@ -7,6 +7,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib._pylab_helpers import Gcf
+from matplotlib.text import Text
 
 from rsprune_lib import plots
 from rsprune_lib.colours import DIVERGING_RAMP, shade, short, signed
@@ -127,3 +128,11 @@ def test_the_live_tool_starts_without_matplotlib():
     """It takes half a second of a kernel's start."""
     code = "import sys, rsprune_studio.views.app; assert 'matplotlib' not in sys.modules, 'matplotlib was imported'"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_dollar_in_a_name_begins_no_formula():
+    figure = plots.class_counts({"train": np.array([3, 2])}, ["a$\\x$", "_%s{0}"], title="own $")
+    labels = [text for text in figure.findobj(Text) if "$" in text.get_text()]
+    assert plots.png(figure).startswith(b"\x89PNG")
+    assert {text.get_text() for text in labels} == {"a$\\x$", "own $"}
+    assert not any(text.get_parse_math() for text in labels)

@@ -57,7 +57,7 @@ def _rules() -> dict[str, tuple[str, Callable[[object], bool]]]:
         "seed": ("a whole number from 0 to 4294967295", lambda v: number(v, 0, 2**32 - 1, whole=True)),
         "ratio": ("a share of the channels from 0 to 0.99", share),
         "ratios": ("a list of shares from 0 to 0.99", lambda v: some(v, share)),
-        "threshold": ("a share of equal bits from 0 to 1", lambda v: number(v, 0, 1)),
+        "threshold": ("a share of equal bits from 0.05 to 1", lambda v: number(v, 0.05, 1)),
         "images": ("a whole number of images from 1 on", lambda v: number(v, 1, 2**31, whole=True)),
         "layer": ("the name of a layer as text", lambda v: isinstance(v, str)),
         "recipe_name": (f"one of {', '.join(recipes)}", one_of(recipes)),
