@@ -1,19 +1,22 @@
 """The headless runner on tiny notebooks: parameters, errors in cells and in callbacks, resuming, the report."""
 
 import json
+import shutil
 import sys
-from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from PIL import Image
 
 import rsprune_lib
 from rsprune_lib.course.headless.curate import curate
 from rsprune_lib.course.headless.notebook_files import strip, widget_errors
 from rsprune_lib.course.headless.runner import course_folder, run_course
 from rsprune_lib.course.tables import closing_table
-from rsprune_lib.errors import RspruneError
+from rsprune_lib.data import load_data
+from rsprune_lib.errors import DataError, RspruneError
 from rsprune_lib.files import write_json
 
 RECORDING = """
@@ -29,7 +32,6 @@ figures = [dict(title="A curve", file="curve.png"), dict(title="Lost", file="los
 print(profile_name, os.environ["RSPRUNE_PROFILE"])
 import sys, rsprune_lib
 print(sys.executable, rsprune_lib.__file__)
-print(os.environ["RSPRUNE_HOME"], os.environ["RSPRUNE_MIRROR"], os.environ.get("RSPRUNE_BUNDLES"))
 """
 CALLBACK = """
 import ipywidgets as widgets
@@ -67,9 +69,6 @@ def run(tmp_path_factory):
     told = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JUPYTER_PATH", str(folder / "jupyter"))
-        patch.setenv("RSPRUNE_HOME", "here/cache")
-        patch.setenv("RSPRUNE_MIRROR", "https://some.where/mirror")
-        patch.delenv("RSPRUNE_BUNDLES", raising=False)
         course = run_course(None, out=folder / "out", tell=told.append, **options)
     return course, options, told
 
@@ -89,10 +88,9 @@ def test_a_broken_callback_fails_the_notebook(run):
 
 def test_parameters_and_environment_reach_the_notebook(run):
     copy = nbformat.read(run[0].folder / "00_good" / "00_good.ipynb", 4)
-    first, interpreter, places = copy.cells[-1].outputs[0].text.splitlines()
+    first, interpreter = copy.cells[-1].outputs[0].text.splitlines()
     assert first == "smoke smoke"
     assert interpreter == f"{sys.executable} {rsprune_lib.__file__}"  # not the machine's kernel of the name python3
-    assert places == f"{Path.cwd() / 'here' / 'cache'} https://some.where/mirror None"
 
 
 def test_results_are_gathered_beside_the_copies(run):
@@ -126,6 +124,18 @@ def test_a_run_is_not_written_over(run, tmp_path):
         run_course(["00"], out=course_folder(tmp_path, force=True), **options)
     with pytest.raises(RspruneError, match="lies inside the input"):
         course_folder(tmp_path / "run", inputs=[tmp_path])
+
+
+def test_folders_of_runs_are_never_read_as_data(run, tmp_path):
+    with pytest.raises(DataError, match="was written by rsprune"):
+        load_data(run[0].folder, root=tmp_path / "cache", progress=False)
+    for name in ("dark", "light"):
+        (tmp_path / "own" / name).mkdir(parents=True)
+        for number in range(4):
+            pixels = np.random.default_rng(number).integers(0, 255, (8, 8, 3), dtype=np.uint8)
+            Image.fromarray(pixels + (name == "dark")).save(tmp_path / "own" / name / f"{number}.png")
+    shutil.copytree(run[0].folder, tmp_path / "own" / "run")
+    assert load_data(tmp_path / "own", root=tmp_path / "cache", progress=False).classes == ("dark", "light")
 
 
 def test_curating_keeps_figures_and_drops_the_rest(tmp_path):

@@ -13,6 +13,7 @@ from typing import Self
 from rsprune_lib.data.decode import is_image
 from rsprune_lib.data.leftovers import Left, set_aside
 from rsprune_lib.errors import DataError
+from rsprune_lib.run_mark import is_run
 
 __all__ = ["BROKEN", "SUFFIXES", "folder_files", "read_members"]
 
@@ -71,8 +72,14 @@ def read_members(
 
 
 def folder_files(root: Path, suffixes: tuple[str, ...] = SUFFIXES, left: Left | None = None) -> list[tuple[str, Path]]:
-    """(relative name, path) of the wanted files below a folder, sorted; linked folders are followed once, no loops."""
+    """(relative name, path) of the wanted files below a folder, sorted; linked folders are followed once, no loops.
+
+    Raises:
+        DataError: if the folder is one that rsprune wrote; such folders inside are left out.
+    """
     left = left or Left()
+    if is_run(root):
+        raise DataError(f"{root} was written by rsprune and holds its results; expected a folder of class folders.")
     found: list[tuple[str, Path]] = []
     folders, links, seen = [(root, "")], [], set()
     while folders or links:  # all plain folders first: a link to one of them is the second way to it
@@ -93,6 +100,8 @@ def folder_files(root: Path, suffixes: tuple[str, ...] = SUFFIXES, left: Left | 
                 _take(entry, name, suffixes, found, left)
             elif entry.name.startswith("."):
                 left.add("hidden", name)
+            elif is_run(Path(entry.path)):
+                left.add("runs", name)
             else:
                 left.folder(name)
                 (links if entry.is_symlink() else folders).append((Path(entry.path), f"{name}/"))

@@ -13,6 +13,7 @@ WORDS = {  # in the order of the line: one, several
     "beside": ("image in no class folder", "images in no class folder"),
     "system": ("file in a folder of thumbnails or deleted files", "files in folders of thumbnails or deleted files"),
     "hidden": ("hidden file or folder", "hidden files or folders"),
+    "runs": ("folder that rsprune wrote", "folders that rsprune wrote"),
     "other": ("file that is no image", "files that are no images"),
     "special": ("pipe or device", "pipes or devices"),
     "empty": ("empty file", "empty files"),

@@ -1,4 +1,4 @@
-"""The kernel of a headless run: this very interpreter and library, with places that mean the same in any folder."""
+"""The kernel of a headless run: this very interpreter and library, whatever folder it starts in."""
 
 import os
 from collections.abc import Iterator
@@ -12,8 +12,6 @@ from jupyter_client.manager import AsyncKernelManager
 import rsprune_lib
 
 __all__ = ["SameInterpreter", "environment"]
-
-_PLACES = ("RSPRUNE_HOME", "RSPRUNE_MIRROR", "RSPRUNE_BUNDLES", "RSPRUNE_NOTEBOOKS")
 
 
 class SameInterpreter(AsyncKernelManager):
@@ -29,13 +27,11 @@ class SameInterpreter(AsyncKernelManager):
 def environment(**variables: str) -> Iterator[None]:
     """Sets variables for the kernels that start inside the block, and puts the old ones back.
 
-    A kernel starts in the folder of its notebook, so relative places of the environment are made absolute, and the
-    library that runs here comes first on its import path.
+    A kernel starts in the folder of its notebook: the library that runs here comes first on its import path.
     """
-    places = {name: _absolute(os.environ[name]) for name in _PLACES if os.environ.get(name)}
     library = str(Path(rsprune_lib.__file__).resolve().parents[1])
     path = os.pathsep.join(filter(None, (library, os.environ.get("PYTHONPATH"))))
-    variables = {**places, "PYTHONPATH": path, "PYDEVD_DISABLE_FILE_VALIDATION": "1", **variables}
+    variables = {"PYTHONPATH": path, "PYDEVD_DISABLE_FILE_VALIDATION": "1", **variables}
     old = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:
@@ -43,8 +39,3 @@ def environment(**variables: str) -> Iterator[None]:
     finally:
         for name, value in old.items():
             os.environ.pop(name, None) if value is None else os.environ.__setitem__(name, value)
-
-
-def _absolute(place: str) -> str:
-    """The full path of a folder; the address of a mirror on the web stays as it is."""
-    return place if "://" in place else str(Path(place).expanduser().resolve())
