@@ -187,7 +187,11 @@ def glossary() -> str:
 
 def working(text: str, share: float | None = None) -> str:
     """One quiet line that says what is being computed, with a bar of its progress."""
-    bar = "" if share is None else f' <progress max="1" value="{share:.3f}" style="height:8px"></progress>'
+    bar = (
+        ""
+        if share is None
+        else f' <progress aria-label="{escape(text)}" max="1" value="{share:.3f}" style="height:8px"></progress>'
+    )
     return f'<div style="color:{MUTED};font-size:12px;line-height:1.5">{escape(text)} …{bar}</div>'
 
 
