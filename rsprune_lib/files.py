@@ -5,6 +5,7 @@ import ctypes
 import errno
 import hashlib
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -14,10 +15,11 @@ from typing import Any
 
 from rsprune_lib.errors import RspruneError
 
-__all__ = ["atomic", "commit", "committed", "read_json", "settle", "sha256", "swap_in", "write_json"]
+__all__ = ["atomic", "commit", "committed", "parse_json", "read_json", "settle", "sha256", "swap_in", "write_json"]
 
 _NEXT = ".rsprune-next"
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+_DIGITS = 20  # of a whole number with its sign: 64 bits; Python reads thousands, and computes with none of them
 
 
 def _remove(path: Path) -> None:
@@ -132,6 +134,39 @@ def write_json(path: str | Path, obj: Any) -> Path:  # noqa: ANN401 - any JSON v
     return path
 
 
+def parse_json(text: str) -> Any:  # noqa: ANN401 - any JSON value
+    """Parses JSON that came from somebody else: every number is finite, and no name stands twice in one object.
+
+    Raises:
+        ValueError: it is no such JSON, with the reason.
+    """
+    try:
+        return json.loads(
+            text, object_pairs_hook=_no_doubles, parse_constant=_finite, parse_float=_finite, parse_int=_whole
+        )
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _no_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ValueError("a name stands twice in one object")
+    return result
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"{text[:20]} is not a JSON number that can be computed with")
+    return number
+
+
+def _whole(text: str) -> int:
+    if len(text) > _DIGITS:
+        raise ValueError(f"{text[:8]}… is a whole number of {len(text)} digits")
+    return int(text)
+
+
 def read_json(path: str | Path, what: str) -> dict:
     """Reads a JSON object from a file.
 
@@ -144,7 +179,7 @@ def read_json(path: str | Path, what: str) -> dict:
     """
     path = Path(path)
     try:
-        obj = json.loads(path.read_text(encoding="utf-8"))
+        obj = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise RspruneError(f"Found no file {path}; expected {what} there: check the path.") from None
     except (OSError, ValueError) as error:

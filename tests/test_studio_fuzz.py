@@ -38,8 +38,10 @@ class Screen:
     def __init__(self):
         self.explorer, self.said, self.error = None, "", None
 
-    def moved(self, setting):
+    def moved(self, setting, answered):
         assert setting == self.explorer.setting
+        shown = self.explorer.snapshot
+        assert (shown is not None) == answered and (shown is None or shown.setting == setting)
         self.error = None
 
     def draw(self, snapshot, before):

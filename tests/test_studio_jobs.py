@@ -469,7 +469,7 @@ def test_a_preset_without_a_setting_is_a_sentence(studio, asked):
     view = ScanView(studio, None, asked.append)
     view.settle()
     view.ask(None)
-    assert "move a slider first" in view.status.value
+    assert "no setting on the screen" in view.status.value
     view.show(studio.apply(Setting("l2", amount="ratio", ratio=0.9)))
     studio.scans["l2"] = handmade(studio, {}, ratios=(0.0, 0.1))
     view.ask(None)

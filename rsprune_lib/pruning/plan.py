@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 from torch import nn
 
 from rsprune_lib.errors import PlanError
-from rsprune_lib.files import atomic
+from rsprune_lib.files import atomic, parse_json
 from rsprune_lib.models import plain_name
 from rsprune_lib.pruning.groups import Group, Groups
 from rsprune_lib.pruning.layers import channels, kind_of
@@ -129,8 +128,8 @@ class Plan:
             PlanError: the text is no plan of this version, or what it says is impossible.
         """
         try:
-            raw = json.loads(text, object_pairs_hook=_no_doubles, parse_constant=_no_constant, parse_float=_finite)
-        except (ValueError, RecursionError) as error:
+            raw = parse_json(text)
+        except ValueError as error:
             raise PlanError(f"The text is no valid JSON ({error}); a pruning plan is written by Plan.save.") from None
         if not isinstance(raw, dict) or raw.get("schema") != SCHEMA:
             raise PlanError(f'The JSON is no pruning plan (no "schema": "{SCHEMA}"); take a file written by Plan.save.')
@@ -260,20 +259,3 @@ def _layer_sizes(model: nn.Module, names: Iterable[str]) -> dict[str, int]:
 
 def _digest(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def _no_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Builds a JSON object, refusing a name that stands in it twice."""
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        raise ValueError("a name stands twice in one object")
-    return result
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON number")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    return value if math.isfinite(value) else _no_constant(text)

@@ -1,5 +1,6 @@
 """What the live tool shows, as small pieces of HTML: quick to make, sharp at any size, safe to set from a thread."""
 
+import math
 from collections.abc import Iterable, Sequence
 from html import escape
 
@@ -8,9 +9,12 @@ import numpy as np
 from rsprune_lib.colours import CUT, GRID, INK, KEPT, MUTED, short
 from rsprune_lib.errors import RspruneError
 from rsprune_lib.pruning import Plan, diff
-from rsprune_studio.engine.setting import KNOWN_RECOVERIES, Snapshot
+from rsprune_studio.engine.setting import KNOWN_RECOVERIES, Dense, Snapshot
 
-__all__ = ["bars", "classes", "code", "gauges", "glossary", "in_words", "message", "note", "time_left", "working"]
+__all__ = [
+    "bars", "classes", "code", "gauges", "glossary", "in_words", "message", "note", "pending", "ticks",
+    "time_left", "working",
+]  # fmt: skip
 
 
 # drawn, since few machines have a font with the sign
@@ -32,6 +36,20 @@ _WORDS = {
     "the mean of their layer",
     "MACs": "multiplications with an addition each, for one image: the usual measure of what a network costs",
 }
+
+_TITLES = ("Parameters", "MACs an image", "Latency, batch 1, measured", "Accuracy")
+
+
+# where the page is not from this machine and not encrypted, a browser has no navigator.clipboard
+_COPY = """
+const button = this, pre = this.parentNode.querySelector('pre');
+const done = () => { button.textContent = 'Copied'; setTimeout(() => { button.textContent = 'Copy'; }, 1500); };
+const select = () => {
+  getSelection().selectAllChildren(pre);
+  if (document.execCommand('copy')) { done(); } else { button.textContent = 'Selected: press Ctrl+C'; }
+};
+if (navigator.clipboard) { navigator.clipboard.writeText(pre.textContent).then(done, select); } else { select(); }
+"""
 
 
 def _gauge(title: str, value: str, note: str, share: float | None) -> str:
@@ -58,20 +76,33 @@ def gauges(snapshot: Snapshot, *, measured: bool = True) -> str:
     params = snapshot.cost.params / snapshot.dense.cost.params
     macs = snapshot.cost.macs / snapshot.dense.cost.macs
     cards = [
-        _gauge(
-            "Parameters", short(snapshot.cost.params), f"{params:.1%} of {short(snapshot.dense.cost.params)}", params
-        ),
-        _gauge("MACs an image", short(snapshot.cost.macs), f"{macs:.1%} of {short(snapshot.dense.cost.macs)}", macs),
+        _gauge(_TITLES[0], short(snapshot.cost.params), f"{params:.1%} of {short(snapshot.dense.cost.params)}", params),
+        _gauge(_TITLES[1], short(snapshot.cost.macs), f"{macs:.1%} of {short(snapshot.dense.cost.macs)}", macs),
     ]
     if measured:
         cards += [_latency(snapshot), _accuracy(snapshot)]
+    return _row(cards)
+
+
+def pending(dense: Dense, *, measured: bool = True) -> str:
+    """The same gauges while a setting has no answer yet: dots, beside what is known of the dense network."""
+    known = [short(dense.cost.params), short(dense.cost.macs)]
+    if measured:
+        known.append("" if dense.latency is None else f"{dense.latency.median_ms:.2f} ms")
+        known.append("" if dense.quality is None else f"{dense.quality.accuracy:.1%}")
+    return _row(
+        [_gauge(title, "…", value and f"dense {value}", None) for title, value in zip(_TITLES, known, strict=False)]
+    )
+
+
+def _row(cards: Iterable[str]) -> str:
     row = 'class="rsprune-cards" role="group" aria-label="the pruned network in numbers"'
     return f'<div {row} style="display:flex;gap:10px;flex-wrap:wrap">{"".join(cards)}</div>'
 
 
 def _latency(snapshot: Snapshot) -> str:
     now, dense = snapshot.latency, snapshot.dense.latency
-    title = "Latency, batch 1, measured"
+    title = _TITLES[2]
     if now is None:
         return _gauge(title, "…", "" if dense is None else f"dense {dense.median_ms:.2f} ms", None)
     if dense is None:
@@ -83,15 +114,17 @@ def _latency(snapshot: Snapshot) -> str:
 def _accuracy(snapshot: Snapshot) -> str:
     now, dense = snapshot.quality, snapshot.dense.quality
     against = "" if dense is None else f"; dense {dense.accuracy:.1%}"
+    if dense is not None and snapshot.only_folded:
+        against += " with its SE gates"
     if now is None:
-        return _gauge("Accuracy", "…", against.removeprefix("; "), None)
+        return _gauge(_TITLES[3], "…", against.removeprefix("; "), None)
     kind = f"{now.n} validation images"
     if snapshot.recovered != snapshot.setting.recovery:
         kind += f", {KNOWN_RECOVERIES[snapshot.recovered]} so far"
     elif not snapshot.final:
         kind += ", first estimate"
     low, high = now.ci
-    return _gauge("Accuracy", f"{now.accuracy:.1%}", f"{low:.1%} to {high:.1%} on {kind}{against}", now.accuracy)
+    return _gauge(_TITLES[3], f"{now.accuracy:.1%}", f"{low:.1%} to {high:.1%} on {kind}{against}", now.accuracy)
 
 
 def _rows(rows: Iterable[tuple[str, float, float, float | None, str]], label: str) -> str:
@@ -166,6 +199,13 @@ def classes(snapshot: Snapshot, names: Sequence[str]) -> str:
     return _rows(rows, "recognised images of each class") + note(about)
 
 
+def ticks(low: float, high: float, most: int = 7) -> list[float]:
+    """Round levels of an axis between two shares: the finest steps of 1, 2, 5, 10 or 20 % that are few enough."""
+    steps = (0.01, 0.02, 0.05, 0.1, 0.2)
+    step = next((step for step in steps if (high - low) / step <= most - 1 + 1e-9), steps[-1])
+    return [round(k * step, 2) for k in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
+
+
 def message(text: str, *, error: bool = False) -> str:
     """One line of words; an error in orange with a sign, so that colour is not all that tells."""
     colour, sign = (CUT, "⚠ ") if error else (INK, "")
@@ -196,9 +236,11 @@ def working(text: str, share: float | None = None) -> str:
 
 
 def code(text: str) -> str:
-    """Code to select and copy."""
+    """Code with a button that copies it; it can be selected, too."""
     style = f"background:#F5F7F9;border:1px solid {GRID};border-radius:6px;padding:8px 12px;font:12px/1.4 monospace"
-    return f'<pre style="{style};user-select:all;overflow-x:auto">{escape(text)}</pre>'
+    look = f"padding:3px 14px;border:1px solid {KEPT};border-radius:4px;color:{KEPT};background:white;cursor:pointer"
+    button = f'<button type="button" style="{look}" onclick="{escape(_COPY)}">Copy</button>'
+    return f'<div>{button}<pre style="{style};margin-top:4px;overflow-x:auto">{escape(text)}</pre></div>'
 
 
 def time_left(share: float, seconds: float) -> str:

@@ -9,7 +9,7 @@ from html import escape
 import numpy as np
 
 from rsprune_lib.colours import CUT, GRID, INK, KEPT, MUTED, REMOVED, short
-from rsprune_studio.draw.html import note
+from rsprune_studio.draw.html import note, ticks
 from rsprune_studio.engine.history import Point
 from rsprune_studio.engine.setting import KNOWN_RECOVERIES, Snapshot
 
@@ -94,10 +94,10 @@ def trail(points: Sequence[Point], front: Sequence[int], now: int | None) -> str
     parts = [f'<svg role="img" aria-label="{label}" viewBox="0 0 640 244" {look}>']
     shown = sorted({*front, *range(max(0, len(points) - _DOTS), len(points)), *([] if now is None else [now])})
     floor = math.floor(10 * max(0.0, min(points[i].accuracy for i in shown) - 0.02)) / 10
-    for step in range(5):
-        level = floor + (1 - floor) * step / 4
+    for level in ticks(floor, 1.0):
         parts.append(_line(level, floor, GRID))
         parts.append(f'<text x="{_LEFT - 6}" y="{_y(level, floor) + 4:.1f}" text-anchor="end">{level:.0%}</text>')
+    for step in range(5):
         parts.append(f'<text x="{_x(step / 4):.1f}" y="225" text-anchor="middle">{step / 4:.0%}</text>')
     parts.append(_line(points[-1].dense_accuracy, floor, MUTED, "2 3"))
     parts.append(_staircase([points[i] for i in front], floor))
@@ -114,11 +114,11 @@ def trail(points: Sequence[Point], front: Sequence[int], now: int | None) -> str
 
 
 def _staircase(front: Sequence[Point], floor: float) -> str:
-    """The Pareto front: no setting tried so far lies above it."""
-    steps = [f"M{_x(front[0].share):.1f} {_y(floor, floor):.1f}"]
-    for point in front:
+    """The Pareto front from its first point to its last: no setting tried so far lies above it."""
+    steps = [f"M{_x(front[0].share):.1f} {_y(front[0].accuracy, floor):.1f}"]
+    for point in front[1:]:
         steps += [f"H{_x(point.share):.1f}", f"V{_y(point.accuracy, floor):.1f}"]
-    return f'<path d="{" ".join([*steps, f"H{_RIGHT}"])}" fill="none" stroke="{CUT}" stroke-width="1.5"/>'
+    return f'<path d="{" ".join(steps)}" fill="none" stroke="{CUT}" stroke-width="1.5"/>'
 
 
 def _dot(number: int, point: Point, best: bool, now: bool, floor: float) -> str:

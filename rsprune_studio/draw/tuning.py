@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from rsprune_lib.colours import CUT, GRID, INK, KEPT, MUTED, REMOVED
+from rsprune_studio.draw.html import ticks
 from rsprune_studio.engine.setting import KNOWN_RECOVERIES, Snapshot
 from rsprune_studio.engine.tune_run import TuneRun
 
@@ -60,7 +61,7 @@ def _accuracy_part(points: list[tuple[int, float]], dense: float | None, total: 
 
     about = "" if dense is None else " (dotted: dense network)"
     parts = [f'<text x="48" y="12">validation accuracy after each epoch{about}</text>']
-    for level in (low, (low + high) / 2, high):
+    for level in ticks(low, high, 4):
         parts.append(f'<line x1="48" x2="624" y1="{y(level):.1f}" y2="{y(level):.1f}" stroke="{GRID}"/>')
         parts.append(f'<text x="42" y="{y(level) + 4:.1f}" text-anchor="end">{100 * level:.3g}%</text>')
     if dense is not None:

@@ -2,38 +2,83 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from rsprune_lib.places import bundles_folder, project_root
+from rsprune_lib.pruning import Plan
 from rsprune_studio.engine.setting import Setting
 
-__all__ = ["as_code"]
+__all__ = ["Basis", "Origin", "as_code"]
 
 _DOOR = {"none": "none", "bn": "none", "live": "none", "sequential": "closed_form"}
 _SMALL = {"live": "Live(model, pruned.groups, batches).solve(plan)", "bn": "pruned.model"}
 
 
-def as_code(
-    setting: Setting,
-    choosing: Mapping[str, Any],
-    *,
-    images: int,
-    norm_images: int,
-    batch_size: int,
-    gates: bool,
-    own_gates: bool,
-    tuned: Mapping[str, Any] | None = None,
-) -> str:
-    """Writes a setting as Python code that needs ``model`` and ``data`` (and ``gates`` of a network with SE blocks).
+@dataclass(frozen=True)
+class Origin:
+    """Where the network and the images of a studio come from.
 
-    Args:
-        setting: where the controls stand.
-        choosing: the arguments of `rsprune_lib.pruning.choose` that it stands for.
+    Attributes:
+        bundle: folder of the bundle.
+        data: name of the data set, or its folder; None for the one that the network was trained on.
+    """
+
+    bundle: Path
+    data: str | None = None
+
+    def place(self) -> tuple[str, str | None]:
+        """The folder as an expression that works wherever the project lies, and what it needs of `rsprune_lib.places`.
+
+        A bundle from elsewhere is named by its full path.
+        """
+        folder = self.bundle.resolve()
+        if folder.parent == bundles_folder().resolve():
+            return f"bundles_folder() / {folder.name!r}", "bundles_folder"
+        if folder.parent == (project_root() / "runs").resolve():
+            return f'project_root() / "runs" / {folder.name!r}', "project_root"
+        return repr(str(folder)), None
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What the code of every setting of a studio shares.
+
+    Attributes:
         images: training images of criterion and recovery.
         norm_images: those of a batch-norm re-estimation.
         batch_size: images a batch.
         gates: the network has SE blocks.
         own_gates: their statistics were collected on these images.
+        origin: where network and images come from; None for those that a notebook made, which the code then expects as
+            ``model``, ``data`` and ``gates``.
+    """
+
+    images: int
+    norm_images: int
+    batch_size: int
+    gates: bool
+    own_gates: bool
+    origin: Origin | None = None
+
+
+def as_code(
+    setting: Setting,
+    choosing: Mapping[str, Any],
+    plan: Plan,
+    basis: Basis,
+    tuned: Mapping[str, Any] | None = None,
+) -> str:
+    """Writes a setting as Python code that runs as it stands.
+
+    Args:
+        setting: where the controls stand.
+        choosing: the arguments of `rsprune_lib.pruning.choose` that it stands for.
+        plan: what it leads to; written out where no argument of `prune` says what stays.
+        basis: what it begins with.
         tuned: how the network was fine-tuned afterwards: ``loss``, ``epochs``, ``lr``, ``images``, ``seed`` and the
             ``recovery`` it began with.
 
@@ -41,27 +86,54 @@ def as_code(
         Code that ends with ``small`` (the network) and ``plan``.
     """
     recovery = tuned["recovery"] if tuned else setting.recovery
-    arguments = _amount(setting, choosing) | {"recovery": _DOOR[recovery], "images": images, "batch_size": batch_size}
-    live, collect = recovery == "live", gates and own_gates
-    names = (["Live"] if live else []) + (["Plan"] if _as_plan(setting) else [])
-    names += (["gate_statistics"] if collect else []) + ["prune"] + (["reestimate_bn"] if recovery in _SMALL else [])
-    lines = ["from rsprune_lib.data import Batches"] if recovery in _SMALL or collect else []
-    lines += [f"from rsprune_lib.pruning import {', '.join(names)}"]
-    lines += ["from rsprune_lib.training import fit, recipe", ""] if tuned else [""]
-    if live or collect:
-        lines.append(f'batches = Batches(data, "train", {batch_size}, limit={images})')
-    if collect:
+    size, images = basis.batch_size, basis.images
+    needs: dict[str, list[str]] = {"rsprune_lib.pruning": ["prune"]}
+    lines = _begin(basis, needs)
+    if recovery == "live" or (basis.gates and basis.own_gates):
+        needs.setdefault("rsprune_lib.data", []).append("Batches")
+        lines.append(f'batches = Batches(data, "train", {size}, limit={images})')
+    if basis.gates and basis.own_gates:
+        needs["rsprune_lib.pruning"].append("gate_statistics")
         lines.append("gates = gate_statistics(model, batches)")
-    lines += ["pruned = prune(", f"    model, data,{' gates=gates,' if gates else ''}"]
-    lines += ['    plan=Plan.load("plan.json"),'] if _as_plan(setting) else []
+    as_plan = _as_plan(setting)
+    if as_plan:
+        needs["rsprune_lib.pruning"].append("Plan")
+        lines.append(f"chosen = Plan.from_json({json.dumps(json.loads(plan.to_json()))!r})")
+    arguments = _amount(setting, choosing) | {"recovery": _DOOR[recovery], "images": images, "batch_size": size}
+    lines += ["pruned = prune(", f"    model, data,{' gates=gates,' if basis.gates else ''}"]
+    lines += ["    plan=chosen,"] if as_plan else []
     lines += [f"    {key}={_literal(value)}," for key, value in arguments.items()]
     lines += [")", "plan = pruned.plan"]
     if recovery in _SMALL:
-        lines.append(f'few = Batches(data, "train", {batch_size}, limit={min(norm_images, images)})')
+        needs["rsprune_lib.pruning"] += ["reestimate_bn", *(["Live"] if recovery == "live" else [])]
+        needs.setdefault("rsprune_lib.data", []).append("Batches")
+        lines.append(f'few = Batches(data, "train", {size}, limit={min(basis.norm_images, images)})')
         lines.append(f"small = reestimate_bn({_SMALL[recovery]}, few, quick=True)")
     else:
         lines.append("small = pruned.model")
-    return "\n".join([*lines, *_training(tuned), ""])
+    if tuned:
+        needs["rsprune_lib.training"] = ["fit", "recipe"]
+        lines += _training(tuned)
+    imports = [f"from {module} import {', '.join(sorted(set(names)))}" for module, names in sorted(needs.items())]
+    return "\n".join([*imports, "", *lines, ""])
+
+
+def _begin(basis: Basis, needs: dict[str, list[str]]) -> list[str]:
+    """The lines that load network, images and gates; adds to ``needs`` what they import."""
+    if basis.origin is None:
+        names = "model, data and gates are" if basis.gates and not basis.own_gates else "model and data are"
+        return [f"# {names} those that the studio was made of"]
+    place, helper = basis.origin.place()
+    needs["rsprune_lib.bundle"], needs["rsprune_lib.data"] = ["load_bundle"], ["load_again"]
+    if helper:
+        needs["rsprune_lib.places"] = [helper]
+    other = "" if basis.origin.data is None else f", {basis.origin.data!r}"
+    gates = ", bundle.gates" if basis.gates and not basis.own_gates else ""
+    return [
+        f"bundle = load_bundle({place})",
+        f'data = load_again(bundle.config["data"]{other})',
+        f"model{', gates' if gates else ''} = bundle.model{gates}",
+    ]
 
 
 def _amount(setting: Setting, choosing: Mapping[str, Any]) -> dict[str, Any]:
@@ -88,9 +160,7 @@ def _as_plan(setting: Setting) -> bool:
     return setting.amount == "plan" or scaled
 
 
-def _training(tuned: Mapping[str, Any] | None) -> list[str]:
-    if not tuned:
-        return []
+def _training(tuned: Mapping[str, Any]) -> list[str]:
     how = f'recipe("strong_finetune", epochs={tuned["epochs"]}, lr={tuned["lr"]})'
     extra = f'loss="{tuned["loss"]}", seed={tuned["seed"]}, limit={tuned["images"]}'
     extra += f", val_limit={tuned['val_images']}" if "val_images" in tuned else ""

@@ -30,8 +30,8 @@ _TELL_EVERY = 0.1  # seconds between two words on progress
 class Screen(Protocol):
     """What an `Explorer` tells; called with its lock held, on the thread of the move or on the worker."""
 
-    def moved(self, setting: Setting) -> None:
-        """Another setting is wanted; what could be computed at once has been drawn."""
+    def moved(self, setting: Setting, answered: bool) -> None:
+        """Another setting is wanted; what could be computed at once has been drawn, if anything: ``answered``."""
 
     def draw(self, snapshot: Snapshot, before: Snapshot | None) -> None:
         """There is more to show; ``before`` is what was on the screen."""
@@ -40,7 +40,7 @@ class Screen(Protocol):
         """Something takes long; an empty text when it is over."""
 
     def fail(self, error: Exception) -> None:
-        """The wanted setting has no answer; what was on the screen stays."""
+        """The wanted setting has no answer, or a search found none; in that case what is on the screen stays."""
 
 
 @dataclass(frozen=True, eq=False)  # jobs are told apart by identity
@@ -63,7 +63,8 @@ class Explorer:
 
     Attributes:
         history: where it has been.
-        snapshot: what is on the screen; None before the first answer.
+        snapshot: what is on the screen, always of the wanted setting; None while there is no answer to it.
+        last: the last answer, whatever is wanted by now; None before the first.
         error: what went wrong with the last move, None if nothing did.
     """
 
@@ -71,6 +72,7 @@ class Explorer:
         self.studio, self.measured, self._screen = studio, measured, screen
         self.history = History(start)
         self.snapshot: Snapshot | None = None
+        self.last: Snapshot | None = None
         self.error: Exception | None = None
         self.lock = threading.RLock()  # whether an answer is stale, and drawing it, are one step
         self._told = 0.0
@@ -137,6 +139,10 @@ class Explorer:
             raise self.error
         return self.snapshot
 
+    def close(self) -> None:
+        """Ends its worker; no move is answered any more."""
+        self._worker.close()
+
     def _answer(self, setting: Setting) -> None:
         """Shows structure and costs now if the scores are known; everything else comes from the worker.
 
@@ -150,7 +156,9 @@ class Explorer:
         if begun is not None:
             self._draw(begun)
             setting = begun.setting
-        self._screen.moved(setting)
+        else:
+            self.snapshot = None
+        self._screen.moved(setting, begun is not None)
         if problem is not None:
             self._fail(problem)
         self._worker.submit(_Job(setting, begun))
@@ -163,7 +171,7 @@ class Explorer:
                 found = turn.job.search(turn.stale, tell)
                 self._unless_stale(turn, self.go, found)
                 return
-            begun, wanted = turn.job.begun, lambda: turn.newest.setting
+            begun, wanted = turn.job.begun, lambda: turn.newest and turn.newest.setting
             if begun is None or (self.measured and not begun.complete):
                 for snapshot in self.studio.answers(turn.job.setting, wanted, tell, turn.stale, begun):
                     self._unless_stale(turn, self._draw, snapshot)
@@ -190,7 +198,7 @@ class Explorer:
         self._screen.fail(error)
 
     def _draw(self, snapshot: Snapshot) -> None:
-        before, self.snapshot = self.snapshot, snapshot
+        before, self.snapshot, self.last = self.last, snapshot, snapshot
         self.history.refine(snapshot.setting)
         if snapshot.complete:
             self.history.record(snapshot)

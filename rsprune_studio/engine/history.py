@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -77,7 +77,13 @@ class Point:
         whole = isinstance(values, Mapping) and values.keys() == {*kinds, "setting"}
         if not whole or any(isinstance(values[k], bool) or not isinstance(values[k], t) for k, t in kinds.items()):
             raise RspruneError(f"Expected a measured point, got {str(values)[:80]!r}; take a session the app wrote.")
-        if values["dense_macs"] <= 0 or not 0 <= values["low"] <= values["accuracy"] <= values["high"] <= 1:
+        counts = [values[key] for key in ("params", "macs", "dense_macs", "n")]
+        if not all(0 < count < 2**63 for count in counts) or not 0 < values["latency_ms"] < 1e9:
+            raise RspruneError(f"The measured point {str(values)[:80]!r} is impossible; take a session the app wrote.")
+        if (
+            not 0 <= values["dense_accuracy"] <= 1
+            or not 0 <= values["low"] <= values["accuracy"] <= values["high"] <= 1
+        ):
             raise RspruneError(f"The measured point {str(values)[:80]!r} is impossible; take a session the app wrote.")
         return cls(**{**values, "setting": Setting.from_dict(values["setting"])})
 
@@ -117,6 +123,15 @@ class History:
     def now(self) -> Setting:
         """The setting that is wanted."""
         return self._path[self._place]
+
+    @property
+    def path(self) -> list[Setting]:
+        """The settings from the first to the last that can be redone."""
+        return list(self._path)
+
+    def replace(self, settings: Collection[Setting], by: Callable[[Setting], Setting]) -> None:
+        """Puts others in place of some settings on the path, without a move."""
+        self._path = [by(setting) if setting in settings else setting for setting in self._path]
 
     @property
     def can_undo(self) -> bool:

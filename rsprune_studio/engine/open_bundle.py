@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ from rsprune_lib.data import Dataset, at_hand, card_names, get_card, load_again
 from rsprune_lib.errors import ModelError, RspruneError, unknown
 from rsprune_lib.files import read_json
 from rsprune_lib.places import bundles_folder, project_root
+from rsprune_studio.engine.code import Origin
 from rsprune_studio.engine.studio import Studio
 
-__all__ = ["Choice", "Opened", "bundles", "data_sets", "favourite", "open_studio"]
+__all__ = ["Choice", "Opened", "bundles", "choice_of", "data_sets", "favourite", "open_studio"]
 
 
 @dataclass(frozen=True)
@@ -25,12 +27,14 @@ class Choice:
         path: the folder.
         data: what the data set is called, to load it.
         title: a line for a list.
+        key: what opens exactly this one: its name, or its folder where another bundle has the same name.
     """
 
     name: str
     path: Path
     data: str
     title: str
+    key: str = ""
 
 
 @dataclass(frozen=True)
@@ -44,13 +48,23 @@ class Opened:
 
 def bundles() -> list[Choice]:
     """Bundles of the project and of its ``runs`` folder, unpruned ones first; other folders are left out."""
-    found = []
+    folders = {}
     for folder in (bundles_folder(), project_root() / "runs"):
-        found += [_choice(path.parent) for path in sorted(folder.glob("*/config.json"))]
-    return sorted((choice for choice in found if choice is not None), key=lambda choice: "pruned" in choice.title)
+        folders |= {path.parent.resolve(): path.parent for path in sorted(folder.glob("*/config.json"))}
+    found = [choice for choice in map(choice_of, folders.values()) if choice is not None]
+    found = sorted(found, key=lambda choice: "pruned" in choice.title)
+    count = Counter(choice.name for choice in found)
+    return [choice if count[choice.name] == 1 else _told_apart(choice) for choice in found]
 
 
-def _choice(folder: Path) -> Choice | None:
+def _told_apart(choice: Choice) -> Choice:
+    """A bundle that shares its name with another: opened by its folder, and listed with it."""
+    title = choice.title.replace(choice.name, f"{choice.name} (in {choice.path.parent.name})", 1)
+    return replace(choice, key=str(choice.path), title=title)
+
+
+def choice_of(folder: Path) -> Choice | None:
+    """A bundle's line in the list; None where the folder holds none."""
     try:
         config = read_json(folder / "config.json", "the description of a bundle")
         data, model = config["data"] or {}, config["model"]["name"]
@@ -61,7 +75,7 @@ def _choice(folder: Path) -> Choice | None:
         return None
     title = f"{folder.name}: {model}{', pruned' if pruned else ''} on {data.get('title') or source or 'unknown data'}"
     title += f", {params / 1e6:.2f} M parameters" if isinstance(params, int | float) else ""
-    return Choice(folder.name, folder, source, title)
+    return Choice(folder.name, folder, source, title, folder.name)
 
 
 def data_sets() -> list[str]:
@@ -102,9 +116,10 @@ def open_studio(bundle: str | Path | None = None, data: str | Path | None = None
         >>> opened = open_studio("synthetic_resnet18_se")
         >>> opened.studio.final(Setting(ratio=0.5)).sentence()
     """
-    choices = {choice.name: choice for choice in bundles()}
+    found = bundles()
+    choices = {choice.name: choice for choice in reversed(found)}  # of two with one name, the first in the list
     if bundle is None:
-        path = favourite(list(choices.values())).path
+        path = favourite(found).path
     elif str(bundle) in choices:
         path = choices[str(bundle)].path
     else:
@@ -115,7 +130,10 @@ def open_studio(bundle: str | Path | None = None, data: str | Path | None = None
     info = loaded.config.get("data") or {}
     images = load_again(info, data, progress=False)
     _check_classes(path.name, info.get("classes"), images)
-    return Opened(loaded, images, Studio(loaded.model, images, gates=loaded.gates, progress=False, **options))
+    named = data is None or str(data) in card_names()
+    origin = Origin(path, data and str(data if named else Path(data).expanduser().resolve()))
+    studio = Studio(loaded.model, images, gates=loaded.gates, progress=False, origin=origin, **options)
+    return Opened(loaded, images, studio)
 
 
 def _check_classes(name: str, classes: list[str] | None, data: Dataset) -> None:

@@ -27,7 +27,7 @@ from rsprune_lib.pruning import (
 from rsprune_lib.pruning.calibration import Stopped, device_of
 from rsprune_lib.pruning.criteria.gates import Gates, fold, gate_statistics, gated_norms
 from rsprune_lib.pruning.scores import CRITERIA, Scores, score
-from rsprune_studio.engine.code import as_code
+from rsprune_studio.engine.code import Basis, Origin, as_code
 from rsprune_studio.engine.setting import Dense, Setting, Snapshot
 from rsprune_studio.engine.threads import Stop, Tell
 
@@ -46,6 +46,7 @@ class Planner:
         images: training images for criteria.
         batch_size: images a batch.
         progress: show a bar while gate statistics are collected.
+        origin: where network and images come from, for the code that is copied.
 
     Attributes:
         plain: the network with its gates folded in: what is cut.
@@ -68,6 +69,7 @@ class Planner:
         images: int = 512,
         batch_size: int = 128,
         progress: bool = True,
+        origin: Origin | None = None,
     ) -> None:
         outputs = model.config["num_classes"]
         if outputs != data.num_classes:
@@ -76,6 +78,7 @@ class Planner:
                 "it was trained on."
             )
         self.model, self.data, self.images, self.batch_size = model.eval(), data, images, batch_size
+        self.origin = origin
         has_gates, self._own_gates = bool(gated_norms(model)), gates is None
         if has_gates and gates is None:
             gates = gate_statistics(model, self.batches("train", images), progress=progress)
@@ -84,7 +87,7 @@ class Planner:
         self.groups = find_groups(self.plain, data.image_size)
         self.costs = layer_costs(self.plain, data.image_size)
         macs = sum(layer.macs for layer in layer_costs(model, data.image_size))  # `cost` would load half of PyTorch
-        self.dense = Dense(Cost(sum(p.numel() for p in model.parameters()), macs))
+        self.dense = Dense(Cost(sum(p.numel() for p in model.parameters()), macs), gated=has_gates)
         self.using = threading.RLock()
         self._scores: dict[str, Scores] = {}
         self._similar: Similarity | None = None
@@ -201,16 +204,11 @@ class Planner:
 
     def code(self, setting: Setting, tuned: Mapping[str, Any] | None = None) -> str:
         """Python code that does what a setting stands for, with the library alone; ``tuned`` as `as_code` takes it."""
-        return as_code(
-            setting,
-            {} if setting.amount == "plan" else self.choosing(self.apply(setting).setting),
-            images=self.images,
-            norm_images=NORM_IMAGES,
-            batch_size=self.batch_size,
-            gates=self.gates is not None,
-            own_gates=self._own_gates,
-            tuned=tuned,
-        )
+        has_gates = self.gates is not None
+        basis = Basis(self.images, NORM_IMAGES, self.batch_size, has_gates, self._own_gates, self.origin)
+        snapshot = self.apply(setting)
+        choosing = {} if setting.amount == "plan" else self.choosing(snapshot.setting)
+        return as_code(setting, choosing, snapshot.plan, basis, tuned)
 
 
 def asking(should_stop: Stop | None, tell: Tell | None, text: str, total: int) -> Stop:

@@ -150,10 +150,7 @@ class Scanner:
         path = Path(path)
         if path.is_file() and path.stat().st_size > _LARGEST:
             raise RspruneError(f"{path} is far too large for a sensitivity scan; delete it and scan again.")
-        try:
-            saved = read_json(path, "a sensitivity scan")
-        except RecursionError:
-            raise RspruneError(f"{path} is nested too deeply for a sensitivity scan; delete it.") from None
+        saved = read_json(path, "a sensitivity scan")
         for key, wanted in self._identity(criterion).items():
             if saved.get(key) != wanted:
                 raise RspruneError(

@@ -126,9 +126,13 @@ def _plain(value: object) -> object:
 
 
 def _number(name: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise RspruneError(f"Got {value!r} for {name}; expected a number.")
-    return float(value)
+    try:
+        number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    except OverflowError:  # a whole number of 400 digits
+        number = math.inf
+    if not math.isfinite(number):
+        raise RspruneError(f"Got {str(value)[:40]!r} for {name}; expected a number.")
+    return number
 
 
 @dataclass(frozen=True)
@@ -139,11 +143,13 @@ class Dense:
         cost: what it weighs.
         latency: at batch 1; None until it has been measured.
         quality: on the validation images; None until it has been measured.
+        gated: it has SE gates, which are folded into the weights before the cut.
     """
 
     cost: Cost
     latency: Latency | None = None
     quality: Quality | None = None
+    gated: bool = False
 
 
 @dataclass(frozen=True)
@@ -175,6 +181,11 @@ class Snapshot:
         """Whether there is nothing left to measure."""
         return self.final and self.latency is not None and self.dense.quality is not None
 
+    @property
+    def only_folded(self) -> bool:
+        """Whether nothing is removed but the SE gates, which stand as constants in the weights."""
+        return self.dense.gated and self.plan.widths == self.plan.sizes
+
     def sentence(self) -> str:
         """Says the whole snapshot in one line of words."""
         kept, all_ = sum(self.plan.widths.values()), sum(self.plan.sizes.values())
@@ -193,4 +204,9 @@ class Snapshot:
                 text += f" ({points:+.1f} points)".replace("-", "−")
             if self.recovered != self.setting.recovery:
                 text += f" with {KNOWN_RECOVERIES[self.recovered]} so far"
+        if self.only_folded:
+            text += (
+                ". No channel is removed, but the SE gates are folded into the weights: each image then gets the mean "
+                "gates of the training images, and that alone changes the numbers"
+            )
         return text + "."

@@ -138,10 +138,24 @@ class Studio(Workshop):
         ask = asking(should_stop, tell, "Asking the pruned network", len(self._all))
         return self._dense_logits, self.predict(network, ask)[0]
 
+    def keep(self, plan: Plan, model: nn.Module, note: Mapping[str, Any]) -> None:
+        """Keeps a fine-tuned network for a plan in place of the one before; what was measured of that is forgotten."""
+        self._qualities.pop((plan.hash, "tuned"), None)
+        self.kept.keep_tuned(plan, model, note)
+
     def keep_tuned(self, snapshot: Snapshot, model: nn.Module, note: Mapping[str, Any]) -> Setting:
-        """As `Workshop.keep_tuned`; what was measured of the network that was kept before is forgotten."""
-        self._qualities.pop((snapshot.plan.hash, "tuned"), None)
-        return super().keep_tuned(snapshot, model, note)
+        """Keeps a fine-tuned network for the plan of a snapshot.
+
+        Args:
+            snapshot: what the network came from.
+            model: the network, of exactly that plan's widths.
+            note: how it was trained, plain JSON values.
+
+        Returns:
+            The setting that shows it.
+        """
+        self.keep(snapshot.plan, model, note)
+        return replace(snapshot.setting, recovery="tuned")
 
     def forget_tuned(self, plan: Plan) -> None:
         """Lets the fine-tuned network of a plan go, and what was measured of it; nothing happens if there is none."""
@@ -160,6 +174,10 @@ class Studio(Workshop):
             self._latencies[widths] = self.time(self.network(plan) if network is None else network)
         return self._latencies[widths]
 
+    def close(self) -> None:
+        """Ends what it does in the background, and lets go of what was collected; the networks stay as they are."""
+        self.collector.close()
+
     def final(self, setting: Setting) -> Snapshot:
         """The snapshot of a setting with everything measured."""
         *_, last = self.answers(setting)
@@ -168,7 +186,7 @@ class Studio(Workshop):
     def answers(
         self,
         setting: Setting,
-        newest: Callable[[], Setting] | None = None,
+        newest: Callable[[], Setting | None] | None = None,
         tell: Tell | None = None,
         stale: Stop | None = None,
         begun: Snapshot | None = None,
@@ -179,7 +197,7 @@ class Studio(Workshop):
 
         Args:
             setting: where the controls stand.
-            newest: returns the setting that is wanted by now.
+            newest: returns the setting that is wanted by now, None if none is.
             tell: told what takes long, with the share that is done.
             stale: returns whether this answer is wanted no more; by default, whether the newest setting is another.
             begun: what `apply` said of the setting, if that has been shown; it is not computed and yielded again.
@@ -191,7 +209,7 @@ class Studio(Workshop):
         stale = stale or (lambda: newest() != setting)
         try:
             if begun is None:
-                self.scores(setting.criterion, lambda: newest().criterion != setting.criterion, tell)
+                self.scores(setting.criterion, lambda: _field(newest(), "criterion") != setting.criterion, tell)
                 begun = self.apply(setting)
                 yield begun
             if self.dense.quality is None:
@@ -202,7 +220,7 @@ class Studio(Workshop):
             return
 
     def _measured(
-        self, begun: Snapshot, newest: Callable[[], Setting], stale: Stop, tell: Tell | None
+        self, begun: Snapshot, newest: Callable[[], Setting | None], stale: Stop, tell: Tell | None
     ) -> Iterator[Snapshot]:
         """Adds a first estimate by what is at hand, the latency, then the setting's own recovery on all images.
 
@@ -213,7 +231,7 @@ class Studio(Workshop):
             tell: likewise.
         """
         plan, recovery = begun.plan, begun.setting.recovery
-        if newest().recovery != "live":
+        if _field(newest(), "recovery") != "live":
             self.collector.stop()
         if begun.final:
             yield replace(begun, latency=self.latency_of(plan))
@@ -241,6 +259,10 @@ class Studio(Workshop):
     @staticmethod
     def _ask(worker: nn.Module, images: Batches, should_stop: Stop | None) -> tuple[Tensor, Tensor]:
         return predict(worker, Watched(images, should_stop) if should_stop else images, progress=False)
+
+
+def _field(setting: Setting | None, name: str) -> str | None:
+    return None if setting is None else getattr(setting, name)
 
 
 def _widths(plan: Plan) -> tuple[int, ...]:

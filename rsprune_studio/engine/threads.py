@@ -17,6 +17,7 @@ __all__ = ["Background", "Collector", "LatestWins", "Stop", "Tell", "Turn"]
 Job = TypeVar("Job")
 Stop = Callable[[], bool]
 Tell = Callable[[str, float | None], None]  # what is being done, and which share of it is done
+_END = 5.0  # seconds that closing waits for work that has been told to stop; a batch takes a tenth of one
 _TEXT = "Collecting the dense network's Gram matrices, once"
 _LOOK = 0.05  # seconds between two looks at how far it is
 _PARK = 5.0  # seconds that `paused` waits at most; a batch takes a tenth of one, solving a wide layer two
@@ -29,12 +30,12 @@ class Turn(Generic[Job]):
         job: the job.
     """
 
-    def __init__(self, job: Job, newest: Callable[[], Job]) -> None:
+    def __init__(self, job: Job, newest: Callable[[], Job | None]) -> None:
         self.job, self._newest = job, newest
 
     @property
-    def newest(self) -> Job:
-        """The job that was submitted last: this one, or the one that takes its place."""
+    def newest(self) -> Job | None:
+        """The job that was submitted last: this one, or the one that takes its place; None once nothing is wanted."""
         return self._newest()
 
     def stale(self) -> bool:
@@ -60,13 +61,15 @@ class LatestWins(Generic[Job]):
         self._work, self._rest, self._pause = work, rest, pause
         self._changed = threading.Condition()
         self._newest: Job | None = None
-        self._waiting = self._busy = False
+        self._waiting = self._busy = self._closed = False
         self._error: BaseException | None = None
         self._thread: threading.Thread | None = None
 
     def submit(self, job: Job) -> None:
         """Replaces whatever waits or runs by ``job`` (an object of its own: jobs are told apart by identity)."""
         with self._changed:
+            if self._closed:
+                return
             self._newest, self._waiting = job, True
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="rsprune-studio", daemon=True)
@@ -86,16 +89,25 @@ class LatestWins(Generic[Job]):
         if error is not None:
             raise error
 
+    def close(self) -> None:
+        """Ends the thread: what it works at becomes stale, what is submitted from now on is dropped."""
+        with self._changed:
+            self._closed, self._newest, self._waiting = True, None, False
+            self._changed.notify_all()
+        _join(self._thread)
+
     def _run(self) -> None:
         give_way()
-        while True:
+        while not self._closed:
             with self._changed:
                 pause = self._pause if self._rest else None
-                asked = self._changed.wait_for(lambda: self._waiting, pause)
+                asked = self._changed.wait_for(lambda: self._waiting or self._closed, pause)
             if not asked:
                 self._rest()
             with self._changed:
-                self._changed.wait_for(lambda: self._waiting)
+                self._changed.wait_for(lambda: self._waiting or self._closed)
+                if self._closed:
+                    return
                 turn, self._waiting, self._busy = Turn(self._newest, lambda: self._newest), False, True
             error = None
             try:
@@ -156,6 +168,10 @@ class Background:
         if error is not None:
             raise error
 
+    def close(self) -> None:
+        """Waits a moment for work that has been told to stop."""
+        _join(self._thread)
+
     def _run(self, work: Callable[[], None]) -> None:
         give_way()
         try:
@@ -179,7 +195,7 @@ class Collector:
         self._found: Live | None = None
         self._error: Exception | None = None
         self._asked = self._pauses = 0
-        self._unwanted = self._parked = False
+        self._unwanted = self._parked = self._closed = False
 
     @property
     def ready(self) -> bool:
@@ -204,6 +220,8 @@ class Collector:
                 error, self._error = self._error, None
                 if error is not None:
                     raise error
+                if self._closed:
+                    raise Stopped("This studio has been closed.")
                 self._unwanted = False
                 if self._thread is None:
                     self._asked = 0
@@ -219,6 +237,13 @@ class Collector:
     def stop(self) -> None:
         """Ends the collecting at the next batch, unless somebody asks for the matrices before; nothing is kept."""
         self._unwanted = True
+
+    def close(self) -> None:
+        """Ends the collecting for good and lets the matrices go."""
+        with self._changed:
+            self._closed = self._unwanted = True
+            self._found = None
+        _join(self._thread)
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -255,3 +280,8 @@ class Collector:
                 self._changed.wait_for(lambda: not self._pauses)
                 self._parked = False
             return self._unwanted
+
+
+def _join(thread: threading.Thread | None) -> None:
+    if thread is not None and thread is not threading.current_thread():
+        thread.join(_END)

@@ -106,6 +106,7 @@ class FineTune:
         """Ends whatever runs, without a result; nothing can be started afterwards."""
         self._closed, self._heard = True, lambda: None
         self.discard()
+        self._background.close()
 
     def settle(self, timeout: float = 120.0) -> TuneRun | None:
         """Waits for the end of the run.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from torch import nn
@@ -15,7 +13,7 @@ from rsprune_lib.pruning.recovery.live import Live
 from rsprune_lib.pruning.recovery.sequential import reestimate_bn, sequential, settle_norms
 from rsprune_studio.engine.network_cache import Kept, private_copy
 from rsprune_studio.engine.planner import NORM_IMAGES, Planner, asking
-from rsprune_studio.engine.setting import Setting, Snapshot
+from rsprune_studio.engine.setting import Snapshot
 from rsprune_studio.engine.threads import Collector, Stop, Tell
 
 __all__ = ["Workshop"]
@@ -146,20 +144,6 @@ class Workshop(Planner):
         network = self.network(plan, recovery, should_stop=should_stop, tell=tell)
         self.kept.remember(plan, recovery, network)
         return network
-
-    def keep_tuned(self, snapshot: Snapshot, model: nn.Module, note: Mapping[str, Any]) -> Setting:
-        """Keeps a fine-tuned network for the plan of a snapshot; the one that was kept for it before is replaced.
-
-        Args:
-            snapshot: what the network came from.
-            model: the network, of exactly that plan's widths.
-            note: how it was trained, plain JSON values.
-
-        Returns:
-            The setting that shows it.
-        """
-        self.kept.keep_tuned(snapshot.plan, model, note)
-        return replace(snapshot.setting, recovery="tuned")
 
     def note(self, snapshot: Snapshot) -> dict[str, Any] | None:
         """How the network of a snapshot was fine-tuned; None if it was not."""

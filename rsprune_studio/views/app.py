@@ -16,14 +16,14 @@ from rsprune_lib.data.upload import MAX_BYTES
 from rsprune_lib.device import give_way, settle_memory
 from rsprune_lib.errors import DataError, RspruneError
 from rsprune_studio.draw import html
-from rsprune_studio.engine.open_bundle import Opened, bundles, data_sets, open_studio
+from rsprune_studio.engine.open_bundle import Opened, bundles, choice_of, data_sets, open_studio
 from rsprune_studio.engine.scans import digest
 from rsprune_studio.engine.session import Session
 from rsprune_studio.views.kernel_alive import Pulse
 from rsprune_studio.views.lessons import get_lesson, lesson_panel
-from rsprune_studio.views.scan import ScanView
+from rsprune_studio.views.panel import PruningPanel
 from rsprune_studio.views.takeaway import TakeAway
-from rsprune_studio.views.tune import TuneView
+from rsprune_studio.views.widgets import View
 
 __all__ = ["OVERSIZED", "SHARED", "StudioApp", "open_app"]
 
@@ -32,7 +32,7 @@ OVERSIZED = "rsprune.oversized"  # the comm by which the server tells of a messa
 _STYLE = {"description_width": "76px"}
 
 
-class StudioApp(widgets.VBox):
+class StudioApp(View):
     """The whole tool with a choice of networks and data sets.
 
     Opening another network happens in the background; what was open stays until the new one is ready, and if it cannot
@@ -62,6 +62,7 @@ class StudioApp(widgets.VBox):
         self._lesson, self._turn, self._idle = get_lesson(lesson), 0, threading.Event()
         self._lock = threading.RLock()
         self.error: Exception | None = None
+        self.panel: PruningPanel | None = None
         self._idle.set()
         self.status = widgets.HTML(layout=widgets.Layout(width="auto"))
         self._make_picker()
@@ -85,9 +86,8 @@ class StudioApp(widgets.VBox):
             self.status.value = html.message(str(error), error=True)
 
     def _make_picker(self) -> None:
-        choices = bundles()
         self.bundle = widgets.Dropdown(
-            options=[(choice.title, choice.name) for choice in choices], description="network", style=_STYLE,
+            options=[(choice.title, choice.key) for choice in bundles()], description="network", style=_STYLE,
             tooltip="Trained networks of the project and of its runs folder", layout=widgets.Layout(width="620px"),
         )  # fmt: skip
         self.data = widgets.Dropdown(
@@ -109,6 +109,10 @@ class StudioApp(widgets.VBox):
             layout=widgets.Layout(width="120px", display="" if folders else "none"),
         )  # fmt: skip
         self.own.observe(lambda change: setattr(other.layout, "display", "" if change.new else "none"), "value")
+        for chosen, text in ((self.bundle, self.bundle_folder), (self.data, self.data_folder)):
+            chosen.observe(lambda _, text=text: setattr(text, "value", ""), "value")  # the last choice counts
+            for widget in (chosen, text):
+                widget.observe(lambda _: self._dismiss(), "value")
         first = widgets.HBox([self.bundle, self.data, self.open_button, self.own], layout=row)
         self._picker = widgets.VBox([first, other])
         self._picker.layout.display = "none" if self._lesson.task else ""  # a lesson is about one network
@@ -128,7 +132,7 @@ class StudioApp(widgets.VBox):
             self._turn += 1
             turn, self.error = self._turn, None
             self._idle.clear()
-            self.status.value = html.working(f"Opening {Path(bundle).name}")
+            self.status.value = html.working(f"Opening {Path(bundle).name}") + self._notice()
         threading.Thread(target=self._open, args=(turn, bundle, data, then), daemon=True).start()
 
     def settle(self, timeout: float = 120.0) -> None:
@@ -163,7 +167,8 @@ class StudioApp(widgets.VBox):
             except Exception as error:
                 self._refuse(error)
             finally:
-                self._idle.set()
+                if turn == self._turn:  # else it went on to another one
+                    self._idle.set()
 
     def _check_listed(self, bundle: str | Path, data: str | Path | None) -> None:
         for wanted, widget in ((bundle, self.bundle), (data or "", self.data)):
@@ -175,37 +180,62 @@ class StudioApp(widgets.VBox):
         self.error = error
         text = str(error) if isinstance(error, RspruneError) else f"{type(error).__name__}: {error}"
         stays = f" What was open stays: {self.opened.bundle.path.name}."
-        self.status.value = html.message(text + stays, error=True)
+        self.status.value = html.message(text + stays, error=True) + self._notice()
 
     def _show(self, opened: Opened) -> None:
         """Puts a network that was opened on the screen."""
-        for part in self.panel.parts.values() if hasattr(self, "panel") else ():
-            if isinstance(part, ScanView | TuneView):
-                part.close()  # what still runs there would go on for a network that nobody sees
-        self.opened = opened
-        bundle, data = opened.bundle, opened.data
-        self.panel = lesson_panel(
-            opened.studio, self._lesson, folder=bundle.path, first=bundle.plan, restore=self._restore
-        )
-        self.panel.gauges.observe(lambda change: self.pulse.touch(), "value")
-        self._body.children = [self.panel]
-        if bundle.path.name in [value for _, value in self.bundle.options]:
-            self.bundle.value = bundle.path.name
-        self.status.value = (
-            html.message("Synthetic scenes: the images are drawn, and the numbers say nothing about real ones.")
-            if data.synthetic
-            else ""
-        )
+        bundle = opened.bundle
+        panel = lesson_panel(opened.studio, self._lesson, folder=bundle.path, first=bundle.plan, restore=self._restore)
+        panel.gauges.observe(lambda change: self.pulse.touch(), "value")
+        self._body.children = [panel]
+        self._end()
+        self.opened, self.panel = opened, panel
+        self._list(bundle.path)
+        self.status.value = self._notice()
         settle_memory()
+
+    def _notice(self) -> str:
+        """What has to be said of the images that are open, whatever else the line says."""
+        text = "Synthetic scenes: the images are drawn, and the numbers say nothing about real ones."
+        return html.message(text) if self.opened.data.synthetic else ""
+
+    def _dismiss(self) -> None:
+        """Takes down why the last network could not be opened: another one is being chosen."""
+        if self.error is not None and self._idle.is_set():
+            self.status.value = self._notice()
+
+    def _list(self, path: Path) -> None:
+        """Shows in the list which bundle is open; one from elsewhere gets a line of its own."""
+        key = next((choice.key for choice in bundles() if choice.path.resolve() == path.resolve()), str(path))
+        if key not in [value for _, value in self.bundle.options]:
+            found = choice_of(path)
+            self.bundle.options = [*self.bundle.options, (found.title if found else path.name, key)]
+        self.bundle.value = key
+
+    def _end(self) -> None:
+        """Closes the network that is open, if there is one: its workers, jobs, views and what it has collected."""
+        if self.panel is not None:
+            self.panel.close()
+            self.opened.studio.close()
+
+    def close(self) -> None:
+        """Ends the app with everything that it has opened."""
+        with self._lock:
+            self._turn += 1  # what is being opened just now is not shown
+            self._end()
+        super().close()
 
     def _restore(self, session: Session) -> None:
         """Goes on where a session ended, on the bundle that it belongs to."""
+        self._try_bundles(session, [choice.key for choice in bundles() if choice.name == session.bundle])
+
+    def _try_bundles(self, session: Session, named: list[str]) -> None:
+        """Replays a session here, or opens the bundles of its name until one is the network it belongs to."""
         studio = self.opened.studio
-        known = [value for _, value in self.bundle.options]
-        if session.network != digest(studio.model, studio.gates) and session.bundle in known:
-            self.pick(session.bundle, then=lambda: self._replay(session))
-        else:
+        if session.network == digest(studio.model, studio.gates) or not named:
             self._replay(session)
+        else:
+            self.pick(named[0], then=lambda: self._try_bundles(session, named[1:]))
 
     def _replay(self, session: Session) -> None:
         parts = [part for part in self.panel.parts.values() if isinstance(part, TakeAway)]

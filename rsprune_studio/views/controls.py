@@ -11,7 +11,7 @@ import numpy as np
 from rsprune_lib.pruning import SCOPES, SELECTORS
 from rsprune_studio.draw import html
 from rsprune_studio.engine.setting import KNOWN_RECOVERIES, RECOVERIES, Setting, Snapshot
-from rsprune_studio.views.widgets import labelled, make_buttons, make_slider, plain, set_range, wide
+from rsprune_studio.views.widgets import PercentSlider, labelled, make_buttons, make_slider, plain, set_range, wide
 
 __all__ = ["CONTROLS", "Controls"]
 
@@ -60,10 +60,10 @@ class Controls(widgets.VBox):
     ) -> None:
         self._ask, self._setting, self._quiet = moved, Setting(criterion=criteria[0]), False
         self._make_choices(criteria)
-        self.ratio = make_slider("remove", "Share of the channels to remove", 0.0, 0.95, ".0%")
-        self.threshold = make_slider("cut at", "Channels with a lower score go", 0.0, 1.0, ".3g")
-        self.macs = make_slider(
-            "keep", "The most MACs that may be left, as a share of the dense network's", 0.02, 1.0, ".0%"
+        self.ratio = PercentSlider("remove", "Share of the channels to remove", 0.0, 0.95)
+        self.threshold = make_slider("cut at", "Channels with a lower score go", 0.0, 1.0)
+        self.macs = PercentSlider(
+            "keep", "The most MACs that may be left, as a share of the dense network's", 0.02, 1.0
         )
         self._make_groups(groups)
         self._observe()
@@ -81,9 +81,7 @@ class Controls(widgets.VBox):
 
     def _make_groups(self, groups: Sequence[str]) -> None:
         tip = "This group's own share"
-        self.own = {name: make_slider(name, tip, 0.0, 0.95, ".0%", width="150px") for name in groups}
-        for slider in self.own.values():
-            slider.layout.width = "340px"
+        self.own = {name: PercentSlider(name, tip, 0.0, 0.95, "150px", "340px") for name in groups}
         self.locks = {
             name: widgets.ToggleButton(
                 icon="unlock", tooltip=f"Keep {name} whole, whatever is asked for", layout=widgets.Layout(width="40px")

@@ -62,6 +62,11 @@ class GraphView(Part):
         if self.error is not None:
             raise self.error
 
+    def close(self) -> None:
+        """Ends its worker; the view is gone."""
+        self._worker.close()
+        super().close()
+
     def threshold(self, snapshot: Snapshot, name: str) -> float:
         """The similarity from which on two channels of a layer are joined."""
         setting = snapshot.setting
@@ -76,6 +81,8 @@ class GraphView(Part):
     def _refresh(self) -> None:
         with self._screen:
             wanted = self._active and self.snapshot is not None
+            if self.snapshot is None:
+                self.picture.value = ""
             self._worker.submit((self.snapshot, self.group.value) if wanted else None)
 
     def _draw(self, turn: Turn[tuple[Snapshot, str] | None]) -> None:

@@ -84,6 +84,12 @@ class LookInside(Part):
         if self.error is not None:
             raise self.error
 
+    def close(self) -> None:
+        """Ends its workers; the view is gone."""
+        for worker in (self._looker, self._comparer):
+            worker.close()
+        super().close()
+
     def choose(self, image: int | np.ndarray, name: str = "") -> None:
         """Looks at another image: the number of a validation image, or (H, W, 3) uint8 pixels and what to call them."""
         with self._screen:
@@ -130,30 +136,29 @@ class LookInside(Part):
         """Takes down what is out of date, and asks the workers for what is wanted now."""
         with self._screen:
             snapshot = self.snapshot
-            if snapshot is None:
-                return
             self._take_down(snapshot)
-            if self._active:
+            if self._active and snapshot is not None:
                 self.error, self.status.value = None, ""
                 first = self.channels.first(snapshot)
                 group = self.channels.group.value
                 self._looker.submit(Look(snapshot, self.image, self._name, self._pick, group, first))
             else:
                 self._looker.submit(None)
-            if not (self._active and snapshot.final):
+            if not (self._active and snapshot is not None and snapshot.final):
                 self._comparing, self.progress.value = None, ""
                 self._comparer.submit(None)
             elif network_key(snapshot) not in (self._drawn["comparison"], self._comparing):
                 self._comparing = network_key(snapshot)
                 self._comparer.submit(snapshot)
 
-    def _take_down(self, snapshot: Snapshot) -> None:
+    def _take_down(self, snapshot: Snapshot | None) -> None:
         """Blanks what shows other networks, or another order of channels, than those of the snapshot."""
-        networks, drawn = network_key(snapshot), self._drawn
+        networks, order = (None, None) if snapshot is None else (network_key(snapshot), channel_order(snapshot))
+        drawn = self._drawn
         if drawn["answer"] is not None and drawn["answer"][0] != networks:
             drawn["answer"] = None
             self.one.clear(_WAIT)
-        if drawn["channels"] is not None and drawn["channels"][:3] != channel_order(snapshot):
+        if drawn["channels"] is not None and drawn["channels"][:3] != order:
             drawn["channels"] = None
             self.channels.clear("…")
         if drawn["comparison"] is not None and drawn["comparison"] != networks:

@@ -18,17 +18,17 @@ from rsprune_studio.engine.studio import Studio
 from rsprune_studio.views.controls import Controls
 from rsprune_studio.views.preset_bar import PresetBar, Trail
 from rsprune_studio.views.tab import Part
-from rsprune_studio.views.widgets import WIDTH
+from rsprune_studio.views.widgets import WIDTH, View
 
 __all__ = ["HIDDEN", "PruningPanel"]
 
 TABS = ("Channels", "Scores", "Classes", "Trail", "Groups")
 HIDDEN = ("criterion", "scope", "normalise", "amount", "recovery", "own", "presets")  # what a lesson may leave out
-_WIDE = widgets.Layout(width="auto")
-_WRAP = widgets.Layout(flex_flow="row wrap")
+_WIDE = {"width": "auto"}  # a layout of its own for each widget, which is closed with it
+_WRAP = {"flex_flow": "row wrap"}
 
 
-class PruningPanel(widgets.VBox):
+class PruningPanel(View):
     """Sliders whose every move is answered with kept channels, parameters, MACs, measured latency and accuracy.
 
     Structure and costs are shown within the event. What takes longer comes from a worker thread: scores that need
@@ -69,7 +69,7 @@ class PruningPanel(widgets.VBox):
         begin: bool = True,
     ) -> None:
         self.studio, self.measured, hidden = studio, measured, set(hide)
-        self.parts = dict(parts or {})
+        self.parts, self._blank = dict(parts or {}), False  # blank: what is shown waits for an answer
         start = setting or Setting(criterion=studio.criteria[0])
         self.explorer = Explorer(studio, start, self, measured=measured)
         names = [group.name for group in studio.groups]
@@ -92,13 +92,13 @@ class PruningPanel(widgets.VBox):
         self.undo = _button("Undo", "undo", "Back to the setting before", explorer.undo)
         self.redo = _button("Redo", "repeat", "Forth to the setting that was undone", explorer.redo)
         self.reset = _button("Reset", "refresh", "Back to where the controls started", explorer.reset)
-        self.copy = widgets.ToggleButton(
-            description="Copy as code",
+        self.code_button = widgets.ToggleButton(
+            description="Show code",
             icon="code",
             layout=widgets.Layout(width="128px"),
-            tooltip="Show the library call that does the same; click it to select and copy",
+            tooltip="Show the library calls that do the same, with a button that copies them",
         )
-        self.copy.observe(lambda change: self._draw_code(), "value")
+        self.code_button.observe(lambda change: self._draw_code(), "value")
 
     def _rows(self, hide: set[str], task: str) -> list[widgets.Widget]:
         views = [self.bars, self.scores, self.classes, self.trail, self.controls.groups]
@@ -106,9 +106,14 @@ class PruningPanel(widgets.VBox):
         pairs = [(title, view) for title, view, wanted in zip(TABS, views, shown, strict=True) if wanted]
         pairs += self.parts.items()
         self.tabs = widgets.Tab([view for _, view in pairs], titles=[title for title, _ in pairs])
-        buttons = widgets.Box([self.undo, self.redo, self.reset, self.copy], layout=_WRAP)
+        buttons = widgets.Box([self.undo, self.redo, self.reset, self.code_button], layout=_WRAP)
         name, data = self.studio.model.config["name"], self.studio.data.title
-        about = html.note(f"{name} on {data}; accuracies are computed in {self.studio.precision}")
+        folded = (
+            "; its SE gates are folded into the weights before anything is removed"
+            if self.studio.gates is not None
+            else ""
+        )
+        about = html.note(f"{name} on {data}{folded}; accuracies are computed in {self.studio.precision}")
         about = widgets.HTML(STYLE + (html.message(task) if task else "") + about, layout=_WIDE)
         left = [self.controls, self.hint, *([] if "presets" in hide else [self.presets]), buttons]
         column = widgets.VBox(
@@ -136,7 +141,7 @@ class PruningPanel(widgets.VBox):
 
     @property
     def snapshot(self) -> Snapshot | None:
-        """What is on the screen."""
+        """What is on the screen; None while the wanted setting has no answer."""
         return self.explorer.snapshot
 
     @property
@@ -152,9 +157,16 @@ class PruningPanel(widgets.VBox):
         """Waits for everything that follows from the last move, see `Explorer.settle`."""
         return self.explorer.settle(timeout)
 
+    def close(self) -> None:
+        """Ends the panel with all its views, workers and jobs; the studio stays, others may use it."""
+        self.explorer.close()
+        for part in self.parts.values():
+            part.close()
+        super().close()
+
     def _moved(self, setting: Setting) -> None:
         """Called when a person moves a control; another way to say how much begins where the last one stood."""
-        before, on_screen = self.setting, self.snapshot
+        before, on_screen = self.setting, self.explorer.last
         if on_screen is not None and setting.amount != before.amount:
             share = round(1 - sum(on_screen.plan.widths.values()) / sum(on_screen.plan.sizes.values()), 2)
             macs = min(1.0, max(0.02, on_screen.cost.macs / on_screen.dense.cost.macs))
@@ -180,11 +192,19 @@ class PruningPanel(widgets.VBox):
 
     # what the explorer tells
 
-    def moved(self, setting: Setting) -> None:
-        """Moves the controls."""
+    def moved(self, setting: Setting, answered: bool) -> None:
+        """Moves the controls; without an answer, what belongs to the setting before is taken down."""
         self._show(setting, None)
         self.hint.value = html.note(f"A channel’s score by {setting.criterion}: {CRITERIA[setting.criterion].summary}")
         self.status.value = ""
+        self._blank = not answered
+        if self._blank and self.explorer.last is not None:
+            self.gauges.value = html.pending(self.explorer.last.dense, measured=self.measured)
+            for view in (self.words, self.bars, self.scores, self.classes, self.code):
+                view.value = html.note("…")
+            self.trail.show(self.explorer.history, None)
+            for part in self.parts.values():
+                part.show(None)
 
     def say(self, text: str, share: float | None) -> None:
         """Says what takes long."""
@@ -199,12 +219,13 @@ class PruningPanel(widgets.VBox):
         """Shows a snapshot."""
         self.gauges.value = html.gauges(snapshot, measured=self.measured)
         self.words.value = html.message(snapshot.sentence())
-        if before is None or before.setting != snapshot.setting:
+        if before is None or before.setting != snapshot.setting or self._blank:
             values = self.studio.values(snapshot.setting.criterion, snapshot.setting.normalise)
             self.controls.follow(snapshot, values, tuned=self.studio.kept.has_tuned(snapshot.plan))
             self.bars.value = html.bars(snapshot, before)
             self.scores.value = scores_and_trail.histograms(values, snapshot, self.studio.cuts(snapshot))
             self._draw_code()
+            self._blank = False
         self.classes.value = html.classes(snapshot, self.studio.data.classes)
         self.trail.show(self.explorer.history, snapshot)
         for part in self.parts.values():
@@ -216,8 +237,8 @@ class PruningPanel(widgets.VBox):
         self.controls.show(setting)
 
     def _draw_code(self) -> None:
-        self.code.layout.display = "" if self.copy.value else "none"
-        if self.copy.value and self.snapshot is not None:
+        self.code.layout.display = "" if self.code_button.value else "none"
+        if self.code_button.value and self.snapshot is not None:
             self.code.value = html.code(self.studio.code(self.snapshot.setting, self.studio.note(self.snapshot)))
 
 

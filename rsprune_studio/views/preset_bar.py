@@ -92,16 +92,17 @@ class Trail(widgets.VBox):
         self.chart.value = scores_and_trail.trail([], [], None)
         super().__init__([self.chart, widgets.HBox([self.chosen, self.back])])
 
-    def show(self, history: History, snapshot: Snapshot) -> None:
-        """Draws the map anew where it changed."""
-        now = history.place(snapshot) if snapshot.complete else None
+    def show(self, history: History, snapshot: Snapshot | None) -> None:
+        """Draws the map anew where it changed; the list follows what is on the screen."""
+        now = history.place(snapshot) if snapshot is not None and snapshot.complete else None
         if self._drawn == (len(history.points), now) and self._points is history.points:
             return
         self._points, self._drawn = history.points, (len(history.points), now)
         front = pareto(history.points)
         self.chart.value = scores_and_trail.trail(history.points, front, now)
-        listed = sorted({*front, *range(max(0, len(history.points) - _LISTED), len(history.points))}, reverse=True)
+        newest = range(max(0, len(history.points) - _LISTED), len(history.points))
+        listed = sorted({*front, *newest, *([] if now is None else [now])}, reverse=True)
         if listed:
-            keep = self.chosen.value if self.chosen.value in listed else listed[0]
+            keep = now if now in listed else self.chosen.value if self.chosen.value in listed else listed[0]
             self.chosen.options = [(scores_and_trail.describe(n, history.points[n], n in front), n) for n in listed]
             self.chosen.value, self.back.disabled = keep, False

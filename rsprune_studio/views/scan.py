@@ -17,7 +17,7 @@ from rsprune_studio.draw.html import in_words, time_left
 from rsprune_studio.draw.scan import fragility, scan_curves
 from rsprune_studio.engine.guided import guided_setting
 from rsprune_studio.engine.scans import Scanner
-from rsprune_studio.engine.setting import Setting
+from rsprune_studio.engine.setting import Setting, Snapshot
 from rsprune_studio.engine.studio import Studio
 from rsprune_studio.engine.threads import Background
 from rsprune_studio.views.tab import Part
@@ -25,9 +25,10 @@ from rsprune_studio.views.tab import Part
 __all__ = ["ScanView"]
 
 IMAGES = (128, 256, 512, 1000)
-_WIDE = widgets.Layout(width="auto")
+_WIDE = {"width": "auto"}  # a layout of its own for each widget, which is closed with it
 _STYLE = {"description_width": "76px"}
 _PAUSE = 0.2  # seconds between two redraws of the progress
+_NOTHING = "There is no setting on the screen to begin with; wait for its first numbers, or move a slider."
 
 
 class ScanView(Part):
@@ -105,15 +106,17 @@ class ScanView(Part):
         self.guided_macs.on_click(lambda _: self.ask(None))
 
     @property
-    def criterion(self) -> str:
-        """The criterion on the screen, by which the next scan goes."""
-        return self.studio.criteria[0] if self.snapshot is None else self.snapshot.setting.criterion
+    def criterion(self) -> str | None:
+        """The criterion on the screen, by which the next scan goes; None while the setting has no answer."""
+        return None if self.snapshot is None else self.snapshot.setting.criterion
 
     def run(self) -> None:
         """Starts a scan by the criterion on the screen; while one runs, that is refused in a sentence."""
         with self._screen:
             criterion, stop = self.criterion, threading.Event()
             try:
+                if criterion is None:
+                    raise RspruneError(_NOTHING)
                 self._background.start(partial(self._work, criterion, self.images.value, stop))
             except RspruneError as error:
                 self._fail(error)
@@ -132,7 +135,7 @@ class ScanView(Part):
         with self._screen:
             try:
                 if self.snapshot is None or self._go is None:
-                    raise RspruneError("There is no setting on the screen to begin with; move a slider first.")
+                    raise RspruneError(_NOTHING)
                 setting = guided_setting(self.studio, self.snapshot, drop)
             except RspruneError as error:
                 self._fail(error)
@@ -154,9 +157,18 @@ class ScanView(Part):
         if self.error is not None:
             raise self.error
 
+    def show(self, snapshot: Snapshot | None) -> None:
+        """Marks another snapshot on the curves; a sentence that went wrong before is about another setting."""
+        with self._screen:
+            if self.error is not None and self.running is None and self._is_move(snapshot):
+                self.error, self.status.value = None, ""
+            super().show(snapshot)
+
     def close(self) -> None:
         """Ends what runs; the view is gone."""
         self._stop.set()
+        for background in (self._reader, self._background):
+            background.close()
         super().close()
 
     def _restore(self) -> None:
@@ -206,7 +218,7 @@ class ScanView(Part):
 
     def _buttons(self) -> None:
         busy = self.running is not None
-        self.run_button.disabled, self.cancel_button.disabled = busy, not busy
+        self.run_button.disabled, self.cancel_button.disabled = busy or self.snapshot is None, not busy
         self.progress.layout.visibility = "visible" if busy else "hidden"
         missing = self.criterion not in self.studio.scans or self.snapshot is None
         self.guided.disabled = self.guided_macs.disabled = missing
@@ -219,6 +231,7 @@ class ScanView(Part):
             scan, refused = self.studio.scans.get(self.criterion), self.scanner.refused.get(self.criterion, "")
             if scan is None:
                 empty = f"No scan by {self.criterion} yet. It takes a minute or so on two cores, and is kept. {refused}"
+                empty = _NOTHING if self.criterion is None else empty
                 self.hint.value, self.curves.value, self.table.value = html.note(empty), "", ""
                 return
             self.hint.value = ""

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import threading
 
-import ipywidgets as widgets
-
 from rsprune_studio.engine.setting import Snapshot
 from rsprune_studio.engine.studio import Studio
+from rsprune_studio.views.widgets import View
 
 __all__ = ["Part"]
 
 
-class Part(widgets.VBox):
+class Part(View):
     """What every such view has: the panel says whether it is in front and what is on the screen, on any thread.
 
     A subclass says in `_refresh` what follows, and looks and draws within ``self._screen``: whether it is stale and
@@ -22,7 +21,7 @@ class Part(widgets.VBox):
         studio: the state.
 
     Attributes:
-        snapshot: what is on the screen of the panel; None before the first answer.
+        snapshot: what is on the screen of the panel; None while the setting that is wanted has no answer.
         error: what went wrong last, None if nothing did.
     """
 
@@ -44,8 +43,8 @@ class Part(widgets.VBox):
             self._active = value
             self._refresh()
 
-    def show(self, snapshot: Snapshot) -> None:
-        """Hears of another snapshot; returns at once."""
+    def show(self, snapshot: Snapshot | None) -> None:
+        """Hears of another snapshot, or that there is none yet for the setting that is wanted; returns at once."""
         with self._screen:
             self.snapshot = snapshot
             self._refresh()
@@ -53,6 +52,10 @@ class Part(widgets.VBox):
     def oversized(self, error: Exception) -> bool:
         """Says that an upload was too large to arrive; False where the view takes none."""
         return False
+
+    def _is_move(self, snapshot: Snapshot | None) -> bool:
+        """Whether a snapshot belongs to another setting than what is on the screen: what was said of that is over."""
+        return snapshot is None or self.snapshot is None or snapshot.setting != self.snapshot.setting
 
     def _refresh(self) -> None:
         raise NotImplementedError

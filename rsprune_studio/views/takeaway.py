@@ -27,6 +27,7 @@ from rsprune_studio.views.tab import Part
 
 __all__ = ["TakeAway", "bundle_zip", "link"]
 
+_MEASURING = "The numbers are still being measured; try again in a moment."
 _PLAN_LARGEST = 5_000_000  # bytes; the plan of a network of ten thousand channels has 60,000
 
 
@@ -135,16 +136,19 @@ class TakeAway(Part):
         self._refuse(error)
         return True
 
-    def show(self, snapshot: Snapshot) -> None:
-        """Offers another snapshot."""
-        if self.snapshot is None or self.snapshot.setting != snapshot.setting:
+    def show(self, snapshot: Snapshot | None) -> None:
+        """Offers another snapshot; none is there to be taken while a setting has no answer."""
+        if self._is_move(snapshot):
             self.packed.value = ""
+            self._say("")  # what was said is about the setting before
+        elif snapshot.complete and self.status.value == html.message(_MEASURING, error=True):
+            self._say("")
         super().show(snapshot)
 
     def prepare(self) -> None:
         """Packs the bundle and offers it as a link."""
         if self.snapshot is None or not self.snapshot.complete:
-            self._say("The numbers are still being measured; try again in a moment.", error=True)
+            self._say(_MEASURING, error=True)
             return
         self.status.value = html.working("Packing the network")
         content = bundle_zip(self.studio, self.snapshot, self._first, self._origin)
@@ -163,9 +167,10 @@ class TakeAway(Part):
         now = self.explorer.setting
         recovery = "live" if now.recovery == "tuned" else now.recovery
         self.explorer.go(Setting(now.criterion, now.scope, "plan", given=plan, recovery=recovery, ratio=now.ratio))
+        self._say("The plan was loaded.")
 
     def load_session(self, text: str) -> None:
-        """Goes on where a session ended.
+        """Goes on where a session ended, on its own bundle.
 
         Raises:
             RspruneError: it is no session, or one of another network or other data.
@@ -173,26 +178,27 @@ class TakeAway(Part):
         self._restore(Session.from_json(text))
 
     def replay(self, session: Session) -> None:
-        """Replaces the history by that of a session for this very network and data.
+        """Replaces the history by that of a session for this very network and data; says what could not come back.
 
         Raises:
             RspruneError: it belongs to others.
         """
-        session.check(self.studio)
-        self.studio.scans.update(session.scans)
+        missing = session.restore(self.studio)
         self.explorer.replay(session.history)
+        self._say(f"The session was loaded. {missing}")
 
     def _take(self, files: tuple[dict[str, Any], ...], load: Callable[[str], None], most: int) -> None:
         """Reads an upload; whatever is wrong with it becomes a sentence, and the screen stays as it is."""
         if not files:
             return
         name, content = str(files[0]["name"]), bytes(files[0]["content"])
+        for upload in (self.plan_file, self.session_file):
+            upload.value = ()  # lets go of the bytes; the same file may be sent again
         self.error = None
         try:
             if len(content) > most:
                 raise RspruneError(f"It has {len(content) / 1e6:.1f} MB, at most {most / 1e6:.0f} MB are expected.")
             load(content.decode("utf-8"))
-            self._say(f"{name} was loaded.")
         except UnicodeDecodeError:
             self._refuse(RspruneError(f"{name}: it is no text; take a JSON file that this app or the library wrote."))
         except RspruneError as error:
@@ -206,11 +212,14 @@ class TakeAway(Part):
         self.status.value = html.message(text, error=error) if text else ""
 
     def _refresh(self) -> None:
+        if self.snapshot is None:
+            self.links.value = self.code.value = ""
         if not self._active or self.snapshot is None:
             return
         snapshot = self.snapshot
         plan = snapshot.plan if self._first is None else compose(self._first, snapshot.plan)
-        session = Session.of(self.studio, self.explorer.history, self._origin).to_json()
+        shown = snapshot if snapshot.complete else None  # a fine-tuned network is large: it goes along once
+        session = Session.of(self.studio, self.explorer.history, self._origin, shown).to_json()
         files = (("plan.json", snapshot.plan.to_json(), "Plan"), ("session.json", session, "Session"))
         shown = [link(name, text.encode(), "application/json", title) for name, text, title in files]
         if plan is not snapshot.plan:

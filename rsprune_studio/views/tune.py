@@ -32,7 +32,7 @@ _WHY = (
     "After a closed form, rates up to 0.001 keep what it has repaired; much larger ones undo it within an epoch, and "
     "few epochs do not bring it back. While a training runs, the latencies of the sliders read longer than they are."
 )
-_WIDE = widgets.Layout(width="auto")
+_WIDE = {"width": "auto"}  # a layout of its own for each widget, which is closed with it
 _STYLE = {"description_width": "76px"}
 _PAUSE = 0.2  # seconds between two redraws
 
@@ -122,14 +122,15 @@ class TuneView(Part):
         """What the controls say."""
         return TuneOptions(self.loss.value, self.epochs.value, self.images.value, self.rate.value)
 
-    def show(self, snapshot: Snapshot) -> None:
+    def show(self, snapshot: Snapshot | None) -> None:
         """Takes another network as the start of the next run; returns at once."""
         with self._screen:
-            gentle = GENTLE.get(snapshot.setting.recovery)
+            gentle = None if snapshot is None else GENTLE.get(snapshot.setting.recovery)
             if not self._chosen and gentle is not None:
                 self._quiet = True
                 self.rate.value = gentle
                 self._quiet = False
+            self.error = None if self._is_move(snapshot) else self.error
             super().show(snapshot)
 
     def start(self) -> None:

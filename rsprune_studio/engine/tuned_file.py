@@ -1,0 +1,100 @@
+"""A fine-tuned network inside a session file: its plan, how it was trained, and its weights."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import safetensors.torch
+from safetensors import SafetensorError
+from torch import nn
+
+from rsprune_lib.errors import RspruneError
+from rsprune_lib.pruning import Plan
+from rsprune_studio.engine.setting import RECOVERIES
+from rsprune_studio.engine.studio import Studio
+from rsprune_studio.engine.tune_run import TuneOptions
+
+__all__ = ["MOST_WEIGHTS", "TunedFile"]
+
+MOST_WEIGHTS = 16_000_000  # bytes; more would make a page with the session as a link too slow
+_NOTE = {"loss": str, "epochs": int, "lr": float, "images": int, "seed": int, "val_images": int, "recovery": str}
+
+
+@dataclass(frozen=True)
+class TunedFile:
+    """What it takes to bring a fine-tuned network back, to the last bit.
+
+    Attributes:
+        plan: its widths.
+        note: how it was trained; see `rsprune_studio.engine.network_cache.Tuned`.
+        weights: its tensors as safetensors.
+    """
+
+    plan: Plan
+    note: Mapping[str, Any]
+    weights: bytes
+
+    @classmethod
+    def of(cls, plan: Plan, model: nn.Module, note: Mapping[str, Any]) -> TunedFile | None:
+        """Takes a network; None if it is too large for a session file."""
+        state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+        weights = safetensors.torch.save(state)
+        return (
+            None
+            if len(weights) > MOST_WEIGHTS
+            else cls(plan, {key: note[key] for key in _NOTE if key in note}, weights)
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        weights = base64.b64encode(self.weights).decode()
+        return {"plan": json.loads(self.plan.to_json()), "note": dict(self.note), "weights": weights}
+
+    @classmethod
+    def from_dict(cls, values: object) -> TunedFile:
+        """Reads what `to_dict` wrote.
+
+        The note becomes code that a person may copy, so each of its values is checked as one of a new training is.
+
+        Raises:
+            RspruneError: it is no fine-tuned network, or a part of it is impossible.
+        """
+        wrong = RspruneError("The session's fine-tuned network is broken; take a session that the app wrote.")
+        if not isinstance(values, Mapping) or values.keys() != {"plan", "note", "weights"}:
+            raise wrong
+        note, weights = values["note"], values["weights"]
+        if not isinstance(note, Mapping) or not note.keys() <= _NOTE.keys() or not isinstance(weights, str):
+            raise wrong
+        if any(type(value) is not _NOTE[key] for key, value in note.items()) or note.get("recovery") not in RECOVERIES:
+            raise wrong
+        options = {key: note[key] for key in ("loss", "epochs", "lr", "images", "seed") if key in note}
+        if len(options) < 5 or not 0 < note.get("val_images", 1) < 2**31:
+            raise wrong
+        TuneOptions(**options)
+        try:
+            return cls(Plan.from_json(json.dumps(values["plan"])), dict(note), base64.b64decode(weights, validate=True))
+        except binascii.Error:
+            raise wrong from None
+
+    def restore(self, studio: Studio) -> None:
+        """Puts the network back into a studio, for its plan.
+
+        Raises:
+            RspruneError: the weights do not fit the plan.
+        """
+        self.plan.check(studio.groups)
+        network = studio.network(self.plan)
+        try:
+            state = safetensors.torch.load(self.weights)
+            network.load_state_dict(state, strict=True)
+        except (SafetensorError, RuntimeError) as error:
+            raise RspruneError(
+                f"The weights of the session's fine-tuned network do not fit its plan ({str(error).splitlines()[0]}); "
+                "take a session that the app wrote."
+            ) from None
+        studio.keep(self.plan, network, self.note)
