@@ -109,7 +109,7 @@ def prune(
         if narrow := sum(group.size < multiple_of for group in result.groups):
             say(f"{narrow} of {len(result.groups)} groups have fewer than {multiple_of} channels and stay whole.")
         how, dense = result.plan.how, bundle.config.get("measured") or {}
-        how = how.get("then", how)
+        how = how.get("steps", [how])[-1]
         title = f"{bundle.config['model']['name']} pruned ({how.get('criterion', 'plan')}, {recovery})"
         extra = {"recovery": recovery, "images": images, "parent": dense.get("name")}
         row = finish(place, result.model, title, loaded, seed=seed, plan=result.plan, extra=extra, half=half)

@@ -210,7 +210,7 @@ def compose(first: Plan, second: Plan) -> Plan:
     if first.widths != second.sizes:
         raise PlanError("The second plan is not for the network that the first one leaves; make it on that network.")
     keep = {name: tuple(first.keep[name][i] for i in kept) for name, kept in second.keep.items()}
-    return Plan(first.model, keep, first.sizes, {"first": first.how, "then": second.how})
+    return Plan(first.model, keep, first.sizes, {"steps": [*first.how.get("steps", [first.how]), second.how]})
 
 
 def _indices(name: str, kept: object, size: int) -> tuple[int, ...]:
