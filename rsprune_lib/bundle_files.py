@@ -38,6 +38,9 @@ class _Network(_Part):
     name: str = ""
 
 
+_Side = Annotated[int, Field(ge=1, le=4096)]  # pixels
+
+
 class _Data(_Part):
     name: str | None = None
     title: str | None = None
@@ -45,7 +48,7 @@ class _Data(_Part):
     bands: str | None = None
     content_hash: str | None = None
     classes: list[str] | None = None
-    image_size: Annotated[int, Field(ge=1, le=4096)] | None = None
+    image_size: _Side | Annotated[list[_Side], Field(min_length=2, max_length=2)] | None = None
 
 
 class _Measured(_Part):
@@ -108,7 +111,8 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise ModelError(f"{path} is nested too deeply to be the description of a bundle; make it again.") from None
     except ValidationError as error:
         fault = error.errors()[0]
-        where = ".".join(str(key) for key in fault["loc"])[:80]
+        kinds = ("constrained-", "list[")  # pydantic also names the member of a union that it tried
+        where = ".".join(str(key) for key in fault["loc"] if not str(key).startswith(kinds))[:80]
         raise ModelError(
             f"{path} is no description of a bundle that this library reads: {where or 'it'} is {fault['input']!r:.60} "
             f"({fault['msg']}); take the original bundle, or make it again."

@@ -236,6 +236,23 @@ def test_from_images_to_a_recovered_network(run, dense, tmp_path):
     assert config["command"].startswith("rsprune")
 
 
+def test_a_pruned_bundle_is_pruned_fine_tuned_and_pruned_again(run, dense, tmp_path):
+    few = ["--criterion", "l1", "--images", 4]
+    steps = [["prune", *few, "--ratio", 0.3], ["finetune", "--profile", "smoke"], ["prune", *few, "--ratio", 0.5]]
+    folder = dense
+    for number, (command, *options) in enumerate(steps):
+        status, out, err = run(command, folder, *options, "--out", tmp_path / str(number), "--json")
+        assert status == 0, err
+        folder = tmp_path / str(number)
+    first, last = (json.loads((tmp_path / name / "plan.json").read_text()) for name in "02")
+    assert last["sizes"] == first["sizes"] and set(last["keep"]["conv1"]) < set(first["keep"]["conv1"])
+    assert [step["ratio"] for step in last["how"]["steps"]] == [0.3, 0.5] and json.loads(out)["how"]["ratio"] == 0.5
+    status, out, _ = run("prune", dense, "--plan", folder / "plan.json", "--recovery", "none", "--out", tmp_path / "r")
+    assert status == 0 and json.loads((tmp_path / "r" / "plan.json").read_text())["keep"] == last["keep"]
+    assert "stay whole" in run("prune", folder, *few, "--multiple-of", 8, "--out", tmp_path / "w")[2]
+    assert "nothing could be removed" in run("prune", folder, *few, "--multiple-of", 1000, "--out", tmp_path / "x")[2]
+
+
 def test_networks_of_the_similarity_paper(run, tiny_folder, tmp_path):
     counted = json.loads(run("cost", "resnet20", "--json")[1])
     assert (counted["image_size"], counted["macs"], counted["params_without_norms"]) == (32, 40_813_184, 271_690)
@@ -285,7 +302,7 @@ def test_pruning_by_a_similarity_graph(run, dense, tmp_path):
     assert status == 1 and "above 0 and at most 1" in err and not (tmp_path / "x").exists()
 
 
-def test_other_networks_data_and_splits_are_refused(run, dense, tiny_folder, tmp_path):
+def test_other_networks_data_and_splits_are_refused(run, dense, tiny_folder, tmp_path, monkeypatch):
     other = tmp_path / "other"
     shutil.copytree(tiny_folder, other)
     (other / "roofs").rename(other / "sea")
@@ -295,6 +312,15 @@ def test_other_networks_data_and_splits_are_refused(run, dense, tiny_folder, tmp
     status, _, err = run("eval", dense, "--data", other)
     assert status == 1
     assert "knows the classes field, forest, river, roofs" in err
+    with monkeypatch.context() as patch:
+        patch.setattr("rsprune_lib.data.load.load_data", lambda *_, **__: pytest.fail("decoded or downloaded first"))
+        for data in (other, "eurosat"):
+            assert (
+                "knows the classes field, forest, river, roofs"
+                in run("finetune", dense, "--data", data, "--out", "x")[2]
+            )
+        patch.setenv("RSPRUNE_DEVICE", "gpu")
+        assert "RSPRUNE_DEVICE='gpu' is no device" in run("prune", dense, "--out", tmp_path / "x")[2]
     assert run("prune", dense, "--ratio", 1.5, "--images", 16, "--out", tmp_path / "x")[0] == 1
     assert not (tmp_path / "x").exists()
 

@@ -91,6 +91,7 @@ def prune(
         own.setdefault("selector", "dominating")
     more = {"multiple_of": multiple_of} | ({"least": least} if least is not None else {})
     from rsprune_lib.bundle_files import FILES
+    from rsprune_lib.device import pick_device
     from rsprune_lib.pruning import Plan, check_request
     from rsprune_lib.pruning.prune import prune as prune_network
 
@@ -99,6 +100,7 @@ def prune(
     check_request(
         None if plan else criterion, scope, amounts, recovery=recovery, images=images, options=own, choosing=more
     )
+    pick_device()  # a wrong RSPRUNE_DEVICE is told now
     bundle, loaded = open_run(folder, data, bands)
     run.apart_from(*data_paths(loaded.source))
     with run.open(FILES, needed=needed(bundle.model, 2), resumable=False) as place:

@@ -1,5 +1,6 @@
 """`load_data`: a data set by its name, or any folder of class folders."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rsprune_lib.data.bands import parse_bands
@@ -8,7 +9,7 @@ from rsprune_lib.data.catalogue import card_names, get_card
 from rsprune_lib.data.dataset import Dataset, made_of
 from rsprune_lib.data.fetch import data_root, find
 from rsprune_lib.data.notes import tell
-from rsprune_lib.data.prepare import card_arrays, folder_arrays, has_arrays, synthetic_arrays
+from rsprune_lib.data.prepare import card_arrays, folder_arrays, folder_classes, has_arrays, synthetic_arrays
 from rsprune_lib.errors import DataError
 
 __all__ = ["at_hand", "load_again", "load_data"]
@@ -84,7 +85,8 @@ def load_again(
         progress: show bars.
 
     Raises:
-        DataError: if the bundle does not say where its data is.
+        DataError: if the bundle does not say where its data is, or the classes are not those of the bundle (which is
+            found before anything is downloaded or decoded).
     """
     source = name_or_path or info.get("source") or info.get("name")
     if not source or not isinstance(source, str | Path):
@@ -94,8 +96,22 @@ def load_again(
             f"The bundle was made with the folder {source}, named by a relative path that may mean another folder "
             f"here; give its full path (--data)."
         )
+    if info.get("classes"):
+        _check_classes(source, info["classes"])
     bands = bands or (info.get("bands") if str(source) not in card_names() else None)
     return load_data(source, image_size=info.get("image_size"), bands=bands, progress=progress)
+
+
+def _check_classes(name_or_path: str | Path, expected: Sequence[str]) -> None:
+    path = _as_path(name_or_path)
+    if name_or_path == "auto":
+        return
+    found = get_card(str(name_or_path)).classes if path is None else folder_classes(path)
+    if list(found) != list(expected):
+        raise DataError(
+            f"The network knows the classes {', '.join(expected)}; {name_or_path} has {', '.join(found)}: give the "
+            "data set it was trained on (--data)."
+        )
 
 
 def at_hand(

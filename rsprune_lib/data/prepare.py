@@ -20,7 +20,7 @@ from rsprune_lib.data.synthetic import VERSION, draw_scenes
 from rsprune_lib.errors import DataError
 from rsprune_lib.files import write_json
 
-__all__ = ["card_arrays", "folder_arrays", "has_arrays", "synthetic_arrays"]
+__all__ = ["card_arrays", "folder_arrays", "folder_classes", "has_arrays", "synthetic_arrays"]
 
 LARGEST, SMALLEST, MIXED = 256, 8, 64  # pixels a side: bounds for images of one size, and the size for mixed ones
 LAYOUT = "layout 2"  # of the rules for folders; a cache of another version is made anew
@@ -113,6 +113,11 @@ def _cached(folder: Path, stem: str, key: str, size: int | None, listing: str) -
         return open_arrays(folder / f"folder-{stem}-{size}-{key}", listing)
     found = (open_arrays(path, listing) for path in folder.glob(f"folder-{glob.escape(stem)}-*-{key}"))
     return next((arrays for arrays in found if arrays and arrays.index.get("usual")), None)
+
+
+def folder_classes(path: Path) -> tuple[str, ...]:
+    """Names of the class folders in a folder or archive, in label order; no image is opened."""
+    return folder_layout([name for name, _ in read_members(path.resolve(), contents=False)], str(path)).classes
 
 
 def _decode_folder(
