@@ -22,7 +22,6 @@ NETWORKS = {
     "resnet18_se": lambda: create_model("resnet18_se", 5, width=0.125, seed=0),
     "vgg16": lambda: create_model("vgg16", 5, width=0.125, seed=0),
     "resnet20": lambda: create_model("resnet20", 5, width=0.5, seed=0),
-    "densenet40": lambda: create_model("densenet40", 5, width=0.25, seed=0),
     "gfnet": gfnet,
 }
 

@@ -3,6 +3,7 @@
 from rsprune_lib.models.blocks import Network, SqueezeExcite, Unit
 from rsprune_lib.models.copying import copied
 from rsprune_lib.models.exits import Early, add_exits, exit_places, run_early, without_exits
+from rsprune_lib.models.hooks import hooked
 from rsprune_lib.models.mode import evaluating, placement
 from rsprune_lib.models.registry import create_model, model_names, plain_name
 
@@ -16,6 +17,7 @@ __all__ = [
     "create_model",
     "evaluating",
     "exit_places",
+    "hooked",
     "model_names",
     "placement",
     "plain_name",

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from rsprune_lib.errors import ModelError
 from rsprune_lib.models.blocks import NORMS, SqueezeExcite
+from rsprune_lib.models.hooks import hooked
 from rsprune_lib.models.mode import evaluating, placement
 
 __all__ = ["Early", "ExitHead", "Exits", "add_exits", "exit_places", "run_early"]
@@ -306,13 +307,11 @@ def _dominates(model: nn.Module, name: str, images: Tensor, whole: Tensor) -> bo
     def drop(_module: nn.Module, _x: Any, y: Any) -> Any:  # noqa: ANN401
         return y[keep] if isinstance(y, Tensor) and y.dim() > 2 and len(y) == len(images) else y
 
-    hook = model.get_submodule(name).register_forward_hook(drop)
     try:
-        found = model(images)
+        with hooked([(model.get_submodule(name), drop)]):
+            found = model(images)
     except (RuntimeError, IndexError, ValueError):  # shapes that no longer fit: something flows past
         return False
-    finally:
-        hook.remove()
     return found.shape == whole[keep].shape and torch.allclose(
         found, whole[keep], rtol=1e-3, atol=1e-3 * float(whole.abs().max())
     )
@@ -320,19 +319,13 @@ def _dominates(model: nn.Module, name: str, images: Tensor, whole: Tensor) -> bo
 
 def _watched(model: nn.Module, places: Sequence[str], images: Tensor, seen: dict[str, Tensor]) -> Any:  # noqa: ANN401
     """Runs the network and notes the outputs of some modules, in execution order."""
-    modules, hooks = dict(model.named_modules()), []
+    modules = dict(model.named_modules())
 
     def note(name: str, _module: nn.Module, _x: Any, y: Tensor) -> None:  # noqa: ANN401
         seen[name] = y
 
-    for name in places:
-        if name in modules:
-            hooks.append(modules[name].register_forward_hook(partial(note, name)))
-    try:
+    with hooked((modules[name], partial(note, name)) for name in places if name in modules):
         return model(images)
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def _head(model: nn.Module, place: str, y: Tensor, classes: int, pool: str, norm: bool | nn.Module) -> ExitHead:
@@ -350,7 +343,7 @@ def _by_cost(model: nn.Module, count: int) -> list[str]:
     if count < 1:
         raise ModelError(f"Got {count} exits; expected at least 1.")
     places, images = exit_places(model), _example(model, 1)
-    done, hooks, at = 0.0, [], {}
+    done, at = 0.0, {}
 
     def add(module: nn.Module, _x: Any, y: Tensor) -> None:  # noqa: ANN401
         nonlocal done
@@ -359,17 +352,11 @@ def _by_cost(model: nn.Module, count: int) -> list[str]:
     def mark(name: str, *_: Any) -> None:  # noqa: ANN401
         at[name] = done
 
-    for name, module in model.named_modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            hooks.append(module.register_forward_hook(add))
-        if name in places:
-            hooks.append(module.register_forward_hook(partial(mark, name)))
-    try:
-        with evaluating(model), torch.no_grad():
-            model(images)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    modules = dict(model.named_modules())
+    counted = [(module, add) for module in modules.values() if isinstance(module, nn.Conv2d | nn.Linear)]
+    marked = [(modules[name], partial(mark, name)) for name in places]
+    with evaluating(model), torch.no_grad(), hooked(counted + marked):
+        model(images)
     last = {work: name for name, work in at.items()}  # of several modules at one depth the outermost, which ends last
     inner = [name for work, name in sorted(last.items()) if work < 0.95 * done]
     if len(inner) < count:

@@ -3,6 +3,7 @@
 from rsprune_lib.training.callback import Callback, StopTraining
 from rsprune_lib.training.checkpoint import CHECKPOINT
 from rsprune_lib.training.distillation import Distillation
+from rsprune_lib.training.exits import fit_gates, fit_heads, gate_targets
 from rsprune_lib.training.loop import Fit, fit
 from rsprune_lib.training.losses import LOSSES, FocalLoss, MiningLoss, make_loss
 from rsprune_lib.training.pulls import LossCurve, loss_curve, pull_shares, sample_pulls
@@ -21,6 +22,9 @@ __all__ = [
     "Recipe",
     "StopTraining",
     "fit",
+    "fit_gates",
+    "fit_heads",
+    "gate_targets",
     "loss_curve",
     "make_loss",
     "pull_shares",

@@ -1,0 +1,32 @@
+"""Forward hooks that are gone afterwards, whatever happened in between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import nn
+
+__all__ = ["hooked"]
+
+
+@contextmanager
+def hooked(
+    behind: Iterable[tuple[nn.Module, Callable[..., Any]]] = (),
+    in_front: Iterable[tuple[nn.Module, Callable[..., Any]]] = (),
+) -> Iterator[None]:
+    """Hangs hooks on modules for the time of the block.
+
+    Args:
+        behind: modules with forward hooks ``(module, inputs, output)``.
+        in_front: modules with forward pre-hooks ``(module, inputs)``.
+    """
+    handles = []
+    try:
+        handles += [module.register_forward_hook(hook) for module, hook in behind]
+        handles += [module.register_forward_pre_hook(hook) for module, hook in in_front]
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
