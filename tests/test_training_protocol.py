@@ -1,6 +1,8 @@
 """What a training run sees, averages and keeps: each part where it belongs, augmented, the averaged weights."""
 
+import copy
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from rsprune_lib.data import Augment, Batches
+from rsprune_lib.device import supports_bf16
 from rsprune_lib.training import RECIPES, Callback, fit, recipe
 from rsprune_lib.training.optimise import warm_average
 
@@ -118,3 +121,45 @@ def test_the_average_warms_up():
         warm_average(0.99)(averaged, [torch.ones(2)], torch.tensor(count))
         warm_average(0.99)(steps, [torch.tensor(count)], count)
         assert averaged[0].tolist() == pytest.approx([weight] * 2) and steps[0] == count
+
+
+def _by_hand(model, data, run, rate):
+    """The same training as a plain loop: SGD with ``rate(step)``, no decay of norms and biases."""
+    model, smooth = copy.deepcopy(model).train(), nn.CrossEntropyLoss(label_smoothing=run.label_smoothing)
+    decayed = [p for p in model.parameters() if p.ndim > 1]
+    spared = [p for p in model.parameters() if p.ndim == 1]
+    groups = [{"params": decayed, "weight_decay": run.weight_decay}, {"params": spared, "weight_decay": 0}]
+    optimizer = torch.optim.SGD(groups, lr=1, momentum=run.momentum, nesterov=run.momentum > 0)
+    batches, step = Batches(data, "train", run.batch_size, augment=run.augment, shuffle=True, seed=5), 0
+    for epoch in range(run.epochs):
+        for images, labels in batches.epoch(epoch):
+            for group in optimizer.param_groups:
+                group["lr"] = rate(step)
+            with torch.autocast("cpu", torch.bfloat16, enabled=supports_bf16(torch.device("cpu"))):
+                logits = model(images)
+            optimizer.zero_grad()
+            smooth(logits.float(), labels).backward()
+            optimizer.step()
+            step += 1
+    return model.state_dict()
+
+
+@pytest.mark.parametrize("name", ["strong", "paper"])
+def test_the_loop_does_what_a_plain_loop_does(tiny_data, tmp_path, name):
+    torch.manual_seed(0)
+    model, changes = _Linear(), {"weight_decay": 0.05, "label_smoothing": 0.2, "half_size": 0.0, "batch_size": 16}
+    run = recipe(name, epochs=4, lr=0.2, **changes)
+    steps = math.ceil(len(tiny_data.split.train) / 16)
+
+    def rate(step):
+        if name == "paper":  # a tenth from half the epochs on, a hundredth from three quarters on
+            return 0.2 * 0.1 ** sum(step >= drop for drop in (2 * steps, 3 * steps))
+        if step < steps:  # a quarter of four epochs
+            return 0.2 * (0.04 + 0.96 * step / steps)
+        return 0.1 * (1 + math.cos(math.pi * (step - steps) / (3 * steps)))
+
+    history = fit(model, tiny_data, run, seed=5, out=tmp_path, progress=False).history
+    found = torch.load(tmp_path / "checkpoint" / "state.pt", weights_only=True)["model"]
+    for key, value in _by_hand(model, tiny_data, run, rate).items():
+        torch.testing.assert_close(found[key], value, rtol=1e-4, atol=1e-6)
+    assert [row["lr"] for row in history] == pytest.approx([rate(steps * epoch) for epoch in (1, 2, 3, 4)], abs=1e-6)
