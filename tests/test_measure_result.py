@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from rsprune_lib.course.tables import closing_table
 from rsprune_lib.errors import RspruneError
-from rsprune_lib.measure import Result, cost, git_state, measure, provenance
+from rsprune_lib.measure import Latency, Result, cost, git_state, measure, measure_in_turn, provenance
+from rsprune_lib.measure import result as result_module
 from rsprune_lib.models import create_model
 
 INFO = {
@@ -133,3 +135,22 @@ def test_what_was_not_measured_is_none(model):
 def test_unknown_image_size_is_one_clear_sentence(model):
     with pytest.raises(RspruneError, match="give image_size"):
         measure("x", model, None)
+
+
+def test_rows_that_are_compared_are_timed_in_turn_and_say_how_much_faster_if_it_is_clear(model, monkeypatch):
+    """The middle network takes a quarter of the time, the last one anything between twice and half."""
+    rounds = {"dense": [8, 8, 8], "small": [2, 2, 2], "unclear": [4, 8, 16]}
+    calls = []
+
+    def timed(models, size, **given):
+        calls.append(len(models))
+        return [Latency(own[1], 0.5, 1, 1, "pretended", 3, tuple(own)) for own in rounds.values()]
+
+    monkeypatch.setattr(result_module, "latencies", timed)
+    rows = measure_in_turn(dict.fromkeys(rounds, model), FakeBatches(np.array([7, 8])), seeds=3, progress=False)
+    assert calls == [3]
+    assert [row.speed for row in rows] == [None, "4.0 times as fast", "not clear: this machine is busy"]
+    assert [row.latency_least_ms for row in rows] == [8, 2, 4]
+    assert [row.provenance["seed"] for row in rows] == [3] * 3 and rows[1].name == "small"
+    text = closing_table([row.to_dict() for row in rows])
+    assert "4.0 times as fast" in text and "not clear: this machine is busy" in text

@@ -9,7 +9,7 @@ from rsprune_lib.measure import Result
 
 __all__ = ["Table", "results_table"]
 
-_CLOSING = ("name", "params", "macs", "latency_ms", "accuracy", "ci", "n", "part", "provenance")
+_CLOSING = ("name", "params", "macs", "latency_ms", "speed", "accuracy", "ci", "n", "part", "provenance")
 _PLACE = re.compile(r"(?<![\w.:/])(?:~|/[\w.+-]+)(?:/[\w.+-]+)*/(?=[\w.+-])")
 _NUMBER = re.compile(r"[−+-]?[\d.,]+\s?[%kMGx×s]?(\s.*)?|–|")
 

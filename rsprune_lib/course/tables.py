@@ -11,13 +11,16 @@ _HEADS = {
     "params": "parameters",
     "macs": "MACs",
     "latency_ms": "latency, ms",
+    "speed": "speed",
     "accuracy": "accuracy",
     "ci": "95 % interval",
     "n": "images",
     "ece": "calibration error",
     "part": "part",
 }
-_HIDDEN = {"notebook", "provenance", "per_class", "latency_iqr_ms", "batch", "nll", "confusion", "schema"}
+_HIDDEN = {
+    "notebook", "provenance", "per_class", "latency_iqr_ms", "latency_least_ms", "batch", "nll", "confusion", "schema",
+}  # fmt: skip
 
 
 def closing_rows(rows: Sequence[Mapping]) -> list[Mapping]:
@@ -47,7 +50,7 @@ def closing_table(rows: Sequence[Mapping]) -> str:
     networks = closing_rows(rows)
     if not networks:
         return "No notebook recorded a network."
-    wanted = ("name", "params", "macs", "latency_ms", "accuracy", "ci", "n", "part")
+    wanted = ("name", "params", "macs", "latency_ms", "speed", "accuracy", "ci", "n", "part")
     heads, body = cells([{key: row.get(key) for key in (*wanted, "provenance")} for row in networks])
     widths = [max(map(len, column)) for column in zip(heads, *body, strict=True)]
     lines = [heads, ["-" * w for w in widths], *body]

@@ -2,12 +2,13 @@
 
 from rsprune_lib.measure.cost import Cost, LayerCost, cost, example_images, layer_costs
 from rsprune_lib.measure.early_exit import ExitRule, Outcome, conformal_level, oracle, outcome, promise, sweep, tuned_to
-from rsprune_lib.measure.latency import Latency, latency
+from rsprune_lib.measure.latency import Latency, latencies, latency
 from rsprune_lib.measure.layer_time import LayerTime, layer_times, macs_beside_times
 from rsprune_lib.measure.lean import lean
 from rsprune_lib.measure.paired import Paired, compare
 from rsprune_lib.measure.quality import Quality, evaluate, predict, quality, wilson
-from rsprune_lib.measure.result import Result, git_state, measure, provenance
+from rsprune_lib.measure.result import Result, git_state, measure, measure_in_turn, provenance
+from rsprune_lib.measure.speed import Speed
 
 __all__ = [
     "Cost",
@@ -19,18 +20,21 @@ __all__ = [
     "Paired",
     "Quality",
     "Result",
+    "Speed",
     "compare",
     "conformal_level",
     "cost",
     "evaluate",
     "example_images",
     "git_state",
+    "latencies",
     "latency",
     "layer_costs",
     "layer_times",
     "lean",
     "macs_beside_times",
     "measure",
+    "measure_in_turn",
     "oracle",
     "outcome",
     "predict",

@@ -1,9 +1,10 @@
-"""How long a network takes: measured, never derived from MACs."""
+"""How long a network takes: measured, never derived from MACs; networks that are compared are timed in turn."""
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -11,12 +12,16 @@ import numpy as np
 import torch
 from torch import nn
 
+from rsprune_lib.background import at_rest
 from rsprune_lib.device import describe_device, synchronize
 from rsprune_lib.errors import RspruneError
 from rsprune_lib.measure.cost import example_images
 from rsprune_lib.models import copied, placement
 
-__all__ = ["Latency", "latency"]
+__all__ = ["Latency", "latencies", "latency"]
+
+_PASSES, _BLOCK_MS = 3, 10.0  # timed passes of a network before the next one's turn, and when they are enough
+_OWN = 0.8  # share of a pass in which its thread computed; below, other work had the processor
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,9 @@ class Latency:
         threads: CPU threads PyTorch could use inside an operation.
         device: the hardware, in words.
         repeats: timed passes.
+        rounds_ms: shortest pass of each round, in milliseconds; of networks timed in turn, the same place is the same
+            round.
+        busy: other work took the processor away in most rounds, so the time is too long.
     """
 
     median_ms: float
@@ -38,6 +46,13 @@ class Latency:
     threads: int
     device: str
     repeats: int
+    rounds_ms: tuple[float, ...] = ()
+    busy: bool = False
+
+    @property
+    def least_ms(self) -> float:
+        """The shortest pass: other work makes a pass longer, never shorter."""
+        return min(self.rounds_ms, default=self.median_ms)
 
     @property
     def images_per_second(self) -> float:
@@ -79,29 +94,117 @@ def latency(
     """
     if repeats < 1 or warmup < 0:
         raise RspruneError(f"Got repeats={repeats} and warmup={warmup}; time at least one pass, after 0 or more.")
+    network, images = _ready(model, image_size, batch, device, channels_last, in_channels)
+    with at_rest() as quiet, _using_threads(threads) as used:
+        times = _time(network, images, repeats, warmup, at_most_ms)
+    return _summary([[one] for one in times], images, used, quiet)
+
+
+def latencies(
+    models: Sequence[nn.Module],
+    image_size: int | tuple[int, int],
+    *,
+    batch: int = 1,
+    device: torch.device | str | None = None,
+    threads: int | None = None,
+    rounds: int = 10,
+    at_most_ms: float | None = None,
+) -> list[Latency]:
+    """Times networks in turn, so that what disturbs one disturbs the others in the same rounds; see `Speed.of`.
+
+    In each round a network makes one pass that is not counted (the one before has emptied the caches) and up to three
+    that are. Background work of the live tools rests meanwhile.
+
+    Args:
+        models: the networks; they are left as and where they are.
+        image_size: as `latency` takes it, and so are the next three.
+        batch: see there.
+        device: see there.
+        threads: see there.
+        rounds: how often each network has its turn.
+        at_most_ms: no further round once this many milliseconds were timed a network, but three at least.
+
+    Returns:
+        One latency a network.
+
+    Raises:
+        RspruneError: a number is out of its range.
+
+    Example:
+        >>> slow, fast = latencies([dense, small], 64)
+        >>> print(Speed.of(slow, fast))
+        5.9 times as fast
+    """
+    if rounds < 1:
+        raise RspruneError(f"Got rounds={rounds}; time at least one round.")
+    ready = [_ready(model, image_size, batch, device, True, None) for model in models]
+    times: list[list[list[_Pass]]] = [[] for _ in ready]
+    with at_rest() as quiet, _using_threads(threads) as used:
+        for count in range(rounds):
+            for (network, images), own in zip(ready, times, strict=True):
+                own.append(_time(network, images, _PASSES, 1, _BLOCK_MS, least=1))
+            spent = 1000 * sum(one.wall for own in times for block in own for one in block)
+            if at_most_ms is not None and count >= 2 and spent >= at_most_ms * len(ready):
+                break
+    return [_summary(own, images, used, quiet) for (_, images), own in zip(ready, times, strict=True)]
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """Seconds of a pass on the wall's clock, and those in which its thread computed."""
+
+    wall: float
+    own: float
+
+
+def _ready(
+    model: nn.Module,
+    image_size: int | tuple[int, int],
+    batch: int,
+    device: torch.device | str | None,
+    channels_last: bool,
+    in_channels: int | None,
+) -> tuple[nn.Module, torch.Tensor]:
+    """A copy of a network on its device, and images for it."""
     device = torch.device(device or placement(model)[0])
     layout = torch.channels_last if channels_last else torch.contiguous_format
     network = copied(model).eval().to(device, memory_format=layout)
-    images = example_images(network, image_size, batch=batch, in_channels=in_channels).to(memory_format=layout)
-    with _using_threads(threads) as used:
-        times = _time(network, images, repeats, warmup, at_most_ms)
-    low, median, high = np.percentile(1000 * np.asarray(times), [25, 50, 75])
-    return Latency(float(median), float(high - low), batch, used, describe_device(device), len(times))
+    return network, example_images(network, image_size, batch=batch, in_channels=in_channels).to(memory_format=layout)
+
+
+def _summary(rounds: Sequence[Sequence[_Pass]], images: torch.Tensor, threads: int, quiet: bool) -> Latency:
+    """What the passes of all rounds say."""
+    passes = [1000 * one.wall for block in rounds for one in block]
+    low, median, high = np.percentile(passes, [25, 50, 75])
+    best = [min(block, key=lambda one: one.wall) for block in rounds]
+    measurable = (
+        images.device.type == "cpu" and sys.platform != "win32"
+    )  # there, a thread's time comes in steps of 16 ms
+    disturbed = sum(one.own < _OWN * one.wall for one in best) if measurable else 0
+    return Latency(
+        float(median), float(high - low), len(images), threads, describe_device(images.device), len(passes),
+        tuple(1000 * one.wall for one in best), not quiet or 2 * disturbed > len(best),
+    )  # fmt: skip
 
 
 @torch.inference_mode()
-def _time(network: nn.Module, images: torch.Tensor, repeats: int, warmup: int, at_most_ms: float | None) -> list[float]:
-    """Seconds of each of up to ``repeats`` passes."""
+def _time(
+    network: nn.Module, images: torch.Tensor, repeats: int, warmup: int, at_most_ms: float | None, least: int = 3
+) -> list[_Pass]:
+    """Times up to ``repeats`` passes."""
     for _ in range(warmup):
         network(images)
-    times = []
+    times: list[_Pass] = []
+    spent = 0.0
     for _ in range(repeats):
         synchronize(images.device)
-        start = time.perf_counter()
+        own, start = time.thread_time(), time.perf_counter()
         network(images)
         synchronize(images.device)
-        times.append(time.perf_counter() - start)
-        if at_most_ms is not None and len(times) >= 3 and 1000 * sum(times) >= at_most_ms:
+        wall = time.perf_counter() - start
+        times.append(_Pass(wall, time.thread_time() - own))
+        spent += 1000 * wall
+        if at_most_ms is not None and len(times) >= least and spent >= at_most_ms:
             break
     return times
 

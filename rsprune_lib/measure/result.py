@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -20,11 +20,12 @@ import rsprune_lib
 from rsprune_lib.device import describe_device
 from rsprune_lib.errors import RspruneError
 from rsprune_lib.measure.cost import cost
-from rsprune_lib.measure.latency import latency
+from rsprune_lib.measure.latency import Latency, latencies, latency
 from rsprune_lib.measure.quality import evaluate
+from rsprune_lib.measure.speed import Speed
 from rsprune_lib.models import placement
 
-__all__ = ["Result", "git_state", "measure", "provenance"]
+__all__ = ["Result", "git_state", "measure", "measure_in_turn", "provenance"]
 
 _REPOSITORY = Path(rsprune_lib.__file__).resolve().parents[1]
 
@@ -45,6 +46,9 @@ class Result:
         per_class: leading number of each class, None for a class that does not occur.
         latency_ms: median time of a batch.
         latency_iqr_ms: its interquartile range.
+        latency_least_ms: its shortest.
+        speed: how much faster than the first network that was timed in turn with it, in words; "not clear: ..." where
+            the spread is wider than the difference.
         batch: images a timed batch.
         part: part of the data set behind the accuracy: ``"train"``, ``"val"``, ``"test"``, or None for a mixture.
         metric: name of the leading number: ``"accuracy"`` or a key of ``metrics``.
@@ -63,6 +67,8 @@ class Result:
     per_class: tuple[float | None, ...] | None = None
     latency_ms: float | None = None
     latency_iqr_ms: float | None = None
+    latency_least_ms: float | None = None
+    speed: str | None = None
     batch: int | None = None
     part: str | None = None
     metric: str = "accuracy"
@@ -74,6 +80,8 @@ class Result:
         row = asdict(self)
         if not self.metrics:  # a plain classifier has nothing else to say
             del row["metric"], row["metrics"]
+        if self.speed is None:
+            del row["speed"]
         return {key: list(value) if isinstance(value, tuple) else value for key, value in row.items()}
 
 
@@ -115,11 +123,51 @@ def measure(
         del row["confusion"]
         numbers |= row | {"ci": tuple(row["ci"]), "per_class": tuple(row["per_class"]), "part": _part(batches)}
     if timed:
-        time = latency(model, size, threads=threads)
-        numbers |= {"latency_ms": time.median_ms, "latency_iqr_ms": time.iqr_ms, "batch": time.batch}
+        numbers |= _times(latency(model, size, threads=threads))
     info = data.info() if data is not None else None
     origin = provenance(info, seed=seed, profile=profile, device=placement(model)[0])
     return Result(name, **numbers, provenance=origin)
+
+
+def measure_in_turn(
+    models: Mapping[str, nn.Module],
+    batches: Iterable[tuple[Tensor, Tensor]],
+    *,
+    seeds: Mapping[str, int] | int | None = None,
+    profile: str | None = None,
+    rounds: int = 10,
+    progress: bool = True,
+) -> list[Result]:
+    """Measures networks that are compared: their times are taken in turn, in the same minute.
+
+    Args:
+        models: name of the row -> network; the first one is what the others' speed is stated against.
+        batches: images with labels of a data set, to judge them on.
+        seeds: seed of the training behind all, or behind each; only recorded.
+        profile: profile of the run; only recorded.
+        rounds: how often each is timed, see `latencies`.
+        progress: show progress bars.
+
+    Returns:
+        One row a network.
+    """
+    times = latencies(list(models.values()), batches.data.image_size, rounds=rounds)
+    rows = []
+    for (name, model), took in zip(models.items(), times, strict=True):
+        seed = seeds.get(name) if isinstance(seeds, Mapping) else seeds
+        row = measure(name, model, batches, seed=seed, profile=profile, timed=False, progress=progress)
+        words = str(Speed.of(times[0], took)) if rows else None
+        rows.append(replace(row, **_times(took), speed=words))
+    return rows
+
+
+def _times(took: Latency) -> dict[str, float | int]:
+    return {
+        "latency_ms": took.median_ms,
+        "latency_iqr_ms": took.iqr_ms,
+        "latency_least_ms": took.least_ms,
+        "batch": took.batch,
+    }
 
 
 def _part(batches: object) -> str | None:

@@ -73,7 +73,7 @@ def _closing(results: Mapping) -> str:
     rows = closing_rows(results["rows"])
     if not rows:
         return ""
-    keep = ("name", "params", "macs", "latency_ms", "accuracy", "ci", "n", "part", "provenance")
+    keep = ("name", "params", "macs", "latency_ms", "speed", "accuracy", "ci", "n", "part", "provenance")
     table = _table([{k: row.get(k) for k in keep} for row in rows])
     return (
         f"<section><h2>The networks</h2>{table}<p class='small'>MACs: multiply-accumulates of convolutions and linear "
