@@ -1,6 +1,7 @@
 """Batches: whole-batch arithmetic equals the plain per-image way, and every epoch can be replayed."""
 
 import dataclasses
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -81,6 +82,15 @@ def test_epochs_replay_and_differ(tiny_data):
     list(batches.epoch(0))
     assert torch.equal(torch.random.get_rng_state(), state[0])
     assert (np.random.get_state()[1] == state[1]).all()  # noqa: NPY002
+
+
+def test_every_epoch_and_every_seed_has_its_own_order(tiny_data):
+    orders = []
+    for seed, epoch in ((1, 4), (1, 5), (2, 4)):
+        batches = Batches(tiny_data, "train", 1000, shuffle=True, seed=seed)
+        orders.append(torch.cat([images for images, _ in batches.epoch(epoch)]))
+    assert all(torch.equal(*(x.flatten(1).sum(1).sort().values for x in (orders[0], other))) for other in orders[1:])
+    assert not any(torch.equal(a, b) for a, b in combinations(orders, 2))
 
 
 def test_shuffling_shows_every_image_once(tiny_data):
