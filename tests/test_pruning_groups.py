@@ -2,7 +2,7 @@ import copy
 
 import pytest
 import torch
-from pruning_toys import COURSE, Concat, Depthwise, Flatten, Unpool, course_model, network
+from pruning_toys import COURSE, TOYS, Concat, Depthwise, Flatten, Unpool, course_model, groups_of, network
 from torch import nn
 
 from rsprune_lib.errors import ModelError
@@ -136,16 +136,18 @@ def test_an_output_behind_operations_without_weights_is_still_the_output():
 
 
 def test_ties_that_no_graph_shows_are_declared_by_the_model():
-    assert find_groups(Unpool(tied=False), 8).sizes() == {"encode": 4, "inner": 7, "middle": 4}
+    loose = find_groups(Unpool(tied=False), 8)  # cut and silenced differ, so they stay whole
+    assert loose.sizes() == {"inner": 7} and "differ" in loose.fixed["encode"] and "differ" in loose.fixed["middle"]
     tied = find_groups(Unpool(), 8)
     assert tied.sizes() == {"encode": 4, "inner": 7}
     assert ("middle", "out") in places(tied[0]) and ("head", "in") in places(tied[0])
 
 
 def test_impossible_ties_are_refused():
-    with pytest.raises(ModelError, match=r"'encode' \(4 channels\) to 'middle' \(6 channels\)"):
-        find_groups(Unpool(middle=6), 8)
     model = Unpool()
+    model.ties = lambda: [("encode", "inner")]
+    with pytest.raises(ModelError, match=r"'encode' \(4 channels\) to 'inner' \(7 channels\)"):
+        find_groups(model, 8)
     model.ties = lambda: [("encode", "head")]
     with pytest.raises(ModelError, match="ties 'head', but no group"):
         find_groups(model, 8)
@@ -156,21 +158,6 @@ def test_groups_of_one_shape_have_one_signature():
     assert groups["layer1.0.conv1"].signature == groups["layer4.1.conv1"].signature
     assert groups["layer2.0.conv2"].signature == groups["layer3.0.conv2"].signature
     assert groups["layer2.0.conv2"].signature != groups["layer2.0.conv1"].signature
-
-
-class Grouped(nn.Sequential):
-    def __init__(self):
-        super().__init__(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 8, 1, groups=2), nn.Conv2d(8, 3, 1))
-
-
-class Bare(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.conv, self.head = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 3, 1)
-        self.scale = nn.Parameter(torch.ones(1, 4, 1, 1))
-
-    def forward(self, x):
-        return self.head(self.conv(x) * self.scale)
 
 
 class Broadcast(nn.Module):
@@ -185,13 +172,72 @@ class Broadcast(nn.Module):
         return self.head(x * torch.sigmoid(self.mask(x)))
 
 
-def test_layers_that_surgery_does_not_know_are_named():
-    with pytest.raises(ModelError, match="reach '1', a Conv2d.*groups=2"):
-        find_groups(Grouped(), 8)
-    with pytest.raises(ModelError, match=r"bare parameter of shape \(1, 4, 1, 1\)"):
-        find_groups(Bare(), 8)
-    with pytest.raises(ModelError, match="the dependency graph does not understand|cannot be followed"):
-        find_groups(Broadcast(), 8)
+def test_a_channel_that_serves_several_stays_whole():
+    groups = find_groups(Broadcast(), 8)
+    assert groups.sizes() == {"conv": 4} and "one channel serves several" in groups.fixed["mask"]
+
+
+class Written(nn.Module):
+    """Its code writes the number of channels down."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(3, 6, 1), nn.Conv2d(6, 3, 1)
+        self.inner = nn.Conv2d(6, 6, 1)
+
+    def forward(self, x):
+        x = torch.relu(self.conv(x))
+        return self.head(torch.relu(self.inner(x)).reshape(len(x), 6, *x.shape[2:]))
+
+
+class Softmax(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Conv2d(3, 4, 1), nn.Softmax(1), nn.Conv2d(4, 5, 1), nn.ReLU(), nn.Conv2d(5, 3, 1))
+
+
+def test_what_cannot_be_cut_stays_whole_and_says_why():
+    groups = find_groups(Written(), 8)
+    assert groups.sizes() == {"conv": 6} and "writes a number of channels down" in groups.fixed["inner"]
+    groups = find_groups(Softmax(), 8)
+    assert groups.sizes() == {"2": 5} and "softmax runs over channels" in groups.fixed["0"]
+
+
+def test_groups_do_not_depend_on_the_weights():
+    model = TOYS["Tokens"]()
+    broken = copy.deepcopy(model)
+    for parameter in broken.parameters():
+        parameter.data.fill_(float("nan"))  # as memory can hold it while a bundle is being loaded
+    assert find_groups(broken, 8) == find_groups(model, 8)
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes", "members"),
+    [
+        ("Grouped", {"conv": 4, "shares": 6, "point": 8}, {"shares": ("conv", "out"), "whole": ("point", "out")}),
+        ("Tokens", {"patches": 10, "fc1": 8}, {"positions": ("patches", "out"), "norm2": ("patches", "out")}),
+        ("Padded", {"conv": 8, "conv1": 16}, {"conv2": ("conv", "out")}),
+        ("Filter", {"patches": 8}, {"weight": ("patches", "out")}),
+    ],
+)
+def test_couplings_of_every_kind(name, sizes, members):
+    groups = {group.name: group for group in groups_of(name)}
+    assert {n: g.size for n, g in groups.items()} == sizes
+    for layer, (group, side) in members.items():
+        assert layer in {m.layer for m in groups[group].members}, side
+
+
+def test_padding_of_a_fixed_width_stays():
+    """Channels 4 to 11 of the wide stream are those of the shortcut, the others meet zeros and cannot go."""
+    (member,) = [m for m in groups_of("Padded")[0].members if (m.layer, m.side) == ("conv2", "out")]
+    assert member.index.ravel().tolist() == list(range(4, 12))
+    assert "fixed number" in groups_of("Padded").fixed["conv2"]
+
+
+def test_a_member_says_in_which_dimension_its_channels_stand():
+    axes = {m.layer: m.axis for m in groups_of("Tokens")[0].members}
+    assert axes["patches"] == 1 and axes["fc1"] == axes["norm1"] == -1
+    assert (axes["positions"], axes["scale"]) == (2, 0)
+    assert {m.layer: m.axis for m in groups_of("Filter")[0].members}["weight"] == 2
 
 
 def test_networks_that_do_not_run_are_refused():

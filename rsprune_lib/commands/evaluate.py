@@ -67,9 +67,9 @@ def cost(
     """Count parameters and multiply-accumulates (convolutions and linear layers, one image)."""
     from rsprune_lib.measure import cost as measure_cost
     from rsprune_lib.measure import layer_costs
-    from rsprune_lib.models import create_model, model_names
+    from rsprune_lib.models import create_model, model_names, takes_size
 
-    if network and network not in model_names() and (Path(network).exists() or "/" in network):
+    if network and ":" not in network and network not in model_names() and (Path(network).exists() or "/" in network):
         from rsprune_lib.bundle import load_bundle
 
         bundle = load_bundle(Path(network))
@@ -84,8 +84,10 @@ def cost(
         size = size or (bundle.config.get("data") or {}).get("image_size")
     else:
         width = 1.0 if width is None else width
-        model = create_model(network, 10 if classes is None else classes, width=width, stem=stem, seed=0)
-        size = 32 if size is None and stem is None and model.config["stem"] == "small" else size
+        fixed = (size or 224) if takes_size(network) else None
+        classes = 10 if classes is None else classes
+        model = create_model(network, classes, width=width, stem=stem, image_size=fixed, seed=0)
+        size = 32 if size is None and stem is None and model.config.get("stem") == "small" else size or fixed
     size = 64 if size is None else size
     model = model.eval().to("meta")  # shapes without values: counting takes no memory, however large the image
     found = measure_cost(model, size)

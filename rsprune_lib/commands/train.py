@@ -50,7 +50,8 @@ def train(
     model: Annotated[
         str,
         typer.Argument(
-            help="resnet18, resnet18_se, vgg16, vgg16_se; vgg16_cifar, resnet20, 32, 44, 56, 110, densenet40."
+            help="resnet18, resnet18_se, vgg16, vgg16_se; vgg16_cifar, resnet20, 32, 44, 56, 110, densenet40; or "
+            "torchvision:NAME, timm:NAME."
         ),
     ],
     out: Out,
@@ -62,6 +63,12 @@ def train(
     epochs: Epochs = None,
     width: Annotated[float, typer.Option("--width", help="Factor on the channels of every layer.")] = 1.0,
     stem: Stem = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            "--weights", help="Start from this file: a state dict (.pt, read with weights_only) or safetensors."
+        ),
+    ] = None,
     seed: Seed = 0,
     resume: Resume = False,
     force: Force = False,
@@ -71,13 +78,16 @@ def train(
     """Train a network and write it as a bundle (model.safetensors, config.json, history.json) into --out."""
     from rsprune_lib.course import profile as get_profile
     from rsprune_lib.data import load_data
-    from rsprune_lib.models import create_model
+    from rsprune_lib.models import create_model, load_weights, takes_size
 
     how = get_profile(profile)
     chosen = _recipe(recipe, epochs, how, how.train_epochs, loss)
     run = _run_folder(out, "train", force, resume, data_paths(data))
     loaded = load_data(data, bands=bands)
-    network = create_model(model, loaded.num_classes, width=width, stem=stem, seed=seed)
+    size = loaded.image_size if takes_size(model) else None
+    network = create_model(model, loaded.num_classes, width=width, stem=stem, image_size=size, seed=seed)
+    for note in load_weights(network, weights) if weights is not None else ():
+        say(f"{weights}: {note}.")
     _work(_Job(network, model, loaded, chosen, how, loss, seed, run, how.train_images, half=half), as_json)
 
 

@@ -11,19 +11,21 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from rsprune_lib.errors import RspruneError
-from rsprune_lib.models import evaluating, placement
+from rsprune_lib.models import evaluating, placement, plain_attention
 
-__all__ = ["Cost", "LayerCost", "cost", "example_images", "layer_costs"]
+__all__ = ["COUNTED", "Cost", "LayerCost", "cost", "example_images", "layer_costs"]
 
-_CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
+COUNTED = (nn.modules.conv._ConvNd, nn.Linear, *_NORMS)
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,8 @@ class LayerCost:
 
     Attributes:
         name: module name.
-        kind: ``"conv"``, ``"linear"`` or ``"norm"`` (a norm has parameters but no MACs: its kernel area is 0).
+        kind: ``"conv"``, ``"linear"``, ``"norm"`` (a norm has parameters but no MACs: its kernel area is 0), or
+            ``"product"`` for all matrix products outside of layers together (attention; MACs but no parameters).
         in_channels: input channels or features.
         out_channels: output channels or features.
         groups: convolution groups.
@@ -123,7 +126,7 @@ def cost(model: nn.Module, image_size: int | tuple[int, int], in_channels: int |
         Cost(params=11181642, macs=148050944)
     """
     images = example_images(model, image_size, in_channels=in_channels)
-    with evaluating(model), torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with evaluating(model), plain_attention(), torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(images)
     return Cost(sum(p.numel() for p in model.parameters()), counter.get_total_flops() // 2)
 
@@ -131,8 +134,8 @@ def cost(model: nn.Module, image_size: int | tuple[int, int], in_channels: int |
 def layer_costs(model: nn.Module, image_size: int | tuple[int, int], in_channels: int | None = None) -> list[LayerCost]:
     """What each convolution, linear layer and norm costs for one image, in order of their first call.
 
-    Computed from the shapes that forward hooks see, independently of `cost`; where such layers are all that a network
-    has, both totals are equal. Layers that are not called do not appear.
+    Computed from the shapes that layers and functions see, independently of `cost`; all products outside of layers
+    (attention) are the last row, if there are any. Layers that are not used do not appear.
 
     Args:
         model: any network of `torch.nn` modules that takes images; it is left as it is.
@@ -145,16 +148,53 @@ def layer_costs(model: nn.Module, image_size: int | tuple[int, int], in_channels
         before = rows[name].out_positions if name in rows else 0
         rows[name] = _row(name, module, inputs[0], output, before)
 
-    layers = (*_CONVS, *_TRANSPOSED, *_NORMS, nn.Linear)
     images = example_images(model, image_size, in_channels=in_channels)
-    handles = [m.register_forward_hook(partial(record, n)) for n, m in model.named_modules() if isinstance(m, layers)]
+    handles = [m.register_forward_hook(partial(record, n)) for n, m in model.named_modules() if isinstance(m, COUNTED)]
+    apart = _Functions(model)
     try:
-        with evaluating(model), torch.no_grad():
+        with evaluating(model), plain_attention(), torch.inference_mode(), apart:
             model(images)
     finally:
         for handle in handles:
             handle.remove()
-    return list(rows.values())
+    for name, (x, out) in apart.linear.items():  # attention calls functions with the weights of layers
+        if name not in rows:
+            record(name, model.get_submodule(name), (x,), out)
+    found = list(rows.values())
+    if apart.products:
+        found.append(LayerCost("", "product", 1, 1, 1, 1, apart.products, -1))  # no parameters: 1 weight - 1
+    return found
+
+
+class _Functions(TorchDispatchMode):
+    """Sees products outside of layers; in inference mode, where operations arrive whole.
+
+    Attributes:
+        linear: layer -> input and output of a linear function that ran with its weight.
+        products: MACs of all other matrix products.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self._owner = {id(m.weight): name for name, m in model.named_modules() if isinstance(m, nn.Linear)}
+        self.linear: dict[str, tuple[Tensor, Tensor]] = {}
+        self.products = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:  # noqa: ANN401
+        """Runs an operation and notes its products."""
+        name = func._schema.name.removeprefix("aten::")
+        if name in ("matmul", "einsum", "scaled_dot_product_attention", "_scaled_dot_product_attention_math"):
+            with self:
+                return func.decompose(*args, **(kwargs or {}))
+        out = func(*args, **(kwargs or {}))
+        if name == "linear" and id(args[1]) in self._owner:
+            self.linear[self._owner[id(args[1])]] = (args[0], out)
+        elif name == "linear":
+            self.products += args[0].numel() * len(args[1])
+        elif name in ("mm", "bmm", "addmm", "baddbmm"):
+            one, other = args[-2:]
+            self.products += one.numel() * other.shape[-1]
+        return out
 
 
 def _row(name: str, module: nn.Module, x: Tensor, out: Tensor, before: int) -> LayerCost:
@@ -163,11 +203,12 @@ def _row(name: str, module: nn.Module, x: Tensor, out: Tensor, before: int) -> L
         channels = _norm_channels(module)
         extra = sum(p.numel() for p in module.parameters(recurse=False)) // channels
         return LayerCost(name, "norm", channels, channels, 1, 0, before + x.numel() // channels, extra)
-    extra = int(module.bias is not None)
+    outs = module.out_features if isinstance(module, nn.Linear) else module.out_channels
+    extra = sum(p.numel() for name, p in module.named_parameters(recurse=False) if name != "weight") // outs
     if isinstance(module, nn.Linear):
-        ins, outs = module.in_features, module.out_features
+        ins = module.in_features
         return LayerCost(name, "linear", ins, outs, 1, 1, before + out.numel() // outs, extra)
-    ins, outs = module.in_channels, module.out_channels
+    ins = module.in_channels
     positions = x.numel() // ins if isinstance(module, _TRANSPOSED) else out.numel() // outs
     return LayerCost(name, "conv", ins, outs, module.groups, math.prod(module.kernel_size), before + positions, extra)
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from rsprune_lib.device import supports_bf16
-from rsprune_lib.models import copied, placement
+from rsprune_lib.models import copied, placement, units
 
 __all__ = ["lean"]
 
@@ -53,7 +53,7 @@ def lean(model: nn.Module, *, fuse: bool = False) -> nn.Module:
 
 def _fusible(model: nn.Module) -> Iterator[tuple[str, str]]:
     """Convolutions with a batch norm right behind them: (its name, the name of the norm)."""
-    for unit in model.units():
+    for unit in units(model):
         layer, norm = model.get_submodule(unit.layer), model.get_submodule(unit.norm) if unit.norm else None
         if (
             isinstance(layer, nn.Conv2d)

@@ -3,24 +3,33 @@
 from rsprune_lib.models.blocks import Network, SqueezeExcite, Unit
 from rsprune_lib.models.copying import copied
 from rsprune_lib.models.exits import Early, add_exits, exit_places, run_early, without_exits
+from rsprune_lib.models.foreign import LIBRARIES, load_weights, takes_size
 from rsprune_lib.models.hooks import hooked
-from rsprune_lib.models.mode import evaluating, placement
+from rsprune_lib.models.mode import evaluating, placement, plain_attention
 from rsprune_lib.models.registry import create_model, model_names, plain_name
+from rsprune_lib.models.units import channels_of, first_image, units
 
 __all__ = [
+    "LIBRARIES",
     "Early",
     "Network",
     "SqueezeExcite",
     "Unit",
     "add_exits",
+    "channels_of",
     "copied",
     "create_model",
     "evaluating",
     "exit_places",
+    "first_image",
     "hooked",
+    "load_weights",
     "model_names",
     "placement",
+    "plain_attention",
     "plain_name",
     "run_early",
+    "takes_size",
+    "units",
     "without_exits",
 ]

@@ -7,8 +7,9 @@ from contextlib import contextmanager
 
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
-__all__ = ["evaluating", "placement"]
+__all__ = ["evaluating", "placement", "plain_attention"]
 
 
 @contextmanager
@@ -22,6 +23,18 @@ def evaluating(*models: nn.Module) -> Iterator[None]:
     finally:
         for module, training in before:
             module.training = training
+
+
+@contextmanager
+def plain_attention() -> Iterator[None]:
+    """PyTorch's attention layers compute by their single steps inside the block, not by one fused call."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
 
 
 def placement(model: nn.Module) -> tuple[torch.device, torch.dtype]:

@@ -10,11 +10,13 @@ from functools import partial
 from typing import Any
 
 import torch
+from torch import nn
 
 from rsprune_lib.errors import ModelError, unknown
 from rsprune_lib.models.blocks import Network
 from rsprune_lib.models.cifar import CifarResNet, CifarVGG
 from rsprune_lib.models.densenet import DenseNet
+from rsprune_lib.models.foreign import foreign_model
 from rsprune_lib.models.resnet import ResNet
 from rsprune_lib.models.vgg import VGG
 
@@ -62,7 +64,7 @@ def model_names() -> list[str]:
 
 def plain_name(name: str) -> str:
     """Name of the same network without SE blocks: ``"resnet18_se"`` -> ``"resnet18"``; a plain name stays as it is."""
-    return name.removesuffix("_se")
+    return name if ":" in name else name.removesuffix("_se")
 
 
 def create_model(
@@ -72,20 +74,22 @@ def create_model(
     in_channels: int = 3,
     width: float = 1.0,
     stem: str | None = None,
+    image_size: int | None = None,
     seed: int | None = None,
-) -> Network:
+) -> nn.Module:
     """Build a network with fresh weights.
 
     ``model.config`` holds exactly these arguments but the seed, so ``create_model(**model.config)`` builds it again.
 
     Args:
-        name: one of `model_names`.
+        name: one of `model_names`, or ``torchvision:NETWORK`` or ``timm:NETWORK`` (these know no width and no stem).
         num_classes: number K of classes; the network returns (B, K) logits.
         in_channels: channels of an image.
         width: factor on the number of channels of every layer, rounded to whole channels.
         stem: ``"imagenet"`` or, for images of 32 pixels and less, ``"small"``, which leaves out the first downsampling
             (ResNet: stride and max-pool of the stem; VGG: the first max-pool). None takes the usual one: ``"small"``
             for the networks that were published on CIFAR-10, which have no other, ``"imagenet"`` for the rest.
+        image_size: height and width of the images, for networks of other libraries that are made for one size.
         seed: weights depend on it alone; None draws from PyTorch's global generator. The global state is left as it was
             when a seed is given.
 
@@ -101,6 +105,18 @@ def create_model(
         >>> sum(p.numel() for p in model.parameters())
         11360382
     """
+    if ":" in str(name):
+        if width != 1.0 or stem is not None:
+            raise ModelError(f"{name} comes as its library builds it; leave width and stem out.")
+        config = {"name": name, "num_classes": _count("num_classes", num_classes)}
+        config |= {"in_channels": _count("in_channels", in_channels)}
+        config |= {} if image_size is None else {"image_size": _count("image_size", image_size)}
+        with _seeded(seed):
+            model = foreign_model(**config)
+        model.config = config
+        return model
+    if image_size is not None:
+        raise ModelError(f"{name} takes images of any size; leave image_size out.")
     if name not in model_names():
         raise unknown("model", str(name), model_names())
     config = {

@@ -12,6 +12,8 @@ from rsprune_lib.pruning.groups import Group
 
 __all__ = ["CostModel", "plan_cost"]
 
+_UNCOUNTED = ("prelu", "parameter", "layernorm")  # without MACs; their parameters are the groups' bare ones
+
 
 class CostModel:
     """Parameters and MACs of a network as a function of the widths of its groups.
@@ -36,17 +38,16 @@ class CostModel:
         row = {layer.name: number for number, layer in enumerate(costs)}
         self._sizes = np.array([group.size for group in groups], dtype=np.int64)
         self._fans = {side: np.zeros((len(costs), len(groups)), dtype=np.int64) for side in ("in", "out")}
-        self._slopes = np.zeros(len(groups), dtype=np.int64)  # PReLU: one parameter a channel, in no layer's cost
+        bare = getattr(groups, "bare_params", {})
+        self._bare = np.array([bare.get(group.name, 0) for group in groups], dtype=np.int64)
         for number, group in enumerate(groups):
             for member in group.members:
-                if member.kind == "prelu":
-                    self._slopes[number] += member.fan
-                elif member.layer not in row:
+                if member.layer in row:
+                    self._fans[member.side][row[member.layer], number] += member.fan
+                elif member.kind not in _UNCOUNTED:
                     raise PlanError(
                         f"The costs have no row for {member.layer!r}; give layer_costs of the network of these groups."
                     )
-                else:
-                    self._fans[member.side][row[member.layer], number] += member.fan
         columns = [(c.in_channels, c.out_channels, c.groups, c.kernel_area, c.out_positions, c.extra) for c in costs]
         self._in, self._out, self._split, self._area, self._positions, self._extra = np.array(columns, np.int64).T
         self._other = getattr(groups, "other_params", 0)
@@ -60,8 +61,8 @@ class CostModel:
         widths = np.asarray(widths, dtype=np.int64)
         removed = self._sizes - widths
         into, out = self._in - self._fans["in"] @ removed, self._out - self._fans["out"] @ removed
-        weights = into * out // self._split * self._area  # depthwise: into stays equal to split, one input a channel
-        params = weights.sum() + (out * self._extra).sum() + self._slopes @ widths + self._other
+        weights = into * out // self._split * self._area  # whole groups: into and split stay, so many inputs a channel
+        params = weights.sum() + (out * self._extra).sum() + self._bare @ widths + self._other
         return Cost(int(params), int((weights * self._positions).sum()))
 
 

@@ -1,26 +1,32 @@
-"""The one door to torch-pruning's dependency graph: which positions of which layers hang on a layer's outputs.
+"""Which positions of which layers are coupled: one image goes through the network, labels with it, and ties are solved.
 
-Paper: https://arxiv.org/abs/2301.12900 (DepGraph). The engine always gets a copy of the network, because it puts it
-into evaluation mode and asks every parameter for gradients, and fresh arguments, because it writes into its defaults.
-Of its pruners nothing is used: they skip groups silently, round down to nothing, and forget the original indices.
+What torch-pruning's dependency graph (https://arxiv.org/abs/2301.12900) reads off the autograd graph, layer by layer,
+is here seen value by value, so that shuffles, padded shortcuts, tokens and bare parameters need no rules of their own.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from contextlib import contextmanager
+from typing import NamedTuple
 
+import numpy as np
 import torch
-import torch_pruning
-from torch import nn
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+from torch import Tensor, nn
 
 from rsprune_lib.errors import ModelError
-from rsprune_lib.pruning.layers import KINDS, kind_of
+from rsprune_lib.measure.cost import example_images
+from rsprune_lib.models import channels_of, plain_attention
+from rsprune_lib.pruning.label_rules import norm_rule, rule_of
+from rsprune_lib.pruning.labels import LOCK, Labels
+from rsprune_lib.pruning.layers import KINDS, kind_of, makes_channels
 
-__all__ = ["WEIGHTED", "Touch", "coupled_outputs"]
+__all__ = ["WEIGHTED", "Coupled", "Touch", "coupled_outputs"]
 
-WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.Linear)
+WEIGHTED = (nn.modules.conv._ConvNd, nn.Linear)
 
 
 class Touch(NamedTuple):
@@ -30,107 +36,176 @@ class Touch(NamedTuple):
     kind: str
     side: str
     positions: tuple[tuple[int, ...], ...]
+    axis: int
 
 
-def coupled_outputs(model: nn.Module, image_size: int) -> Iterator[list[Touch]]:
-    """Yields, for each convolution and linear layer in execution order, everything that its outputs are coupled to.
+class Coupled(NamedTuple):
+    """What is coupled in a network.
 
-    The first item of each list is the layer itself, the others stand in the order of registration. Layers whose outputs
-    are the network's output are left out, and so are layers that came up in an earlier list.
+    Attributes:
+        groups: for each group everything its channels reach, the layer that makes them first.
+        fixed: layer whose outputs (or some of them) belong to no group -> why.
+    """
+
+    groups: list[list[Touch]]
+    fixed: dict[str, str]
+
+
+def coupled_outputs(model: nn.Module, image_size: int | tuple[int, int]) -> Coupled:
+    """Finds everything that the outputs of convolutions and linear layers are coupled to, in execution order.
 
     Args:
         model: a network; it is not touched.
-        image_size: height and width of the traced image, in pixels.
+        image_size: side of the traced image, or (height, width), in pixels.
 
     Raises:
-        ModelError: the network does not run, or the channels reach a layer that surgery does not know.
+        ModelError: the network does not run.
     """
-    graph, ran = _trace(model, image_size)
-    names = {module: name for name, module in graph.model.named_modules()}
-    order = {name: number for number, name in enumerate(names.values())}
-    ends = {node for node in graph.module2node.values() if not node.outputs}
-    seen: set[str] = set()
-    for root in ran:
-        if names[root] in seen or root not in graph.module2node:
-            continue
-        cut = graph.get_pruner_of_module(root).prune_out_channels
-        channels = root.out_features if isinstance(root, nn.Linear) else root.out_channels
-        items = list(graph.get_pruning_group(root, cut, list(range(channels))))
-        if any(item.dep.target in ends and _side(graph, item) == "out" for item in items):
-            continue
-        first, *rest = [touch for item in items if (touch := _touch(graph, names, names[root], item))]
-        touches = [first, *sorted(rest, key=lambda touch: (order[touch.layer], touch.side))]
-        seen.update(touch.layer for touch in touches if touch.side == "out")
-        yield touches
-
-
-def _trace(model: nn.Module, image_size: int) -> tuple[torch_pruning.DependencyGraph, list[nn.Module]]:
-    """Builds the engine's graph of a copy; also returns the copy's convolutions and linear layers as they ran."""
-    ran: dict[nn.Module, None] = {}
-    with torch.inference_mode(False), torch.enable_grad():
-        shadow = copy.deepcopy(model).float().requires_grad_(True)
-        layers = [module for module in shadow.modules() if isinstance(module, WEIGHTED)]
-        if not layers:
-            raise ModelError(f"The network {type(model).__name__} has no convolution and no linear layer to prune.")
-        for layer in layers:
-            layer.register_forward_pre_hook(lambda module, _: ran.setdefault(module))
-        channels = getattr(model, "in_channels", getattr(layers[0], "in_channels", 3))
-        image = torch.zeros(1, channels, image_size, image_size, device=layers[0].weight.device)
-        graph = torch_pruning.DependencyGraph()
-        try:
-            graph.build_dependency(shadow, image, ignored_params=[], verbose=False)
-        except ModelError:
-            raise
-        except Exception as error:  # the engine lets through whatever the network raises
-            raise ModelError(
-                f"The network {type(model).__name__} could not be traced with an image of {image_size} pixels "
-                f"({error}); give the image_size it is used with."
-            ) from error
-    return graph, list(ran)
-
-
-def _side(graph: torch_pruning.DependencyGraph, item: Any) -> str:  # noqa: ANN401 - the engine's item
-    cut = item.dep.handler  # for norms and depthwise convolutions both sides share one function
-    return "in" if graph.is_in_channel_pruning_fn(cut) and not graph.is_out_channel_pruning_fn(cut) else "out"
-
-
-def _touch(
-    graph: torch_pruning.DependencyGraph,
-    names: dict[nn.Module, str],
-    root: str,
-    item: Any,  # noqa: ANN401 - the engine's item
-) -> Touch | None:
-    """Reads one of the engine's items; None for an operation without channels of its own, such as an addition."""
-    module, side = item.dep.target.module, _side(graph, item)
-    if isinstance(module, nn.Parameter):
+    with torch.inference_mode(False):
+        shadow = copy.deepcopy(model).float().eval()
+    layers = [module for module in shadow.modules() if makes_channels(module)]
+    if not layers:
+        raise ModelError(f"The network {type(model).__name__} has no convolution and no linear layer to prune.")
+    image = example_images(shadow, image_size, in_channels=channels_of(shadow))
+    labels = Labels(shadow, rule_of)
+    try:
+        with torch.inference_mode(), _watched(labels), labels:
+            out = shadow(image)
+    except ModelError:
+        raise
+    except Exception as error:  # whatever the network raises
         raise ModelError(
-            f"The channels of {root!r} reach a bare parameter of shape {tuple(module.shape)}, which surgery cannot "
-            "cut; put it into a layer of its own."
-        )
-    if module not in names or not _has_channels(module):
-        return None
-    kind = kind_of(module)
-    if kind is None or (side == "in" and not KINDS[kind].into):
-        raise ModelError(
-            f"The channels of {root!r} reach {names[module]!r}, a {module}, which surgery cannot cut; it knows "
-            f"{', '.join(KINDS)} layers."
-        )
-    return Touch(names[module], kind, side, _positions(item, root, names[module]))
+            f"The network {type(model).__name__} could not be traced with an image of {image_size} pixels "
+            f"({error}); give the image_size it is used with."
+        ) from error
+    for value in _tensors(out):
+        labels.lock(labels.get(value), "the network's output")
+    return _solve(labels)
 
 
-def _has_channels(module: nn.Module) -> bool:
-    """False for an activation, and for a PReLU with one slope for all channels."""
-    if isinstance(module, nn.PReLU):
-        return module.num_parameters > 1
-    return kind_of(module) is not None or any(True for _ in module.parameters(recurse=False))
+@contextmanager
+def _watched(labels: Labels) -> Iterator[None]:
+    """Tells the labels which module runs, and lets norms over channels answer for themselves."""
+    for name, module in labels.modules.items():
+        kind = kind_of(module)
+        if kind is not None and KINDS[kind].mixes:
+            module.forward = _norm(labels, name, module)
+        module.register_forward_pre_hook(lambda _m, _x, name=name: labels.stack.append(name))
+        module.register_forward_hook(lambda _m, _x, _y: labels.stack.__delitem__(-1))
+    with plain_attention():
+        yield
 
 
-def _positions(item: Any, root: str, layer: str) -> tuple[tuple[int, ...], ...]:  # noqa: ANN401 - the engine's item
-    """Sorts the engine's flat indices by the root's channel: (size, fan)."""
-    rows: dict[int, list[int]] = {}
-    for channel, position in zip(item.root_idxs, item.idxs, strict=True):
-        rows.setdefault(-1 if channel is None else int(channel), []).append(int(position))
-    positions = tuple(tuple(sorted(rows[channel])) for channel in sorted(rows))
-    if sorted(rows) != list(range(len(rows))) or len({len(row) for row in positions}) != 1:
-        raise ModelError(f"The channels of {root!r} cannot be followed into {layer!r}; this layout is not supported.")
-    return positions
+def _norm(labels: Labels, name: str, module: nn.Module) -> object:
+    inner = module.forward
+
+    def forward(x: Tensor, *rest: object) -> Tensor:
+        labels.silent = True
+        out = inner(x, *rest)
+        labels.silent = False
+        norm_rule(labels, name, module, x, out)
+        return out
+
+    return forward
+
+
+def _tensors(value: object) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, dict):
+        yield from _tensors(list(value.values()))
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from _tensors(each)
+
+
+class _Slot(NamedTuple):
+    layer: str
+    side: str
+    kind: str
+    axis: int
+    makes: bool
+    channel: np.ndarray  # (C,) number of the coupled channel that each position belongs to
+
+
+def _solve(labels: Labels) -> Coupled:
+    """Connects what is tied, leaves out what is locked, and sorts the rest into groups."""
+    pairs = np.concatenate([np.stack([np.zeros(0, int)] * 2), *(torch.stack(t).numpy() for t in labels.ties)], 1)
+    at_lock = (pairs == LOCK).any(0)
+    free = pairs[:, ~at_lock]
+    graph = coo_matrix((np.ones(free.shape[1], bool), free), (labels.count, labels.count))
+    channel = connected_components(graph, directed=False)[1]
+    why = dict.fromkeys(channel[pairs[:, at_lock].ravel()].tolist(), "channels meet places of a fixed number")
+    for label, reason in labels.locks:
+        why |= dict.fromkeys(channel[label.numpy()].tolist(), reason)
+    why.pop(int(channel[LOCK]), None)
+    slots = [
+        _Slot(layer, side, kind, axis, KINDS[kind].makes and side == "out", channel[ids.numpy()])
+        for (layer, side, axis), ids in labels.slots.items()
+        if (kind := kind_of(labels.modules[layer]))
+    ]
+    made = {number for slot in slots if slot.makes for number in slot.channel.tolist()}
+    alive = np.zeros(channel.max() + 1, bool)
+    alive[list(made - why.keys())] = True
+    slots += _bare_slots(labels, channel, alive, why)
+    return _sort(slots, alive, why, labels)
+
+
+def _bare_slots(labels: Labels, channel: np.ndarray, alive: np.ndarray, why: dict[int, str]) -> list[_Slot]:
+    """Bare parameters whose channels stand along one dimension; others lock their channels."""
+    while True:
+        found, before = [], alive.sum()
+        for name, ids in labels.bare.items():
+            own = channel[ids.numpy()]
+            own = np.where(alive[own], own, -1)
+            axes = [d for d in range(own.ndim) if (own != own.take([0], d)).any()]
+            if len(axes) == 1:
+                vector = own[tuple(slice(None) if d == axes[0] else 0 for d in range(own.ndim))]
+                found.append(_Slot(name, "out", "parameter", axes[0], False, vector))
+            elif (own >= 0).any():
+                numbers = np.unique(own[own >= 0])
+                alive[numbers] = False
+                why |= dict.fromkeys(numbers.tolist(), f"channels stand in several dimensions of {name!r}")
+        if alive.sum() == before:
+            return found
+
+
+def _sort(slots: list[_Slot], alive: np.ndarray, why: dict[int, str], labels: Labels) -> Coupled:
+    """Channels that touch the same sides in the same way form a group."""
+    touched: dict[int, dict[int, list[int]]] = {}
+    for number, slot in enumerate(slots):
+        for position, name in enumerate(slot.channel.tolist()):
+            if name >= 0 and alive[name]:
+                touched.setdefault(name, {}).setdefault(number, []).append(position)
+    kinds: dict[tuple[tuple[int, int], ...], list[dict[int, list[int]]]] = {}
+    for sides in touched.values():
+        kinds.setdefault(tuple((number, len(places)) for number, places in sides.items()), []).append(sides)
+    order = {name: number for number, name in enumerate(_names(labels))}
+    groups, fixed = [], {}
+    for signature, members in kinds.items():
+        root = next(number for number, _ in signature if slots[number].makes)
+        members.sort(key=lambda sides: sides[root])
+        if len(members) == 1 and len(slots[root].channel) > 1:
+            fixed.setdefault(slots[root].layer, "all its channels are tied to each other")
+            continue
+        touches = {
+            number: Touch(*slots[number][:1], slots[number].kind, slots[number].side,
+                          tuple(tuple(sides[number]) for sides in members), slots[number].axis)
+            for number, _ in signature
+        }  # fmt: skip
+        first = touches.pop(root)
+        rest = sorted(touches.values(), key=lambda touch: (order[touch.layer], touch.side))
+        groups.append((root, first.positions[0], [first, *rest]))
+    for slot in slots:
+        for number in slot.channel.tolist() if slot.makes else ():
+            if not alive[number]:
+                fixed.setdefault(slot.layer, why.get(number, "nothing reads its channels"))
+    return Coupled([touches for *_, touches in sorted(groups, key=lambda g: g[:2])], fixed)
+
+
+def _names(labels: Labels) -> Iterator[str]:
+    """Layers and bare parameters in the order of registration."""
+    for name, module in labels.modules.items():
+        yield name
+        for own, _ in (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)):
+            yield f"{name}.{own}".lstrip(".")

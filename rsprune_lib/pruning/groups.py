@@ -16,13 +16,14 @@ import numpy as np
 from torch import nn
 
 from rsprune_lib.errors import ModelError
-from rsprune_lib.models import SqueezeExcite
-from rsprune_lib.pruning.graph import WEIGHTED, coupled_outputs
+from rsprune_lib.measure.cost import COUNTED
+from rsprune_lib.models import Network, SqueezeExcite, first_image
+from rsprune_lib.pruning.cutting import bare_tensor
+from rsprune_lib.pruning.graph import Touch, coupled_outputs
 from rsprune_lib.pruning.layers import channels
+from rsprune_lib.pruning.verify import sound
 
 __all__ = ["Group", "Groups", "Member", "find_groups"]
-
-_NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
 
 
 @dataclass(frozen=True)
@@ -31,17 +32,21 @@ class Member:
 
     Attributes:
         layer: module name.
-        kind: key of `rsprune_lib.pruning.layers.KINDS`: conv, deconv, linear, depthwise, norm, prelu.
+        kind: key of `rsprune_lib.pruning.layers.KINDS`: conv, deconv, linear, depthwise, norm, layernorm ...; or
+            ``"parameter"``, and ``layer`` is the name of a parameter that stands in no such layer.
         side: ``"out"`` for channels that the layer sends on (norms too), ``"in"`` for channels that it reads.
         positions: (size, fan) whole numbers; row c holds the positions of this side that belong to the group's channel
             c. The fan is 1 but behind a flatten, where a channel has one position a pixel; behind a concatenation the
             positions are shifted.
+        axis: dimension of the layer's input or output in which these channels stand: 1 for maps, -1 for tokens; of a
+            bare parameter the dimension of the parameter.
     """
 
     layer: str
     kind: str
     side: str
     positions: tuple[tuple[int, ...], ...]
+    axis: int = 1
 
     @cached_property
     def index(self) -> np.ndarray:
@@ -59,7 +64,8 @@ class Group:
     """Channels of several layers that are kept or removed together.
 
     Attributes:
-        name: the root, which is the first layer in execution order that makes these channels.
+        name: the root, which is the first layer in execution order that makes these channels; where a root's channels
+            are in several groups, ``root:first position``.
         size: number of channels.
         members: every layer side that the channels touch; the root's ``"out"`` side first, then by registration.
     """
@@ -67,6 +73,11 @@ class Group:
     name: str
     size: int
     members: tuple[Member, ...]
+
+    @property
+    def root(self) -> str:
+        """The layer that makes these channels; the name, unless the layer's channels are in several groups."""
+        return self.members[0].layer
 
     @property
     def signature(self) -> tuple[tuple[str, str], ...]:
@@ -80,19 +91,29 @@ class Groups(list[Group]):
     Attributes:
         model: the network's config (``{}`` if it has none); a plan made from these groups carries it.
         other_params: parameters of what is neither convolution, linear layer, norm nor in a group.
+        bare_params: group name -> parameters that each of its channels has outside of layers with a cost of their own.
+        fixed: layer whose outputs, or some of them, cannot be removed -> why.
     """
 
-    def __init__(self, groups: Iterable[Group] = (), model: dict | None = None, other_params: int = 0) -> None:
+    def __init__(
+        self,
+        groups: Iterable[Group] = (),
+        model: dict | None = None,
+        other_params: int = 0,
+        bare_params: dict[str, int] | None = None,
+        fixed: dict[str, str] | None = None,
+    ) -> None:
         super().__init__(groups)
         self.model = dict(model or {})
         self.other_params = other_params
+        self.bare_params, self.fixed = dict(bare_params or {}), dict(fixed or {})
 
     def sizes(self) -> dict[str, int]:
         """Name -> number of channels."""
         return {group.name: group.size for group in self}
 
 
-def find_groups(model: nn.Module, image_size: int | None = None) -> Groups:
+def find_groups(model: nn.Module, image_size: int | tuple[int, int] | None = None) -> Groups:
     """Finds the groups of coupled channels of a network; takes some 0.1 s, so do it once and pass the result on.
 
     Works on the plain network and on one with live SE blocks; names, order and sizes are the same, the SE layers only
@@ -102,8 +123,8 @@ def find_groups(model: nn.Module, image_size: int | None = None) -> Groups:
 
     Args:
         model: a network; it is not touched. ``model.config`` is noted where there is one.
-        image_size: height and width of the images it is traced with, in pixels; by default 64, or the least that the
-            network takes. It matters only for networks that flatten a feature map.
+        image_size: side of the images it is traced with, or (height, width), in pixels; by default that of the
+            network, or the first of some that it takes. It matters only for networks that are made for one size.
 
     Returns:
         The groups, in execution order of their roots.
@@ -115,16 +136,26 @@ def find_groups(model: nn.Module, image_size: int | None = None) -> Groups:
         >>> [(g.name, g.size) for g in find_groups(create_model("resnet18"))][:2]
         [('conv1', 64), ('layer1.0.conv1', 64)]
     """
-    modules = dict(model.named_modules())
-    inside = tuple(f"{name}." for name, module in modules.items() if isinstance(module, SqueezeExcite))
-    found = []
-    size = max(64, getattr(model, "min_size", 1)) if image_size is None else image_size
-    for root, *rest in coupled_outputs(model, size):
-        if not root.layer.startswith(inside):  # the hidden width of an SE block stays as it is
-            found.append(Group(root.layer, len(root.positions), tuple(Member(*touch) for touch in (root, *rest))))
+    size = tuple(first_image(model).shape[2:]) if image_size is None else image_size
+    coupled = coupled_outputs(model, size)
+    inside = tuple(f"{name}." for name, module in model.named_modules() if isinstance(module, SqueezeExcite))
+    found = _named([touches for touches in coupled.groups if not touches[0].layer.startswith(inside)], model)
     groups = _tie(found, model)
-    _check_disjoint(groups, modules)
-    return Groups(groups, getattr(model, "config", None), _other_params(model, groups))
+    fixed = {} if isinstance(model, Network) else sound(model, groups, size)  # tests hold those of the course to it
+    fixed_layers = {g.members[0].layer: fixed[g.name] for g in groups if g.name in fixed}
+    groups = [group for group in groups if group.name not in fixed]
+    return Groups(groups, getattr(model, "config", None), *_bare_params(model, groups), coupled.fixed | fixed_layers)
+
+
+def _named(coupled: list[list[Touch]], model: nn.Module) -> list[Group]:
+    """Groups named after their roots; where a root's channels are in several groups, with the first of each."""
+    groups = []
+    for touches in coupled:
+        root, members = touches[0], tuple(Member(*touch) for touch in touches)
+        whole = members[0].index.size == channels(model.get_submodule(root.layer), "out")
+        name = root.layer if whole else f"{root.layer}:{root.positions[0][0]}"
+        groups.append(Group(name, len(root.positions), members))
+    return groups
 
 
 def _tie(groups: list[Group], model: nn.Module) -> list[Group]:
@@ -160,27 +191,21 @@ def _outputs(group: Group, layer: str) -> dict[int, int]:
     return {row[0]: channel for channel, row in enumerate(member.positions)} if member else {}
 
 
-def _check_disjoint(groups: list[Group], modules: dict[str, nn.Module]) -> None:
-    """Holds the engine to account: each position of a layer exists, and belongs to one channel of one group."""
-    taken: dict[tuple[str, str], np.ndarray] = {}
+def _bare_params(model: nn.Module, groups: list[Group]) -> tuple[int, dict[str, int]]:
+    """Parameters outside of layers with a cost: those in no group, and those of a channel of each group."""
+    modules = dict(model.named_modules())
+    bare = {group.name: 0 for group in groups}
     for group in groups:
         for member in group.members:
-            key, width = (member.layer, member.side), channels(modules[member.layer], member.side)
-            count = taken.setdefault(key, np.zeros(width, dtype=np.int64))
-            fits = len(member.positions) == group.size and member.index.max() < width
-            if fits:
-                np.add.at(count, member.index.ravel(), 1)
-            if not fits or count.max() > 1:
-                raise ModelError(
-                    f"The {group.size} channels of {group.name!r} do not fit the {width} on the {member.side} side of "
-                    f"{member.layer!r}; the dependency graph does not understand this network."
-                )
-
-
-def _other_params(model: nn.Module, groups: list[Group]) -> int:
-    slopes = {member.layer for group in groups for member in group.members if member.kind == "prelu"}
-    counted = (
-        module for name, module in model.named_modules() if isinstance(module, (*WEIGHTED, *_NORMS)) or name in slopes
-    )
-    total = sum(parameter.numel() for parameter in model.parameters())
-    return total - sum(parameter.numel() for module in counted for parameter in module.parameters(recurse=False))
+            module = modules.get(member.layer)
+            if module is None:
+                tensor = bare_tensor(model, member.layer)
+                each = tensor.numel() // tensor.shape[member.axis] if isinstance(tensor, nn.Parameter) else 0
+            elif isinstance(module, COUNTED):
+                continue
+            else:
+                each = sum(p.numel() for p in module.parameters(recurse=False)) // channels(module, "out")
+            bare[group.name] += each * member.fan
+    counted = {id(p) for m in modules.values() if isinstance(m, COUNTED) for p in m.parameters(recurse=False)}
+    total = sum(parameter.numel() for parameter in model.parameters() if id(parameter) not in counted)
+    return total - sum(group.size * bare[group.name] for group in groups), bare

@@ -252,9 +252,15 @@ def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
     return {**config, "name": plain_name(str(config["name"]))} if "name" in config else dict(config)
 
 
-def _layer_sizes(model: nn.Module, names: Iterable[str]) -> dict[str, int]:
-    modules = dict(model.named_modules())
-    return {n: channels(modules[n], "out") for n in names if n in modules and kind_of(modules[n]) is not None}
+def _layer_sizes(model: nn.Module, sizes: Mapping[str, int]) -> dict[str, int]:
+    """What the layers say of the groups named after them; a channel of a group can be several of its layer."""
+    modules, found = dict(model.named_modules()), {}
+    for name, size in sizes.items():
+        module = modules.get(name.partition(":")[0])
+        if kind_of(module) is not None:
+            width = channels(module, "out")
+            found[name] = size if width % size == 0 or ":" in name else width
+    return found
 
 
 def _digest(value: object) -> str:

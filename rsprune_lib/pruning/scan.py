@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from rsprune_lib.errors import DataError, PlanError
-from rsprune_lib.models import Unit, evaluating, placement
+from rsprune_lib.models import Unit, evaluating, placement, units
 from rsprune_lib.pruning.calibration import Stopped
 from rsprune_lib.pruning.choose import choose
 from rsprune_lib.pruning.groups import Group
@@ -89,7 +89,7 @@ def sensitivity_scan(
     whole network and not computed again: less than half of the work is left for a ResNet-18.
 
     Args:
-        model: network with ``units()`` in execution order; left as it is.
+        model: the network; left as it is.
         groups: `find_groups` of this very network.
         scores: one number a channel; the lowest go.
         batches: validation images and labels.
@@ -113,20 +113,20 @@ def sensitivity_scan(
     plans = {g.name: [choose(scores, groups, per_group={g.name: r}) for r in ratios] for g in groups}
     task = task_of(model, batches)
     records = {name: [[] for _ in ratios] for name in plans}
-    units = model.units()
-    first = {unit.layer: number for number, unit in enumerate(units)}
+    chain = units(model)
+    first = {unit.layer: number for number, unit in enumerate(chain)}
     device, dtype = placement(model)
     dense, seen = [], []
     with evaluating(model), tqdm(total=0, desc="sensitivity", leave=False, disable=not progress) as bar:
         for images, labels in batches:
             images, labels = images.to(device, dtype), labels.to(device)
-            outputs, answers = _outputs(model, units, images)
+            outputs, answers = _outputs(model, chain, images)
             whole = task.record(answers, labels).cpu()
             dense.append(whole)
             seen.append(task.label(labels).cpu())
             bar.total = bar.n + len(plans) * len(ratios)
             for name, own in plans.items():
-                before = units[: first[name]]
+                before = chain[: first[name]]
                 for place, plan in enumerate(own):
                     if should_stop is not None and should_stop():
                         raise Stopped("The sensitivity scan was stopped; start it again to get its curves.")

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from rsprune_lib.errors import DataError, unknown
 from rsprune_lib.measure import lean
-from rsprune_lib.models import placement
+from rsprune_lib.models import placement, units
 from rsprune_lib.pruning.groups import Group
 from rsprune_lib.pruning.layers import KINDS, kind_of
 from rsprune_studio.engine.comparison import Answer, Comparison
@@ -202,16 +202,16 @@ class Inside:
 
     def _filters(self, group: Group) -> np.ndarray:
         """(size, h, w, 3) where the root reads RGB images, else (size, h, w)."""
-        root = self._dense.get_submodule(group.name)
+        root = self._dense.get_submodule(group.root)
         weight = root.weight.detach().movedim(KINDS[kind_of(root)].out["weight"], 0).float().cpu()
         weight = weight[group.members[0].index[:, 0]]  # (size, inputs, h, w), or (size, inputs) of a linear layer
         weight = weight[:, :, None, None] if weight.dim() == 2 else weight
-        reads_images = group.name == self._dense.units()[0].layer and weight.shape[1] == 3
+        reads_images = group.root == units(self._dense)[0].layer and weight.shape[1] == 3
         return (weight.movedim(1, -1) if reads_images else weight.abs().mean(1)).numpy()
 
     def _maps(self, group: Group, x: Tensor) -> np.ndarray:
         """(size, h, w) behind the root's norm, before gate and nonlinearity."""
-        unit = next(unit for unit in self._hooked.units() if unit.layer == group.name)
+        unit = next(unit for unit in units(self._hooked) if unit.layer == group.root)
         seen: list[Tensor] = []
         watched = self._hooked.get_submodule(unit.norm or unit.layer)
         with self._lock, torch.inference_mode():
@@ -221,7 +221,9 @@ class Inside:
                 self._hooked(x)
             finally:
                 hook.remove()
-        maps = seen[0][group.members[0].index[:, 0]]  # (size, h, w), or (size,) of a linear layer
+        value = seen[0].movedim(-1, 0) if group.members[0].axis == -1 else seen[0]
+        maps = value[group.members[0].index[:, 0]]  # (size, h, w), or (size,) of a linear layer, (size, n) of tokens
+        maps = maps[:, :, None] if maps.dim() == 2 else maps
         return maps.reshape(len(maps), *(maps.shape[1:] or (1, 1))).numpy()
 
 

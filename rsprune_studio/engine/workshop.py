@@ -8,6 +8,7 @@ from torch import nn
 
 from rsprune_lib.data import Batches, Dataset
 from rsprune_lib.measure import lean
+from rsprune_lib.models import units
 from rsprune_lib.pruning import Plan, apply
 from rsprune_lib.pruning.recovery.live import Live
 from rsprune_lib.pruning.recovery.sequential import reestimate_bn, sequential, settle_norms
@@ -38,7 +39,7 @@ class Workshop(Planner):
     def __init__(self, model: nn.Module, data: Dataset, **options: Any) -> None:  # noqa: ANN401 - handed on unchanged
         super().__init__(model, data, **options)
         self.kept = Kept()
-        few, steps = self.batches("train", self.images), 1 + len(self.model.units())
+        few, steps = self.batches("train", self.images), 1 + len(units(self.model))
         self.collector = Collector(lambda ask: self._collect(few, ask), len(few) * steps)
 
     @property
@@ -106,7 +107,7 @@ class Workshop(Planner):
             return self.live(should_stop, tell).refit(small, plan)
         if recovery == "sequential":
             batches = self.batches("train", images or self.images)
-            ask = asking(should_stop, tell, "Refitting layer by layer", len(batches) * (1 + len(self.model.units())))
+            ask = asking(should_stop, tell, "Refitting layer by layer", len(batches) * (1 + len(units(self.model))))
             with self.using:
                 return sequential(self.model, small, plan, batches, groups=self.groups, progress=False, should_stop=ask)
         return small

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from rsprune_lib.errors import ModelError
 from rsprune_lib.files import atomic
-from rsprune_lib.models import evaluating, plain_name
+from rsprune_lib.models import SqueezeExcite, evaluating, plain_name, units
 from rsprune_lib.pruning.calibration import feed
 
 __all__ = ["Gates", "fold", "gate_statistics", "gated_norms", "without_gates"]
@@ -74,7 +74,9 @@ _KINDS = ("mean/", "var/")
 
 def gated_norms(model: nn.Module) -> dict[str, str]:
     """Returns batch-norm name -> name of the live SE block that scales the same channels, in execution order."""
-    return {unit.norm: unit.gate for unit in model.units() if unit.gate and unit.norm}
+    if not any(isinstance(module, SqueezeExcite) for module in model.modules()):
+        return {}
+    return {unit.norm: unit.gate for unit in units(model) if unit.gate and unit.norm}
 
 
 @torch.no_grad()
@@ -126,10 +128,11 @@ def without_gates(model: nn.Module) -> nn.Module:
     Nothing makes up for the missing gates; see `fold`.
     """
     plain = copy.deepcopy(model)
-    for unit in model.units():
+    for unit in units(model) if gated_norms(model) else ():
         if unit.gate:
             plain.set_submodule(unit.gate, nn.Identity())
-    plain.config = {**model.config, "name": plain_name(model.config["name"])}
+    if getattr(model, "config", None):
+        plain.config = {**model.config, "name": plain_name(model.config["name"])}
     return plain
 
 

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from rsprune_lib.pruning.calibration import feed
 from rsprune_lib.pruning.groups import Group, Member
+from rsprune_lib.pruning.layers import KINDS
 from rsprune_lib.tasks import IGNORE, task_of
 
 __all__ = ["hessian", "taylor"]
@@ -72,7 +73,7 @@ class _ImageLosses(nn.Module):
 def _masked_members(group: Group) -> list[Member]:
     """The members whose outputs are multiplied by the mask: batch norms, or whatever makes the channel without one."""
     norms = [m for m in group.members if m.kind == "norm"]
-    return norms or [m for m in group.members if m.side == "out" and m.kind != "prelu"]
+    return norms or [m for m in group.members if m.side == "out" and KINDS.get(m.kind, KINDS["prelu"]).makes]
 
 
 def _mask_hook(model: nn.Module, name: str, member: Member, masks: dict[str, Tensor]) -> object:
@@ -81,8 +82,10 @@ def _mask_hook(model: nn.Module, name: str, member: Member, masks: dict[str, Ten
 
     def hook(_module: nn.Module, _x: object, y: Tensor) -> Tensor:
         mask = masks[name]  # (B, size)
-        full = mask.new_ones(len(mask), y.shape[1])
+        full = mask.new_ones(len(mask), y.shape[member.axis])
         full = full.index_copy(1, index.flatten().to(y.device), mask.repeat_interleave(member.fan, dim=1))
-        return y * full[(...,) + (None,) * (y.dim() - 2)]
+        shape = [len(mask)] + [1] * (y.dim() - 1)
+        shape[member.axis] = -1
+        return y * full.view(shape)
 
     return hook

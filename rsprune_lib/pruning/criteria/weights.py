@@ -21,13 +21,14 @@ from rsprune_lib.pruning.groups import Group, Member
 __all__ = ["ATTENTION_MODES", "attention", "bn_scale", "fpgm", "lamp", "magnitude"]
 
 ATTENTION_MODES = ("drop", "normalise", "paper")
-MAKERS = (("conv", "out"), ("deconv", "out"), ("linear", "out"))
+MAKERS = (("conv", "out"), ("deconv", "out"), ("linear", "out"), ("shares", "out"))
 READERS = (("conv", "in"), ("deconv", "in"), ("linear", "in"))
 _CUTS = {
     ("conv", "out"): torch_pruning.prune_conv_out_channels,
     ("conv", "in"): torch_pruning.prune_conv_in_channels,
     ("deconv", "out"): torch_pruning.prune_conv_out_channels,
     ("deconv", "in"): torch_pruning.prune_conv_in_channels,
+    ("shares", "out"): torch_pruning.prune_conv_out_channels,
     ("linear", "out"): torch_pruning.prune_linear_out_channels,
     ("linear", "in"): torch_pruning.prune_linear_in_channels,
 }
@@ -64,12 +65,12 @@ def magnitude(model: nn.Module, group: Group, *, p: int, consumers: bool = True)
     """
     keys = MAKERS + READERS if consumers else MAKERS
     importance = GroupMagnitudeImportance(p=p, normalizer=None, target_types=_WEIGHTED)
-    return importance(engine_group(model, group, *keys))
+    return importance(engine_group(model, group, *keys))[: group.size]  # as long as the root is wide
 
 
 def lamp(model: nn.Module, group: Group) -> Tensor:
     """Squared magnitude as a share of all that is at least as large in the group (https://arxiv.org/abs/2010.07611)."""
-    return LAMPImportance()(engine_group(model, group, *MAKERS, *READERS))
+    return LAMPImportance()(engine_group(model, group, *MAKERS, *READERS))[: group.size]  # behind it stand zeros
 
 
 def fpgm(model: nn.Module, group: Group) -> Tensor:

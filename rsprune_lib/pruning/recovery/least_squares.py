@@ -81,7 +81,7 @@ class Moments:
         return Moments(*(value.to(dtype) for value in vars(self).values()))
 
     def cut(self, rows: Tensor, outputs: Tensor) -> Moments:
-        """Returns the moments of some inputs and some outputs (of a layer with one group)."""
+        """Returns the moments of some inputs and some outputs, the same in each group of the layer."""
         return Moments(
             self.mean_x[:, rows],
             self.mean_t[:, outputs],
@@ -109,7 +109,7 @@ class Fit:
     """A layer's least-squares solution and the statistics of its output before the bias.
 
     Attributes:
-        weight: (O, C / G, k, k) for a convolution, (O, C) for a linear layer.
+        weight: in the shape of the layer's: (O, C / G, k, k) for a convolution, (O, C) for a linear layer.
         bias: (O,).
         mean: (O,) mean of the output without bias.
         var: (O,) its variance.
@@ -127,7 +127,9 @@ def movable(layer: nn.Module, norm: object) -> bool:
 
 
 def pick(matrix: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Returns some rows and columns of a (1, M, N) matrix; in two dimensions PyTorch does it five times as fast."""
+    """Returns some rows and columns of (G, M, N) matrices; in two dimensions PyTorch does it five times as fast."""
+    if len(matrix) > 1:
+        return matrix.index_select(1, rows).index_select(2, columns)
     return matrix[0].index_select(0, rows).index_select(1, columns)[None]
 
 
@@ -135,7 +137,7 @@ def patches(layer: nn.Module, x: Tensor) -> Tensor:
     """Returns what each output position of a layer sees, as rows.
 
     Args:
-        layer: convolution (2-D, any stride, padding, dilation, groups) or linear layer.
+        layer: convolution (2-D, any stride, padding, dilation, groups), transposed convolution or linear layer.
         x: its input, (B, C, H, W) or (..., C).
 
     Returns:
@@ -146,13 +148,16 @@ def patches(layer: nn.Module, x: Tensor) -> Tensor:
     """
     if isinstance(layer, nn.Linear):
         return F.pad(x.reshape(-1, 1, x.shape[-1]), (0, 1), value=1.0)
-    if type(layer) is not nn.Conv2d:
-        raise ModelError(f"Closed-form recovery knows Conv2d and Linear layers, got {type(layer).__name__}.")
-    mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
-    x = F.pad(x, layer._reversed_padding_repeated_twice, mode=mode)
+    if not isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+        raise ModelError(f"Closed-form recovery knows Conv2d, ConvTranspose2d and Linear layers, got {layer}.")
+    (kh, kw), (sh, sw), (dh, dw), G = layer.kernel_size, layer.stride, layer.dilation, layer.groups
+    if isinstance(layer, nn.ConvTranspose2d):
+        x, (sh, sw) = _spread(layer, x), (1, 1)
+    else:
+        mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
+        x = F.pad(x, layer._reversed_padding_repeated_twice, mode=mode)
     x = x.permute(0, 2, 3, 1).contiguous()  # (B, H, W, C)
     B, H, W, C = x.shape
-    (kh, kw), (sh, sw), (dh, dw), G = layer.kernel_size, layer.stride, layer.dilation, layer.groups
     rows, columns = (H - dh * (kh - 1) - 1) // sh + 1, (W - dw * (kw - 1) - 1) // sw + 1
     b, h, w, c = x.stride()
     strides = (b, h * sh, w * sw, C // G * c, h * dh, w * dw, c)
@@ -160,6 +165,17 @@ def patches(layer: nn.Module, x: Tensor) -> Tensor:
     result = x.new_ones(B, rows, columns, G, kh * kw * C // G + 1)
     result[..., :-1].unflatten(-1, (kh, kw, C // G)).copy_(seen)
     return result.flatten(0, 2)
+
+
+def _spread(layer: nn.ConvTranspose2d, x: Tensor) -> Tensor:
+    """What an ordinary convolution of stride 1 with the flipped kernel has to see: pixels apart by the stride."""
+    (sh, sw), (dh, dw), (kh, kw) = layer.stride, layer.dilation, layer.kernel_size
+    B, C, H, W = x.shape
+    wide = x.new_zeros(B, C, (H - 1) * sh + 1, (W - 1) * sw + 1)
+    wide[:, :, ::sh, ::sw] = x
+    edge = [dw * (kw - 1) - layer.padding[1], dh * (kh - 1) - layer.padding[0]]
+    more = layer.output_padding
+    return F.pad(wide, (edge[0], edge[0] + more[1], edge[1], edge[1] + more[0]))
 
 
 def accumulate(gram: Gram | None, layer: nn.Module, x: Tensor, target: Tensor) -> Gram:
@@ -170,14 +186,15 @@ def accumulate(gram: Gram | None, layer: nn.Module, x: Tensor, target: Tensor) -
     Args:
         gram: totals so far, None to begin.
         layer: convolution or linear layer.
-        x: its input, (B, C, H, W) or (B, C).
-        target: what it should send on, (B, O, H', W') or (B, O).
+        x: its input, (B, C, H, W) or (..., C).
+        target: what it should send on, (B, O, H', W') or (..., O).
     """
-    width = layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels * layer.weight[0, 0].numel()
-    step = max(1, _CHUNK // max(1, 4 * width * target[0, 0].numel()))
+    axis = -1 if isinstance(layer, nn.Linear) else 1
+    width = layer.in_features if axis == -1 else layer.in_channels * layer.weight[0, 0].numel()
+    step = max(1, _CHUNK // max(1, 4 * width * (target[0].numel() // target.shape[axis])))
     for part, wanted in zip(x.split(step), target.split(step), strict=True):
         rows = patches(layer, part).transpose(0, 1)  # (G, N, D + 1)
-        goal = wanted.movedim(1, -1).reshape(rows.shape[1], len(rows), -1).transpose(0, 1)  # (G, N, O / G)
+        goal = wanted.movedim(axis, -1).reshape(rows.shape[1], len(rows), -1).transpose(0, 1)  # (G, N, O / G)
         if gram is None:
             G, _, D = rows.shape
             gram = Gram(*(rows.new_zeros(G, D, size, dtype=torch.float64) for size in (D, goal.shape[2])))
@@ -223,8 +240,11 @@ def as_fit(weight: Tensor, mean_x: Tensor, mean_t: Tensor, var: Tensor, layer: n
         layer: gives the shape of the weights.
     """
     mean = torch.einsum("gd,gdo->go", mean_x, weight)
-    shaped = weight.mT.reshape(layer.weight.shape[0], *layer.weight.shape[2:], layer.weight.shape[1])
+    turned = isinstance(layer, nn.ConvTranspose2d)
+    outs, ins = (1, 0) if turned else (0, 1)
+    shaped = weight.mT.reshape(layer.weight.shape[outs], *layer.weight.shape[2:], layer.weight.shape[ins])
     shaped = shaped.movedim(-1, 1) if layer.weight.dim() > 2 else shaped
+    shaped = shaped.flip(2, 3).transpose(0, 1) if turned else shaped
     return Fit(shaped, (mean_t - mean).flatten(), mean.flatten(), var.clamp_min(0).flatten())
 
 

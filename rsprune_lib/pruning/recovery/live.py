@@ -16,10 +16,11 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from rsprune_lib.models import Unit, evaluating
+from rsprune_lib.models import Unit, evaluating, units
 from rsprune_lib.pruning.calibration import Stopped, feed
 from rsprune_lib.pruning.criteria.gates import without_gates
 from rsprune_lib.pruning.groups import Group, find_groups
+from rsprune_lib.pruning.layers import kind_of
 from rsprune_lib.pruning.plan import Plan
 from rsprune_lib.pruning.recovery.least_squares import Gram, Moments, accumulate, install, movable, solve
 from rsprune_lib.pruning.recovery.low_rank import LowRank, low_rank
@@ -74,15 +75,17 @@ class Live:
         images = [x for x, _ in feed(batches, dense, title, progress=progress, should_stop=should_stop)]
         self._dense, self._plain = dense, without_gates(dense).eval()
         self._groups = find_groups(self._plain, images[0].shape[-1]) if groups is None else groups
+        for model in (dense, self._plain):
+            units(model, tuple(images[0].shape[2:]))  # seen at this size, if it has to be seen
         norms = {unit.layer: unit.norm for unit in rebuildable(self._plain)}
-        units = [replace(unit, norm=norms[unit.layer]) for unit in dense.units()]
-        self._units, self._moments, self._ridge = units, {}, ridge
+        chain = [replace(unit, norm=norms[unit.layer]) for unit in units(dense) if unit.layer in norms]
+        self._units, self._moments, self._ridge = chain, {}, ridge
         with evaluating(dense):
-            paused = 2 * activation_bytes(dense, units, images[0][:1]) * sum(map(len, images)) <= memory
+            paused = 2 * activation_bytes(dense, chain, images[0][:1]) * sum(map(len, images)) <= memory
             with Walk(dense, images, paused=paused) as walk:
-                walk.watch_inputs(units)
-                walk.watch_outputs(units, lambda _, value: value.clone())
-                for unit in tqdm(units, "live recovery", leave=False, disable=not progress):
+                walk.watch_inputs(chain)
+                walk.watch_outputs(chain, lambda _, value: value.clone())
+                for unit in tqdm(chain, "live recovery", leave=False, disable=not progress):
                     moments = _collect(walk, unit, dense.get_submodule(unit.layer), should_stop)
                     wide = rank is not None and moments.mean_x.shape[1] > 10 * rank
                     self._moments[unit.layer] = low_rank(moments, rank, ridge) if wide else moments
@@ -132,8 +135,11 @@ class Live:
         """The rows and columns of a layer's moments that belong to kept channels."""
         moments, layer = self._moments[unit.layer], self._dense.get_submodule(unit.layer)
         into, out = kept(unit.layer, "in"), kept(unit.layer, "out")
-        if len(moments.mean_x) > 1:  # depthwise: one system a channel
-            return type(moments)(*(value[out] for value in vars(moments).values()))
+        if (count := len(moments.mean_x)) > 1:  # one system a group of the convolution
+            each = layer.out_channels // count
+            if kind_of(layer) == "depthwise":
+                return type(moments)(*(value[(out[::each] // each)] for value in vars(moments).values()))
+            into, out = into[into < layer.in_channels // count], out[out < each]
         area = layer.weight[0, 0].numel()  # patches are ordered (row, column, channel)
         offsets = torch.arange(area, device=into.device) * (moments.mean_x.shape[1] // area)
         return moments.cut((offsets[:, None] + into).flatten(), out)

@@ -57,14 +57,16 @@ def _targets(fit: Fit, layer: nn.Module, samples: Iterable[Sample], moments: Mom
     for x, target, shortcut in samples:
         with torch.enable_grad():
             out = layer.forward(x.detach())  # past the hooks that a walk has put on it
-        shape = (1, -1) + (1,) * (out.dim() - 2)
+        axis = -1 if isinstance(layer, nn.Linear) else 1
+        shape = [1] * out.dim()
+        shape[axis] = -1
         own = 0 if layer.bias is None else layer.bias.detach().view(shape)  # no part of the fit
         y = out.detach() - own + bias.view(shape)
         added = torch.zeros_like(y) if shortcut is None else shortcut
         goal = torch.where(target + added > 0, target, torch.minimum(y, -added))
         (product,) = torch.autograd.grad(out, layer.weight, goal)  # X'T, in the shape of the weights
-        products, sums = products + product.double(), sums + goal.transpose(0, 1).flatten(1).double().sum(1)
-        count += goal[:, 0].numel()
+        products, sums = products + product.double(), sums + goal.movedim(axis, 0).flatten(1).double().sum(1)
+        count += goal.numel() // goal.shape[axis]
     G, D, K = moments.cross.shape  # K = O / G
     mean_t = (sums / count).view(G, K)
     cross = (products / count).view(G, K, layer.weight.shape[1], -1).transpose(2, 3).reshape(G, K, D).mT

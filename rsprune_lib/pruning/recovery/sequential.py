@@ -18,17 +18,17 @@ from tqdm.auto import tqdm
 
 from rsprune_lib.errors import ModelError
 from rsprune_lib.measure import lean
-from rsprune_lib.models import Unit, evaluating, placement
+from rsprune_lib.models import Unit, evaluating, placement, units
 from rsprune_lib.pruning.calibration import Stopped, feed
 from rsprune_lib.pruning.criteria.gates import without_gates
+from rsprune_lib.pruning.cutting import kept_positions
 from rsprune_lib.pruning.flow import Flow, trace_flow
 from rsprune_lib.pruning.groups import Group, find_groups
-from rsprune_lib.pruning.layers import channels, kind_of
+from rsprune_lib.pruning.layers import axis_of, channels, kind_of, mixes
 from rsprune_lib.pruning.plan import Plan
 from rsprune_lib.pruning.recovery.least_squares import Gram, accumulate, factorise, install, movable, solve
 from rsprune_lib.pruning.recovery.relu_aware import Sample, rectified
 from rsprune_lib.pruning.recovery.walk import Walk, activation_bytes
-from rsprune_lib.pruning.surgery import kept_positions
 
 __all__ = ["kept_channels", "rebuildable", "reestimate_bn", "sequential", "settle_norms"]
 
@@ -163,21 +163,23 @@ def sequential(
     if groups is None:
         groups = find_groups(without_gates(dense), images[0].shape[-1]) if plan is not None else ()
     repaired, kept = copy.deepcopy(small), kept_channels(dense, plan, groups)
-    units = _targets(dense, repaired)
+    for model in (dense, repaired):
+        units(model, tuple(images[0].shape[2:]))  # seen at this size, if it has to be seen
+    chain = _targets(dense, repaired)
 
     def pick(layer: str, value: Tensor) -> Tensor:
-        return value[:, kept(layer, "out")]  # a copy
+        return value.index_select(axis_of(dense.get_submodule(layer)), kept(layer, "out"))  # a copy
 
     with evaluating(dense, repaired):
-        flows = trace_flow(repaired, units, images[0][:1])
+        flows = trace_flow(repaired, chain, images[0][:1])
         partners = [flow.partner for flow in flows.values() if flow.partner]
-        paused = 6 * activation_bytes(dense, units, images[0][:1]) * sum(map(len, images)) <= memory
+        paused = 6 * activation_bytes(dense, chain, images[0][:1]) * sum(map(len, images)) <= memory
         with Walk(repaired, images, paused=paused) as inputs, Walk(dense, images, paused=paused) as targets:
-            inputs.note([replace(unit, gate=None) for unit in units], partners, lambda _, value: value.clone())
-            inputs.watch_inputs(units)
-            targets.note(units, partners, pick)
-            targets.watch_outputs(units, pick)
-            for unit in tqdm(units, "closed form", leave=False, disable=not progress):
+            inputs.note([replace(unit, gate=None) for unit in chain], partners, lambda _, value: value.clone())
+            inputs.watch_inputs(chain)
+            targets.note(chain, partners, pick)
+            targets.watch_outputs(chain, pick)
+            for unit in tqdm(chain, "closed form", leave=False, disable=not progress):
                 flow = flows[unit.layer]
                 samples = partial(_samples, inputs, targets, unit.layer, flow, pick, should_stop)
                 if paused:
@@ -219,7 +221,7 @@ def _refit(model: nn.Module, unit: Unit, samples: Callable[[], Iterable[Sample]]
     free = movable(layer, unit.norm)
     moments = gram.moments(free)
     factor = factorise(moments, ridge)
-    steps = steps if free else 0  # what a ReLU cuts has a mean of its own
+    steps = steps if free and not isinstance(layer, nn.ConvTranspose2d) else 0  # what a ReLU cuts has its own mean
     fit = rectified(solve(moments, layer, ridge, factor), moments, factor, layer, samples, steps)
     install(fit, layer, model.get_submodule(unit.norm) if unit.norm else None)
 
@@ -238,7 +240,8 @@ def kept_channels(dense: nn.Module, plan: Plan | None, groups: Sequence[Group]) 
     modules = dict(dense.named_modules())
     if plan is not None:
         plan.check(groups)
-    stays = {} if plan is None else kept_positions(groups, plan.keep, modules)
+    cuts = {} if plan is None else kept_positions(groups, plan.keep, dense)
+    stays = {(layer, side): kept for (layer, side, _), kept in cuts.items()}
 
     def kept(layer: str, side: str) -> Tensor:
         module = modules[layer]
@@ -250,20 +253,32 @@ def kept_channels(dense: nn.Module, plan: Plan | None, groups: Sequence[Group]) 
 
 
 def rebuildable(model: nn.Module) -> list[Unit]:
-    """Returns the units of a network; one whose norm is no batch norm (but a layer norm) is refitted in front of it."""
-    units = []
-    for unit in model.units():
+    """Returns the units of a network that can be refitted.
+
+    One whose norm is no batch norm (but a layer norm) is refitted in front of it; a layer that computes its weights, or
+    calls a function of its own, stays as it is.
+    """
+    found = []
+    for unit in units(model):
+        if kind_of(layer := model.get_submodule(unit.layer)) is None or mixes(layer) or _odd(layer):
+            continue
         norm = model.get_submodule(unit.norm) if unit.norm else None
         if not isinstance(norm, nn.modules.batchnorm._BatchNorm) or norm.weight is None or norm.running_mean is None:
             unit = replace(unit, norm=None)
-        units.append(unit)
-    return units
+        found.append(unit)
+    return found
+
+
+def _odd(layer: nn.Module) -> bool:
+    """A layer of one or three dimensions; for these there are no patches."""
+    return isinstance(layer, nn.modules.conv._ConvNd) and not isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)
 
 
 def _targets(dense: nn.Module, small: nn.Module) -> list[Unit]:
     """Units of the dense network, each without its gate where the small network has that gate too."""
     own = {unit.layer: unit for unit in rebuildable(small)}
-    units = [replace(unit, norm=own[unit.layer].norm) for unit in dense.units() if unit.layer in own]
-    if len(units) != len(own) or len(units) != len(dense.units()):
+    wanted = [unit.layer for unit in rebuildable(dense)]
+    found = [replace(unit, norm=own[unit.layer].norm) for unit in units(dense) if unit.layer in own]
+    if [unit.layer for unit in found] != wanted or len(found) != len(own):
         raise ModelError("The pruned network has other layers than the dense one; prune a copy of the same network.")
-    return [replace(unit, gate=None) if own[unit.layer].gate else unit for unit in units]
+    return [replace(unit, gate=None) if own[unit.layer].gate else unit for unit in found]

@@ -42,7 +42,7 @@ class Walk:
 
     Example:
         >>> with Walk(model, batches) as walk:
-        ...     walk.watch_inputs(model.units())
+        ...     walk.watch_inputs(units(model))
         ...     shapes = [x.shape for x in walk.at("layer1.0.conv1", "in")]
     """
 
