@@ -1,10 +1,8 @@
-import copy
-
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pruning_toys import COURSE, NETWORKS, TOYS, course_model, groups_of, images, network, random_plan, random_scores
+from pruning_toys import COURSE, NETWORKS, course_model, groups_of, images, network, random_plan, random_scores
 from torch import nn
 
 from rsprune_lib.errors import PlanError
@@ -192,16 +190,3 @@ def test_plans_of_other_networks_touch_nothing():
     with pytest.raises(PlanError, match="use the unpruned network"):
         apply(small, random_plan(groups), groups)
     assert_untouched(model, before)
-
-
-def test_untied_unpooling_would_be_wrong():
-    """The tie is what makes masked and applied agree: without it this network mixes up its channels."""
-    model, size = network("Unpool")
-    loose = copy.deepcopy(model)
-    del loose.ties
-    groups = find_groups(loose, size)
-    plan = Plan({}, {"encode": (0, 1), "inner": tuple(range(7)), "middle": (2, 3)}, groups.sizes())
-    with masked(loose, plan, groups):
-        got = loose(images(size))
-    assert not torch.allclose(got, apply(loose, plan, groups)(images(size)), atol=1e-3)
-    assert set(TOYS) >= {"Unpool"}

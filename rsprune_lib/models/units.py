@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,11 +10,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from rsprune_lib.errors import ModelError
 from rsprune_lib.models.blocks import Unit
+from rsprune_lib.models.hooks import hooked
 from rsprune_lib.models.mode import evaluating, placement
 
 __all__ = ["channels_of", "first_image", "units"]
 
 _LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.Linear)
+_NORMS = nn.modules.batchnorm._BatchNorm
 _SIZES = (64, 32, 128, 224, 256, 299)  # tried in turn where nothing says how large the images are
 
 
@@ -83,22 +84,17 @@ def _watched(model: nn.Module, image: Tensor) -> list[Unit]:
     order: list[str] = []
     made: dict[str, Tensor] = {}
     norms: list[tuple[str, Tensor]] = []
-    hooks = []
 
-    def layer_ran(name: str) -> Callable[..., None]:
-        return lambda _m, _x, y: (order.append(name), made.__setitem__(name, y), None)[-1]
+    def ran(name: str, out: Tensor) -> None:
+        order.append(name)
+        made[name] = out
 
-    for name, module in model.named_modules():
-        if isinstance(module, _LAYERS):
-            hooks.append(module.register_forward_hook(layer_ran(name)))
-        elif type(module).__module__.startswith("torch.nn") and isinstance(module, nn.modules.batchnorm._BatchNorm):
-            hooks.append(module.register_forward_pre_hook(lambda _m, x, name=name: norms.append((name, x[0]))))
-    try:
-        with torch.inference_mode(), evaluating(model), readers:
-            model(image)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    named = list(model.named_modules())
+    layers = [(m, lambda _m, _x, y, name=n: ran(name, y)) for n, m in named if isinstance(m, _LAYERS)]
+    plain = [(n, m) for n, m in named if isinstance(m, _NORMS) and type(m).__module__.startswith("torch.nn")]
+    watched = [(m, lambda _m, x, name=n: norms.append((name, x[0]))) for n, m in plain]
+    with hooked(layers, watched), torch.inference_mode(), evaluating(model), readers:
+        model(image)
     behind = {id(x): name for name, x in norms}
     rows = []
     for name in order:
