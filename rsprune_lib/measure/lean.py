@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from rsprune_lib.device import supports_bf16
-from rsprune_lib.models import copied, placement, units
+from rsprune_lib.models import Network, copied, placement, units
 
 __all__ = ["lean"]
 
@@ -16,7 +16,7 @@ __all__ = ["lean"]
 def lean(model: nn.Module, *, fuse: bool = False) -> nn.Module:
     """Returns a copy of a network that is quick to evaluate, in evaluation mode; the network is left as it is.
 
-    Channels-last, and convolutions and linear layers in bfloat16 where the hardware computes it (`supports_bf16`);
+    Channels-last, and those of the course with layers in bfloat16 where the hardware computes it (`supports_bf16`);
     batch norms keep float32 statistics, so they can be estimated in the copy. Rounding to bfloat16 (three significant
     digits) moves single images across a decision boundary: of the order of 0.1 % of them in a good network, fewer than
     the images of an accuracy's confidence interval. Elsewhere the answers are those of the network.
@@ -25,7 +25,9 @@ def lean(model: nn.Module, *, fuse: bool = False) -> nn.Module:
         model: the network.
         fuse: compute each batch norm as part of the convolution before it, which saves some passes over the maps.
     """
-    dtype = torch.bfloat16 if supports_bf16(placement(model)[0]) else placement(model)[1]
+    device, dtype = placement(model)
+    if isinstance(model, Network) and supports_bf16(device):  # parameters outside of layers do not mix with it
+        dtype = torch.bfloat16
     fused = dict(_fusible(model)) if fuse else {}
     made: dict[int, nn.Parameter] = {}  # so that the copy below never copies a weight that is converted anyway
     biases: dict[str, Tensor] = {}
