@@ -194,7 +194,8 @@ def page(rows: dict[str, dict[str, Any]]) -> str:
         "",
         "Left whole: layers whose channels cannot be removed, because the code of the network writes a number of "
         "channels down, or an operation needs them all; the reasons are below. Closed form: mean squared error of the "
-        "outputs relative to their mean square, cut and then repaired on the same 4 images (few equations, so the fit is closer than on other images). Seconds: "
+        "outputs relative to their mean square, cut and then repaired on the same 4 images (few equations, so the fit "
+        "is closer than on other images). Seconds: "
         "on a busy machine; they compare within a row only. Ours include the trial, which cuts a copy and silences it.",
         "",
         "| network | px | groups | left whole | difference | parameters | MACs | counted right | closed form | s | "
