@@ -30,6 +30,7 @@ __all__ = [
     "Segmentation",
     "Task",
     "get_task",
+    "headline",
     "task_of",
     "wilson",
 ]
@@ -78,6 +79,11 @@ class Quality:
         row |= {"ci": list(self.ci), "per_class": per_class, "confusion": self.confusion.tolist()}
         named = {"metric": self.metric, "metrics": {name: _number(value) for name, value in self.metrics.items()}}
         return row | (named if self.metrics else {})
+
+
+def headline(metric: str) -> str:
+    """The name of a number at the beginning of a line: "Accuracy", "mIoU"."""
+    return metric.capitalize() if metric.islower() else metric
 
 
 def _number(value: float) -> float | None:

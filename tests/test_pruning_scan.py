@@ -37,14 +37,14 @@ def test_same_as_pruning_each_group_by_itself(name):
     scores = score(model, groups, "l2")
     scan = sensitivity_scan(model, groups, scores, data, RATIOS, progress=False)
     assert (scan.dense, scan.n, scan.ratios, scan.criterion) == (1.0, 17, RATIOS, "l2")
-    assert list(scan.accuracy) == [group.name for group in groups]
+    assert list(scan.curves) == [group.name for group in groups]
     for group in groups[::3]:
-        for ratio, accuracy in zip(RATIOS, scan.accuracy[group.name], strict=True):
+        for ratio, accuracy in zip(RATIOS, scan.curves[group.name], strict=True):
             small = apply(model, choose(scores, groups, per_group={group.name: ratio}), groups)
             with torch.no_grad():
                 right = sum(int((small(x).argmax(1) == y).sum()) for x, y in data)
             assert accuracy == right / 17, (group.name, ratio)
-    assert min(min(row) for row in scan.accuracy.values()) < 1
+    assert min(min(row) for row in scan.curves.values()) < 1
 
 
 def test_the_network_is_left_alone_and_the_fragile_come_first():
@@ -56,7 +56,7 @@ def test_the_network_is_left_alone_and_the_fragile_come_first():
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
     assert model.training
     assert not any("forward" in vars(module) for module in model.modules())
-    means = [sum(scan.accuracy[name]) for name in scan.fragile]
+    means = [sum(scan.curves[name]) for name in scan.fragile]
     assert means == sorted(means)
 
 

@@ -289,9 +289,9 @@ def bad_sessions(studio):
         "ratio is text": good | {"history": history | {"path": [{"criterion": "l2", "ratio": "0.5"}]}},
         "own is a list": good | {"history": history | {"path": [{"criterion": "l2", "own": [1]}]}},
         "unknown group": good | {"history": history | {"path": [{"criterion": "l2", "locked": ["conv99"]}]}},
-        "accuracy beyond": good | {"history": history | {"points": [point | {"accuracy": 2.0}]}},
+        "accuracy beyond": good | {"history": history | {"points": [point | {"score": 2.0}]}},
         "half a point": good | {"history": history | {"points": [{"plan": "x"}]}},
-        "scan of others": good | {"scans": {"l2": {"criterion": "l2", "ratios": [0.5], "accuracy": {"a": [0.5]},
+        "scan of others": good | {"scans": {"l2": {"criterion": "l2", "ratios": [0.5], "curves": {"a": [0.5]},
                                                    "dense": 0.9, "n": 10}}},
         "broken scan": good | {"scans": {"l2": {"criterion": "l2"}}},
     }  # fmt: skip
@@ -492,7 +492,7 @@ def poisoned(studio):
     point = Point.of(studio.final(Setting("l2", recovery="none"))).to_dict()
     good = json.loads(Session.of(studio, History(Setting("l2"))).to_json())
     long, history = "9" * 400, good["history"]
-    for key in ("params", "macs", "dense_macs", "n", "latency_ms", "accuracy"):
+    for key in ("params", "macs", "dense_macs", "n", "latency_ms", "score"):
         text = json.dumps(good | {"history": history | {"points": [point | {key: -1}]}})
         yield text.replace(f'"{key}": -1', f'"{key}": {long}')
     for key in ("ratio", "macs", "threshold"):

@@ -204,7 +204,7 @@ def machine_of(studio):
             assert points[: len(self.points)] == self.points
             assert len({point.key for point in points}) == len(points)
             front = [points[i] for i in pareto(points)]
-            assert all(a.macs <= b.macs and a.accuracy < b.accuracy for a, b in itertools.pairwise(front))
+            assert all(a.macs <= b.macs and a.score < b.score for a, b in itertools.pairwise(front))
             self.points = points
 
         def teardown(self):

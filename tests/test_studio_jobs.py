@@ -164,7 +164,7 @@ def test_a_scan_is_that_of_the_library_and_survives_its_file(studio, bundle):
     again = Scanner(studio, bundle)
     assert again.restore() == ["l2"]
     assert studio.scans == {"l2": scan}
-    assert list(studio.scans["l2"].accuracy) == [group.name for group in studio.groups]
+    assert list(studio.scans["l2"].curves) == [group.name for group in studio.groups]
     assert again.refused == {}
 
 
@@ -203,7 +203,7 @@ def test_the_scan_of_another_network_or_data_set_is_refused(studio, bundle, mode
         Scanner(studio, bundle).read(path, "l1")
     made = moved.scan("l2", images=8, ratios=RATIOS)  # replaces the file
     assert moved.refused == {}
-    assert made.accuracy == scan.accuracy
+    assert made.curves == scan.curves
     assert json.loads(path.read_text())["data"] == "0" * 16
 
 
@@ -230,8 +230,8 @@ def harmed(**changes):
         lambda saved: saved | {"version": 2},
         lambda saved: saved | {"scan": None},
         lambda saved: {key: value for key, value in saved.items() if key != "scan"},
-        harmed(accuracy={"conv1": [0.9, 0.8, 0.7]}),
-        harmed(accuracy=None),
+        harmed(curves={"conv1": [0.9, 0.8, 0.7]}),
+        harmed(curves=None),
         harmed(ratios=[0.9, 0.5, 0.0]),
         harmed(ratios=[]),
         harmed(ratios=None),
@@ -312,7 +312,7 @@ def test_more_may_be_lost_by_who_may_lose_more(studio):
     for _ in range(20):
         scan = handmade(studio, {g.name: tuple(random.uniform(0.2, 1, 4)) for g in studio.groups})
         steps = [guided_ratios(scan, studio.groups, drop) for drop in np.linspace(0, 1, 15)]
-        for name in scan.accuracy:
+        for name in scan.curves:
             own = [ratios[name] for ratios in steps]
             assert own == sorted(own)
             assert all(0 <= ratio <= 0.95 for ratio in own)
@@ -349,7 +349,7 @@ def test_what_cannot_be_reached_or_does_not_fit_is_said(studio, snapshot):
     with pytest.raises(PlanError, match="from 0 to 1"):
         guided_ratios(scan, studio.groups, 2.0)
     with pytest.raises(PlanError, match="scan this very network"):
-        guided_ratios(replace(scan, accuracy={"conv9": (0.9,) * 4}), studio.groups, 0.1)
+        guided_ratios(replace(scan, curves={"conv9": (0.9,) * 4}), studio.groups, 0.1)
     with pytest.raises(RspruneError, match="no sensitivity scan by l2"):
         guided_setting(studio, snapshot)
 

@@ -24,30 +24,32 @@ __all__ = ["Scan", "sensitivity_scan"]
 
 @dataclass(frozen=True)
 class Scan:
-    """Accuracy of a network of which one group is pruned, and nothing else.
+    """The leading number of a network of which one group is pruned, and nothing else.
 
     Attributes:
         criterion: criterion that chose the channels.
         ratios: shares of the group's channels that were removed, increasing.
-        accuracy: group name -> accuracy in [0, 1] at each ratio, in execution order of the groups.
-        dense: accuracy of the whole network on the same images.
+        curves: group name -> the number in [0, 1] at each ratio, in execution order of the groups.
+        dense: that of the whole network on the same images.
         n: number of images.
+        metric: which number it is, see `rsprune_lib.tasks`.
     """
 
     criterion: str
     ratios: tuple[float, ...]
-    accuracy: dict[str, tuple[float, ...]]
+    curves: dict[str, tuple[float, ...]]
     dense: float
     n: int
+    metric: str = "accuracy"
 
     @property
     def fragile(self) -> list[str]:
         """Group names, the one that loses most (mean over the ratios) first."""
-        return sorted(self.accuracy, key=lambda name: sum(self.accuracy[name]))
+        return sorted(self.curves, key=lambda name: sum(self.curves[name]))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return {**asdict(self), "ratios": list(self.ratios), "accuracy": {k: list(v) for k, v in self.accuracy.items()}}
+        return {**asdict(self), "ratios": list(self.ratios), "curves": {k: list(v) for k, v in self.curves.items()}}
 
     @classmethod
     def from_dict(cls, values: object) -> Scan:
@@ -56,10 +58,13 @@ class Scan:
         Raises:
             PlanError: it is no scan, or a number in it is impossible.
         """
-        keys = {"criterion", "ratios", "accuracy", "dense", "n"}
-        if not isinstance(values, Mapping) or values.keys() != keys or not isinstance(values["accuracy"], Mapping):
+        if isinstance(values, Mapping) and "accuracy" in values:  # as files from before tasks have it
+            values = {"metric": "accuracy", "curves": values["accuracy"], **values}
+            del values["accuracy"]
+        keys = {"criterion", "ratios", "curves", "dense", "n", "metric"}
+        if not isinstance(values, Mapping) or values.keys() != keys or not isinstance(values["curves"], Mapping):
             raise PlanError(f"Expected a sensitivity scan with {', '.join(sorted(keys))}, got {str(values)[:80]!r}.")
-        ratios, curves, n = values["ratios"], values["accuracy"], values["n"]
+        ratios, curves, n = values["ratios"], values["curves"], values["n"]
         lists = all(isinstance(row, list | tuple) and len(row) == len(ratios) for row in (ratios, *curves.values()))
         shares = [*ratios, values["dense"], *(share for row in curves.values() for share in row)] if lists else [None]
         if not all(isinstance(s, int | float) and not isinstance(s, bool) and 0 <= s <= 1 for s in shares):
@@ -69,7 +74,9 @@ class Scan:
                 "The sensitivity scan's ratios must increase within [0, 1), on one image or more; scan again."
             )
         rows = {str(name): tuple(float(share) for share in row) for name, row in curves.items()}
-        return cls(str(values["criterion"]), tuple(map(float, ratios)), rows, float(values["dense"]), n)
+        return cls(
+            str(values["criterion"]), tuple(map(float, ratios)), rows, float(values["dense"]), n, str(values["metric"])
+        )
 
 
 @torch.no_grad()
@@ -83,7 +90,7 @@ def sensitivity_scan(
     progress: bool = True,
     should_stop: Callable[[], bool] | None = None,
 ) -> Scan:
-    """Prunes each group alone at each ratio, without recovery, and measures the accuracy.
+    """Prunes each group alone at each ratio, without recovery, and measures the task's leading number.
 
     Layers in front of a group's root compute what they computed before, so their outputs are kept from one pass of the
     whole network and not computed again: less than half of the work is left for a ResNet-18.
@@ -140,10 +147,11 @@ def sensitivity_scan(
     if not seen:
         raise DataError("A sensitivity scan got no image at all; give it batches of the validation part.")
     labels = torch.cat(seen)
-    accuracy = {
+    curves = {
         name: tuple(task.quality(torch.cat(parts), labels).score for parts in row) for name, row in records.items()
     }
-    return Scan(scores.criterion, ratios, accuracy, task.quality(torch.cat(dense), labels).score, len(labels))
+    whole = task.quality(torch.cat(dense), labels)
+    return Scan(scores.criterion, ratios, curves, whole.score, whole.n, whole.metric)
 
 
 def _outputs(model: nn.Module, units: Sequence[Unit], images: Tensor) -> tuple[dict[str, Tensor], Any]:

@@ -9,6 +9,7 @@ import numpy as np
 from rsprune_lib.colours import CUT, GRID, INK, KEPT, MUTED, short
 from rsprune_lib.errors import RspruneError
 from rsprune_lib.pruning import Plan, diff
+from rsprune_lib.tasks import headline
 from rsprune_studio.engine.setting import KNOWN_RECOVERIES, Dense, Snapshot
 
 __all__ = [
@@ -37,7 +38,7 @@ _WORDS = {
     "MACs": "multiplications with an addition each, for one image: the usual measure of what a network costs",
 }
 
-_TITLES = ("Parameters", "MACs an image", "Latency, batch 1, measured", "Accuracy")
+_TITLES = ("Parameters", "MACs an image", "Latency, batch 1, measured")
 
 
 # where the page is not from this machine and not encrypted, a browser has no navigator.clipboard
@@ -80,7 +81,7 @@ def gauges(snapshot: Snapshot, *, measured: bool = True) -> str:
         _gauge(_TITLES[1], short(snapshot.cost.macs), f"{macs:.1%} of {short(snapshot.dense.cost.macs)}", macs),
     ]
     if measured:
-        cards += [_latency(snapshot), _accuracy(snapshot)]
+        cards += [_latency(snapshot), _quality(snapshot)]
     return _row(cards)
 
 
@@ -89,10 +90,10 @@ def pending(dense: Dense, *, measured: bool = True) -> str:
     known = [short(dense.cost.params), short(dense.cost.macs)]
     if measured:
         known.append("" if dense.latency is None else f"{dense.latency.median_ms:.2f} ms")
-        known.append("" if dense.quality is None else f"{dense.quality.accuracy:.1%}")
-    return _row(
-        [_gauge(title, "…", value and f"dense {value}", None) for title, value in zip(_TITLES, known, strict=False)]
-    )
+        known.append("" if dense.quality is None else f"{dense.quality.score:.1%}")
+    titles = (*_TITLES, headline(dense.metric))
+    rows = zip(titles, known, strict=False)
+    return _row([_gauge(title, "…", value and f"dense {value}", None) for title, value in rows])
 
 
 def _row(cards: Iterable[str]) -> str:
@@ -111,20 +112,21 @@ def _latency(snapshot: Snapshot) -> str:
     return _gauge(title, f"{now.median_ms:.2f} ms", f"{1 / time:.1f}× as fast as {dense.median_ms:.2f} ms", time)
 
 
-def _accuracy(snapshot: Snapshot) -> str:
+def _quality(snapshot: Snapshot) -> str:
+    title = headline(snapshot.dense.metric)
     now, dense = snapshot.quality, snapshot.dense.quality
-    against = "" if dense is None else f"; dense {dense.accuracy:.1%}"
+    against = "" if dense is None else f"; dense {dense.score:.1%}"
     if dense is not None and snapshot.only_folded:
         against += " with its SE gates"
     if now is None:
-        return _gauge(_TITLES[3], "…", against.removeprefix("; "), None)
+        return _gauge(title, "…", against.removeprefix("; "), None)
     kind = f"{now.n} validation images"
     if snapshot.recovered != snapshot.setting.recovery:
         kind += f", {KNOWN_RECOVERIES[snapshot.recovered]} so far"
     elif not snapshot.final:
         kind += ", first estimate"
     low, high = now.ci
-    return _gauge(_TITLES[3], f"{now.accuracy:.1%}", f"{low:.1%} to {high:.1%} on {kind}{against}", now.accuracy)
+    return _gauge(title, f"{now.score:.1%}", f"{low:.1%} to {high:.1%} on {kind}{against}", now.score)
 
 
 def _rows(rows: Iterable[tuple[str, float, float, float | None, str]], label: str) -> str:
@@ -186,17 +188,18 @@ def _changes(plan: Plan, before: Plan | None) -> str:
 
 
 def classes(snapshot: Snapshot, names: Sequence[str]) -> str:
-    """One bar a class: the share of its images that is recognised; an orange mark shows the dense network."""
+    """One bar per class: its share of the leading number; an orange mark shows the dense network."""
     now, dense = snapshot.quality, snapshot.dense.quality
     if now is None or dense is None:
-        return message("The classes follow with the accuracy.")
+        return message(f"The classes follow with the {snapshot.dense.metric}.")
     rows = []
     for name, share, whole in zip(names, now.per_class, dense.per_class, strict=True):
         if not (np.isnan(share) or np.isnan(whole)):
             points = f"{100 * (share - whole):+.0f}".replace("-", "−")
             rows.append((escape(name), 1.0, share, min(whole, 0.995), f"{share:.0%} ({points} points)"))
     about = f"Orange: the dense network. {now.n} images; the fewer a class has, the more its bar jumps."
-    return _rows(rows, "recognised images of each class") + note(about)
+    what = "recognised images" if now.metric == "accuracy" else headline(now.metric)
+    return _rows(rows, f"{what} of each class") + note(about)
 
 
 def ticks(low: float, high: float, most: int = 7) -> list[float]:

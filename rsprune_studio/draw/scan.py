@@ -28,11 +28,12 @@ def scan_curves(scan: Scan, snapshot: Snapshot | None = None) -> str:
         scan: what was measured.
         snapshot: its plan's place is marked on every curve; None marks nothing.
     """
-    panels = [_scan_panel(scan, name, snapshot) for name in scan.accuracy]
+    panels = [_scan_panel(scan, name, snapshot) for name in scan.curves]
     grid = "display:grid;grid-template-columns:repeat(auto-fill,minmax(180px,1fr));gap:10px 16px"
     low, high = wilson(round(scan.dense * scan.n), scan.n)
     about = (
-        f"Rightwards: share of this group's channels removed by {scan.criterion}, 0 to 100%; upwards: accuracy, 0 to "
+        f"Rightwards: share of this group's channels removed by {scan.criterion}, 0 to 100%; upwards: {scan.metric}, 0 "
+        "to "
         f"100%, on {scan.n} validation images, before any recovery. Dotted: nothing removed, {scan.dense:.1%} "
         f"({low:.0%} to {high:.0%} on other images). Orange: where the plan on the screen stands."
     )
@@ -40,7 +41,7 @@ def scan_curves(scan: Scan, snapshot: Snapshot | None = None) -> str:
 
 
 def _scan_panel(scan: Scan, name: str, snapshot: Snapshot | None) -> str:
-    ratios, accuracy = [0.0, *scan.ratios], [scan.dense, *scan.accuracy[name]]
+    ratios, accuracy = [0.0, *scan.ratios], [scan.dense, *scan.curves[name]]
     line = " ".join(f"{_across(x):.1f},{_up(y):.1f}" for x, y in zip(ratios, accuracy, strict=True))
     parts = [
         f'<line x1="{_WIDTH * x:.0f}" x2="{_WIDTH * x:.0f}" y1="0" y2="{_HEIGHT}" stroke="{GRID}"/>' for x in (0.5, 1.0)
@@ -52,7 +53,7 @@ def _scan_panel(scan: Scan, name: str, snapshot: Snapshot | None) -> str:
     dense = f"{_up(scan.dense):.1f}"
     parts.append(f'<line x1="0" x2="{_WIDTH}" y1="{dense}" y2="{dense}" stroke="{MUTED}" stroke-dasharray="2 3"/>')
     parts.append(f'<polyline points="{line}" fill="none" stroke="{KEPT}" stroke-width="2"/>')
-    for x, y in zip(scan.ratios, scan.accuracy[name], strict=True):
+    for x, y in zip(scan.ratios, scan.curves[name], strict=True):
         title = f"<title>{x:.0%} of {escape(name)} removed: {y:.1%}</title>"
         parts.append(f'<circle cx="{_across(x):.1f}" cy="{_up(y):.1f}" r="2.6" fill="{KEPT}">{title}</circle>')
     text = ""
@@ -61,7 +62,9 @@ def _scan_panel(scan: Scan, name: str, snapshot: Snapshot | None) -> str:
         text = f"−{x:.0%}: {y:.0%}"
         ring = f'fill="white" stroke="{CUT}" stroke-width="2.6"'
         parts.append(f'<circle cx="{_across(x):.1f}" cy="{_up(y):.1f}" r="4.6" {ring}><title>{text}</title></circle>')
-    label = f"{escape(name)}: accuracy falls from {scan.dense:.0%} to {accuracy[-1]:.0%} at {ratios[-1]:.0%} removed"
+    label = (
+        f"{escape(name)}: {scan.metric} falls from {scan.dense:.0%} to {accuracy[-1]:.0%} at {ratios[-1]:.0%} removed"
+    )
     box = f'viewBox="-6 -6 {_WIDTH + 12} {_HEIGHT + 12}" style="display:block;width:100%"'
     return (
         f'<div><div style="display:flex;justify-content:space-between;font-size:12px;color:{INK}"><b>{escape(name)}</b>'
@@ -81,7 +84,7 @@ def _up(accuracy: float) -> float:
 def _place(scan: Scan, name: str, snapshot: Snapshot) -> tuple[float, float]:
     """Where a plan stands on a group's curve: (share removed, accuracy by a straight line between measured points)."""
     removed = 1 - snapshot.plan.widths[name] / snapshot.plan.sizes[name]
-    return removed, float(np.interp(removed, [0.0, *scan.ratios], [scan.dense, *scan.accuracy[name]]))
+    return removed, float(np.interp(removed, [0.0, *scan.ratios], [scan.dense, *scan.curves[name]]))
 
 
 def fragility(studio: Studio, scan: Scan, drop: float, snapshot: Snapshot | None = None) -> str:
@@ -94,13 +97,13 @@ def fragility(studio: Studio, scan: Scan, drop: float, snapshot: Snapshot | None
         snapshot: what the plan on the screen takes from each group; None leaves the columns out.
     """
     spared = guided_ratios(scan, studio.groups, drop)
-    rows = sorted(scan.accuracy, key=lambda name: (spared[name], sum(scan.accuracy[name])))
+    rows = sorted(scan.curves, key=lambda name: (spared[name], sum(scan.curves[name])))
     sizes = {group.name: group.size for group in studio.groups}
     heads = ["group", "channels", "half of it removed", f"can lose within {100 * drop:.3g} points", "verdict"]
     heads += [] if snapshot is None else ["this plan removes", "alone, that costs"]
     body = []
     for name in rows:
-        half = float(np.interp(0.5, [0.0, *scan.ratios], [scan.dense, *scan.accuracy[name]]))
+        half = float(np.interp(0.5, [0.0, *scan.ratios], [scan.dense, *scan.curves[name]]))
         cells = [escape(name), str(sizes[name]), f"{_points(half - scan.dense)} points", f"up to {spared[name]:.0%}"]
         cells.append(_verdict(spared[name]))
         if snapshot is not None:

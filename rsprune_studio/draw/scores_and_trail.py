@@ -85,21 +85,21 @@ def trail(points: Sequence[Point], front: Sequence[int], now: int | None) -> str
     """
     if not points:
         return note("Every setting that has been measured leaves a dot here.")
-    best = max(points, key=lambda point: point.accuracy)
+    best = max(points, key=lambda point: point.score)
     label = (
-        f"accuracy against MACs of {len(points)} settings, {len(front)} of them on the Pareto front; the most accurate "
-        f"has {best.accuracy:.1%} with {best.share:.0%} of the MACs"
+        f"quality against MACs of {len(points)} settings, {len(front)} of them on the Pareto front; the best "
+        f"has {best.score:.1%} with {best.share:.0%} of the MACs"
     )
     look = f'style="width:100%;max-width:760px" font-size="11" fill="{MUTED}"'
     parts = [f'<svg role="img" aria-label="{label}" viewBox="0 0 640 244" {look}>']
     shown = sorted({*front, *range(max(0, len(points) - _DOTS), len(points)), *([] if now is None else [now])})
-    floor = math.floor(10 * max(0.0, min(points[i].accuracy for i in shown) - 0.02)) / 10
+    floor = math.floor(10 * max(0.0, min(points[i].score for i in shown) - 0.02)) / 10
     for level in ticks(floor, 1.0):
         parts.append(_line(level, floor, GRID))
         parts.append(f'<text x="{_LEFT - 6}" y="{_y(level, floor) + 4:.1f}" text-anchor="end">{level:.0%}</text>')
     for step in range(5):
         parts.append(f'<text x="{_x(step / 4):.1f}" y="225" text-anchor="middle">{step / 4:.0%}</text>')
-    parts.append(_line(points[-1].dense_accuracy, floor, MUTED, "2 3"))
+    parts.append(_line(points[-1].dense_score, floor, MUTED, "2 3"))
     parts.append(_staircase([points[i] for i in front], floor))
     for number in sorted(shown, key=lambda i: i == now):  # the one on the screen on top
         parts.append(_dot(number, points[number], number in front, number == now, floor))
@@ -107,7 +107,8 @@ def trail(points: Sequence[Point], front: Sequence[int], now: int | None) -> str
         f'<text x="{(_LEFT + _RIGHT) / 2}" y="241" text-anchor="middle">MACs left, of the dense network’s</text></svg>'
     )
     about = (
-        "Upwards: accuracy; dotted: the dense network. Filled: on the screen; orange: the Pareto front, which no other "
+        "Upwards: the gauge's quality; dotted: the dense network. Filled: on the screen; orange: the Pareto front, "
+        "which no other "
         "setting tried so far beats in both. Point at a dot to see its setting."
     )
     return "".join([*parts, axis]) + note(about)
@@ -115,15 +116,15 @@ def trail(points: Sequence[Point], front: Sequence[int], now: int | None) -> str
 
 def _staircase(front: Sequence[Point], floor: float) -> str:
     """The Pareto front from its first point to its last: no setting tried so far lies above it."""
-    steps = [f"M{_x(front[0].share):.1f} {_y(front[0].accuracy, floor):.1f}"]
+    steps = [f"M{_x(front[0].share):.1f} {_y(front[0].score, floor):.1f}"]
     for point in front[1:]:
-        steps += [f"H{_x(point.share):.1f}", f"V{_y(point.accuracy, floor):.1f}"]
+        steps += [f"H{_x(point.share):.1f}", f"V{_y(point.score, floor):.1f}"]
     return f'<path d="{" ".join(steps)}" fill="none" stroke="{CUT}" stroke-width="1.5"/>'
 
 
 def _dot(number: int, point: Point, best: bool, now: bool, floor: float) -> str:
     look = f'r="6.5" fill="{KEPT}"' if now else 'r="4.5" fill="white" fill-opacity="0.6"'
-    x, y = _x(point.share), _y(point.accuracy, floor)
+    x, y = _x(point.share), _y(point.score, floor)
     ring = f'stroke="{CUT if best else KEPT}" stroke-width="{2 if best else 1}"'
     title = escape(describe(number, point, best))
     return f'<circle cx="{x:.1f}" cy="{y:.1f}" {look} {ring}><title>{title}</title></circle>'
@@ -164,6 +165,6 @@ def describe(number: int, point: Point, best: bool) -> str:
     amount += "" if setting.normalise is None else f", scores normalised by {setting.normalise}"
     amount += f", {len(setting.own)} own ratios" if setting.own and setting.amount == "ratio" else ""
     amount += f", {len(setting.locked)} locked" if setting.locked else ""
-    numbers = f"{short(point.macs)} MACs, {point.latency_ms:.2f} ms, {point.accuracy:.1%}"
+    numbers = f"{short(point.macs)} MACs, {point.latency_ms:.2f} ms, {point.score:.1%}"
     star = "★ " if best else ""
     return f"{star}{number + 1}: {numbers} — {setting.criterion}, {amount}, {KNOWN_RECOVERIES[setting.recovery]}"

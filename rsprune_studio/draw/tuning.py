@@ -31,11 +31,11 @@ def tune_curves(run: TuneRun) -> str:
     """
     losses, accuracies, total = list(run.losses), list(run.accuracies), max(run.total, 1)
     dense = run.snapshot.dense.quality
-    last = f", validation accuracy {accuracies[-1][1]:.1%}" if accuracies else ""
+    last = f", validation {run.metric} {accuracies[-1][1]:.1%}" if accuracies else ""
     label = f"fine-tuning: {len(losses)} of {total} steps{last}"
     look = f'style="width:100%;max-width:760px" font-size="11" fill="{MUTED}"'
     parts = [f'<svg role="img" aria-label="{label}" viewBox="0 0 640 256" {look}>']
-    parts += _accuracy_part(accuracies, None if dense is None else dense.accuracy, total)
+    parts += _accuracy_part(accuracies, None if dense is None else dense.score, total, run.metric)
     parts += _loss_part(losses, total)
     for epoch in range(run.options.epochs + 1):
         if epoch % max(1, run.options.epochs // 10) == 0:
@@ -50,7 +50,7 @@ def _step(share: float) -> float:
     return 48 + 576 * share
 
 
-def _accuracy_part(points: list[tuple[int, float]], dense: float | None, total: int) -> list[str]:
+def _accuracy_part(points: list[tuple[int, float]], dense: float | None, total: int, metric: str) -> list[str]:
     """Dots joined by a line on a scale that begins a little below the lowest value."""
     shown = [value for _, value in points] + ([] if dense is None else [dense])
     low = max(0.0, np.floor(20 * min(shown, default=0.0) - 0.6) / 20)
@@ -60,7 +60,7 @@ def _accuracy_part(points: list[tuple[int, float]], dense: float | None, total: 
         return 20 + 96 * (high - value) / max(high - low, 0.05)
 
     about = "" if dense is None else " (dotted: dense network)"
-    parts = [f'<text x="48" y="12">validation accuracy after each epoch{about}</text>']
+    parts = [f'<text x="48" y="12">validation {metric} after each epoch{about}</text>']
     for level in ticks(low, high, 4):
         parts.append(f'<line x1="48" x2="624" y1="{y(level):.1f}" y2="{y(level):.1f}" stroke="{GRID}"/>')
         parts.append(f'<text x="42" y="{y(level) + 4:.1f}" text-anchor="end">{100 * level:.3g}%</text>')

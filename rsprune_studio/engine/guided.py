@@ -45,8 +45,8 @@ def guided_ratios(
         >>> choose(scores, groups, per_group=guided_ratios(scan, groups, 0.02))
     """
     names = [group.name for group in groups]
-    if set(names) != set(scan.accuracy):
-        strange = sorted(set(names) ^ set(scan.accuracy))[0]
+    if set(names) != set(scan.curves):
+        strange = sorted(set(names) ^ set(scan.curves))[0]
         raise PlanError(f"The scan and the network differ in group {strange!r}; scan this very network.")
     if not 0 <= drop <= 1:
         raise PlanError(f"Got {drop} for what one group may cost; expected a share of the images from 0 to 1.")
@@ -55,7 +55,7 @@ def guided_ratios(
 
 def _spared(scan: Scan, name: str, drop: float) -> float:
     ratios = np.array([0.0, *scan.ratios])
-    floor = np.minimum.accumulate([scan.dense, *scan.accuracy[name]])  # falls or stays, from left to right
+    floor = np.minimum.accumulate([scan.dense, *scan.curves[name]])  # falls or stays, from left to right
     wanted = scan.dense - drop - 1e-9
     last = int(np.flatnonzero(floor >= wanted)[-1])
     if last + 1 == len(ratios):

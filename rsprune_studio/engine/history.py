@@ -23,11 +23,11 @@ class Point:
         macs: its MACs for one image.
         dense_macs: those of the trained network.
         latency_ms: measured, batch 1.
-        accuracy: on ``n`` validation images, in [0, 1].
+        score: the task's leading number on ``n`` validation images, in [0, 1].
         low: lower end of its 95 % interval.
         high: upper end.
         n: validation images.
-        dense_accuracy: of the trained network on the same images.
+        dense_score: of the trained network on the same images.
     """
 
     setting: Setting
@@ -36,11 +36,11 @@ class Point:
     macs: int
     dense_macs: int
     latency_ms: float
-    accuracy: float
+    score: float
     low: float
     high: float
     n: int
-    dense_accuracy: float
+    dense_score: float
 
     @property
     def key(self) -> tuple[str, str]:
@@ -58,7 +58,7 @@ class Point:
         quality = snapshot.quality
         return cls(
             snapshot.setting, snapshot.plan.hash, snapshot.cost.params, snapshot.cost.macs, snapshot.dense.cost.macs,
-            snapshot.latency.median_ms, quality.accuracy, *quality.ci, quality.n, snapshot.dense.quality.accuracy,
+            snapshot.latency.median_ms, quality.score, *quality.ci, quality.n, snapshot.dense.quality.score,
         )  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:
@@ -72,32 +72,34 @@ class Point:
         Raises:
             RspruneError: it is no point.
         """
+        if isinstance(values, Mapping):  # files from before tasks say accuracy
+            values = {_OLD.get(name, name): value for name, value in values.items()}
         kinds = {"plan": str} | dict.fromkeys(("params", "macs", "dense_macs", "n"), int)
-        kinds |= dict.fromkeys(("latency_ms", "accuracy", "low", "high", "dense_accuracy"), (int, float))
+        kinds |= dict.fromkeys(("latency_ms", "score", "low", "high", "dense_score"), (int, float))
         whole = isinstance(values, Mapping) and values.keys() == {*kinds, "setting"}
         if not whole or any(isinstance(values[k], bool) or not isinstance(values[k], t) for k, t in kinds.items()):
             raise RspruneError(f"Expected a measured point, got {str(values)[:80]!r}; take a session the app wrote.")
         counts = [values[key] for key in ("params", "macs", "dense_macs", "n")]
         if not all(0 < count < 2**63 for count in counts) or not 0 < values["latency_ms"] < 1e9:
             raise RspruneError(f"The measured point {str(values)[:80]!r} is impossible; take a session the app wrote.")
-        if (
-            not 0 <= values["dense_accuracy"] <= 1
-            or not 0 <= values["low"] <= values["accuracy"] <= values["high"] <= 1
-        ):
+        if not 0 <= values["dense_score"] <= 1 or not 0 <= values["low"] <= values["score"] <= values["high"] <= 1:
             raise RspruneError(f"The measured point {str(values)[:80]!r} is impossible; take a session the app wrote.")
         return cls(**{**values, "setting": Setting.from_dict(values["setting"])})
 
 
+_OLD = {"accuracy": "score", "dense_accuracy": "dense_score"}
+
+
 def pareto(points: Sequence[Point]) -> list[int]:
-    """Places of the points that no other beats in both MACs and accuracy, from few MACs to many.
+    """Places of the points that no other beats in both MACs and score, from few MACs to many.
 
     Of points that are equal in both, the first one counts.
     """
-    order = sorted(range(len(points)), key=lambda i: (points[i].macs, -points[i].accuracy, i))
+    order = sorted(range(len(points)), key=lambda i: (points[i].macs, -points[i].score, i))
     best, front = -1.0, []
     for i in order:
-        if points[i].accuracy > best:
-            best = points[i].accuracy
+        if points[i].score > best:
+            best = points[i].score
             front.append(i)
     return front
 
@@ -170,7 +172,7 @@ class History:
         """
         point = Point.of(snapshot)
         known = self._known.get(point.key)
-        if known is not None and (self.points[known].accuracy, self.points[known].n) == (point.accuracy, point.n):
+        if known is not None and (self.points[known].score, self.points[known].n) == (point.score, point.n):
             return False
         self._known[point.key] = len(self.points)
         self.points.append(point)

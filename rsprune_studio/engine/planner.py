@@ -27,6 +27,7 @@ from rsprune_lib.pruning import (
 from rsprune_lib.pruning.calibration import Stopped, device_of
 from rsprune_lib.pruning.criteria.gates import Gates, fold, gate_statistics, gated_norms
 from rsprune_lib.pruning.scores import CRITERIA, Scores, score
+from rsprune_lib.tasks import task_of
 from rsprune_studio.engine.code import Basis, Origin, as_code
 from rsprune_studio.engine.setting import Dense, Setting, Snapshot
 from rsprune_studio.engine.threads import Stop, Tell
@@ -53,6 +54,7 @@ class Planner:
         groups: its groups.
         costs: its layers' costs.
         dense: the trained network's numbers.
+        task: what it is for.
         using: held while the trained network runs or is copied: scores and repairs hang hooks on it, and a pass of
             another thread would run them too.
 
@@ -87,7 +89,9 @@ class Planner:
         self.groups = find_groups(self.plain, data.image_size)
         self.costs = layer_costs(self.plain, data.image_size)
         macs = sum(layer.macs for layer in layer_costs(model, data.image_size))  # `cost` would load half of PyTorch
-        self.dense = Dense(Cost(sum(p.numel() for p in model.parameters()), macs), gated=has_gates)
+        self.task = task_of(model, data)
+        total = sum(p.numel() for p in model.parameters())
+        self.dense = Dense(Cost(total, macs), gated=has_gates, metric=self.task.metric)
         self.using = threading.RLock()
         self._scores: dict[str, Scores] = {}
         self._similar: Similarity | None = None

@@ -162,9 +162,9 @@ class Scanner:
             scan = Scan.from_dict(saved.get("scan"))
         except PlanError as error:
             raise RspruneError(f"The scan in {path} is broken: {error}") from None
-        if sorted(scan.accuracy) != sorted(names) or scan.criterion != criterion:
+        if sorted(scan.curves) != sorted(names) or scan.criterion != criterion:
             raise RspruneError(f"The scan in {path} has other groups than this network; scan again to replace it.")
-        return replace(scan, accuracy={name: scan.accuracy[name] for name in names})
+        return replace(scan, curves={name: scan.curves[name] for name in names})
 
 
 _WORDS = {"data": "data set", "schema": "purpose", "scored_on": "number of scored images"}

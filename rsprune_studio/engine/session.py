@@ -105,7 +105,7 @@ class Session:
         if (self.data, self.split) != (studio.data.content_hash, studio.data.split.hash):
             raise RspruneError("The session belongs to other images or another split; open its data set first.")
         for scan in self.scans.values():
-            if scan.accuracy.keys() != {group.name for group in studio.groups}:
+            if scan.curves.keys() != {group.name for group in studio.groups}:
                 raise RspruneError("The session's sensitivity scan has other groups than this network; scan again.")
         studio.apply(self.history.now)
         if self.tuned is not None:

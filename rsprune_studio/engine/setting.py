@@ -144,12 +144,14 @@ class Dense:
         latency: at batch 1; None until it has been measured.
         quality: on the validation images; None until it has been measured.
         gated: it has SE gates, which are folded into the weights before the cut.
+        metric: name of the number that leads, see `rsprune_lib.tasks`.
     """
 
     cost: Cost
     latency: Latency | None = None
     quality: Quality | None = None
     gated: bool = False
+    metric: str = "accuracy"
 
 
 @dataclass(frozen=True)
@@ -162,7 +164,7 @@ class Snapshot:
         cost: parameters and MACs of the pruned network.
         dense: the network it is compared with.
         latency: measured on the really pruned network, batch 1.
-        quality: accuracy on validation images.
+        quality: how good it is on validation images.
         recovered: the recovery behind ``quality``; another one than the setting's while that is still being computed.
         final: ``quality`` is that of the setting's recovery on all the images that the studio uses.
     """
@@ -198,9 +200,9 @@ class Snapshot:
             text += f", {speed:.1f} times as fast" if speed >= 1 else f", slower ({speed:.2f} times the speed)"
         if self.quality is not None:
             about = "" if self.final else "about "
-            text += f"; accuracy {about}{self.quality.accuracy:.1%}"
+            text += f"; {self.dense.metric} {about}{self.quality.score:.1%}"
             if self.dense.quality is not None:
-                points = 100 * (self.quality.accuracy - self.dense.quality.accuracy)
+                points = 100 * (self.quality.score - self.dense.quality.score)
                 text += f" ({points:+.1f} points)".replace("-", "−")
             if self.recovered != self.setting.recovery:
                 text += f" with {KNOWN_RECOVERIES[self.recovered]} so far"

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from rsprune_lib.data import Batches, Dataset
 from rsprune_lib.device import supports_bf16
-from rsprune_lib.measure import Latency, Quality, latency, lean, predict, quality
+from rsprune_lib.measure import Latency, Quality, latency, lean, predict
 from rsprune_lib.pruning import Plan
 from rsprune_lib.pruning.calibration import Stopped, device_of
 from rsprune_lib.pruning.scan import Scan
@@ -99,7 +99,7 @@ class Studio(Workshop):
                 self._dense_logits, labels = self.predict(self.model, ask)
                 took.append(self.time(self.model))  # another program can make it slower, never faster
             least = min(took, key=lambda t: t.median_ms)
-            self.dense = replace(self.dense, latency=least, quality=quality(self._dense_logits, labels))
+            self.dense = replace(self.dense, latency=least, quality=self.task.quality(self._dense_logits, labels))
         return self.dense
 
     @property
@@ -115,7 +115,7 @@ class Studio(Workshop):
             should_stop: asked before each batch; True ends the work.
 
         Returns:
-            logits (N, K) float32 and labels (N,) int64.
+            One record and one label for each image: logits (N, K) and classes (N,) of a classifier.
 
         Raises:
             Stopped: ``should_stop`` returned True.
@@ -240,7 +240,7 @@ class Studio(Workshop):
         quick = recovery if recovery in ("none", "bn", "tuned") else quick
         small = self.unfinished(plan, quick, should_stop=stale)
         answers = self._ask(self.sketch(small, quick, stale), self._first, stale)
-        guess = replace(begun, quality=quality(*answers), recovered=quick)
+        guess = replace(begun, quality=self.task.quality(*answers), recovered=quick)
         if begun.latency is None:
             yield guess
             guess = replace(guess, latency=self.latency_of(plan, small))
@@ -253,7 +253,7 @@ class Studio(Workshop):
             small = self.network(plan, recovery, should_stop=stale, tell=tell)
         logits, labels = self.predict(small, stale)
         self.kept.remember(plan, recovery, small, logits)
-        self._qualities[plan.hash, recovery] = quality(logits, labels)
+        self._qualities[plan.hash, recovery] = self.task.quality(logits, labels)
         yield self.apply(begun.setting)
 
     @staticmethod

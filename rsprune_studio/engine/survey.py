@@ -7,7 +7,7 @@ from itertools import product
 
 from tqdm.auto import tqdm
 
-from rsprune_lib.measure import latency, quality
+from rsprune_lib.measure import latency
 from rsprune_lib.pruning import apply
 from rsprune_studio.engine.setting import RECOVERIES, Setting
 from rsprune_studio.engine.studio import Studio
@@ -46,7 +46,7 @@ def compare_recoveries(
         small = studio.network(plan, recovery, images=images)
         place, accuracy = curves[name][RECOVERIES[recovery]]
         place.append(ratio)
-        accuracy.append(quality(*studio.predict(small)).accuracy)
+        accuracy.append(studio.task.quality(*studio.predict(small)).score)
     return curves
 
 

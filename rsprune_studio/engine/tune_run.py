@@ -13,6 +13,7 @@ from rsprune_lib.colours import signed
 from rsprune_lib.data import Dataset
 from rsprune_lib.errors import TrainingError, unknown
 from rsprune_lib.measure import Paired, Quality
+from rsprune_lib.tasks import headline
 from rsprune_lib.training import LOSSES, Recipe, recipe
 from rsprune_studio.engine.setting import Snapshot
 
@@ -86,9 +87,10 @@ class TuneResult:
 
     def sentence(self) -> str:
         """Says the result in words."""
-        points, (low, high), pair = 100 * (self.after.accuracy - self.before.accuracy), self.after.ci, self.paired
+        points, (low, high), pair = 100 * (self.after.score - self.before.score), self.after.ci, self.paired
         text = (
-            f"Accuracy {self.before.accuracy:.1%} before, {self.after.accuracy:.1%} after epoch {self.best_epoch} of "
+            f"{headline(self.after.metric)} {self.before.score:.1%} before, {self.after.score:.1%} after epoch "
+            f"{self.best_epoch} of "
             f"{self.epochs} ({signed(points)} points; 95 % interval {low:.1%} to {high:.1%}): "
             f"{pair.gained} of {self.after.n} validation images gained, {pair.lost} lost, "
             f"p = {pair.p_value:.2g}. "
@@ -114,7 +116,8 @@ class TuneRun:
         images: training images an epoch.
         total: steps of the whole run.
         losses: training loss of each step so far.
-        accuracies: (step, validation accuracy), beginning with step 0.
+        accuracies: (step, leading number on validation images), beginning with step 0.
+        metric: name of that number.
         result: what it brought; None until the phase is ``"done"``.
         model: the network of its best epoch, while it waits to be kept.
         error: what went wrong.
@@ -129,6 +132,7 @@ class TuneRun:
     total: int = 0
     losses: list[float] = field(default_factory=list)
     accuracies: list[tuple[int, float]] = field(default_factory=list)
+    metric: str = "accuracy"
     result: TuneResult | None = None
     model: nn.Module | None = None
     error: Exception | None = None
@@ -153,5 +157,5 @@ class TuneRun:
             "recovery": self.snapshot.setting.recovery, "recipe": _RECIPE, "loss": options.loss,
             "epochs": options.epochs, "images": self.images, "lr": options.lr, "seed": options.seed,
             "best_epoch": result.best_epoch, "finished_epochs": result.epochs, "val_images": result.after.n,
-            "before": result.before.accuracy, "accuracy": result.after.accuracy,
+            "before": result.before.score, "accuracy": result.after.score,
         }  # fmt: skip

@@ -11,7 +11,7 @@ from functools import partial
 from torch import Tensor, nn
 
 from rsprune_lib.errors import RspruneError, TrainingError
-from rsprune_lib.measure import compare, quality
+from rsprune_lib.measure import compare
 from rsprune_lib.pruning.calibration import Stopped, device_of
 from rsprune_lib.training import Callback, Fit, StopTraining, fit, make_loss
 from rsprune_studio.engine.network_cache import private_copy
@@ -140,17 +140,26 @@ class FineTune:
         first = private_copy(studio.recovered(run.snapshot, run.stopping.is_set, partial(self._prepare, run)))
         self._prepare(run, "Measuring the network as it is", None)
         before, labels = studio.predict(first, run.stopping.is_set)
-        found = quality(before, labels)
-        run.accuracies.append((0, found.accuracy))
+        task, run.metric = studio.task, studio.task.metric
+        found = task.quality(before, labels)
+        run.accuracies.append((0, found.score))
         trained = self._fit(run, first)
         if not trained.best_epoch or run.unwanted:
             return "stopped"
         run.phase, run.model = "judging", trained.model.to(device_of(studio.model))
         self._heard()
         after, _ = studio.predict(run.model)
-        epochs, seconds = len([row for row in trained.history if row["val_accuracy"] is not None]), time.monotonic()
+        epochs, seconds = (
+            len([row for row in trained.history if row[f"val_{task.metric}"] is not None]),
+            time.monotonic(),
+        )
         run.result = TuneResult(
-            found, quality(after, labels), compare(before, after, labels), trained.best_epoch, epochs, seconds - began
+            found,
+            task.quality(after, labels),
+            compare(before, after, labels, task),
+            trained.best_epoch,
+            epochs,
+            seconds - began,
         )
         return "done"
 
@@ -196,12 +205,12 @@ class _Listening(nn.Module):
 
 
 class _Epochs(Callback):
-    """Notes the validation accuracy of each epoch."""
+    """Notes the leading number of each epoch on the validation images."""
 
     def __init__(self, run: TuneRun) -> None:
         self._run = run
 
     def on_epoch(self, history: list[dict], model: nn.Module) -> None:
-        self._run.accuracies.append((len(self._run.losses), history[-1]["val_accuracy"]))
+        self._run.accuracies.append((len(self._run.losses), history[-1][f"val_{self._run.metric}"]))
         if self._run.stopping.is_set():
             raise StopTraining
