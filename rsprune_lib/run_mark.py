@@ -37,7 +37,8 @@ def ours(folder: Path) -> set[str]:
         RspruneError: the mark is damaged.
     """
     names, whole = (_read(folder) or {"files": []})["files"], folder.resolve()
-    return {n for n in names if isinstance(n, str) and n and (folder / n).parent.resolve().is_relative_to(whole)}
+    inner = {n for n in names if isinstance(n, str) and n and ".." not in PurePosixPath(n).parts}
+    return {n for n in inner if (folder / n).parent.resolve().is_relative_to(whole)}
 
 
 def write_mark(folder: Path, kind: str, names: set[str]) -> None:
@@ -53,9 +54,10 @@ def files_below(folder: Path) -> set[str]:
 
 
 def remove(folder: Path, names: set[str]) -> None:
-    """Removes files, and the folders around them that are empty then."""
+    """Removes files, and the folders around them that are empty then; a mark may name folders, which stay."""
     for name in names:
-        (folder / name).unlink(missing_ok=True)
+        if (folder / name).is_symlink() or not (folder / name).is_dir():
+            (folder / name).unlink(missing_ok=True)
         for parent in list(PurePosixPath(name).parents)[:-1]:
             with contextlib.suppress(OSError):
                 (folder / parent).rmdir()
@@ -63,7 +65,10 @@ def remove(folder: Path, names: set[str]) -> None:
 
 def _read(folder: Path) -> dict | None:
     path = folder / MARK
-    if not path.is_file():
+    try:
+        if not path.is_file():
+            return None
+    except OSError:  # a folder that may not be entered
         return None
     mark = read_json(path, "the mark of a run")
     if (mark.get("schema"), mark.get("version")) != (SCHEMA, VERSION) or not isinstance(mark.get("files"), list):

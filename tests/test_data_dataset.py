@@ -235,6 +235,11 @@ def test_a_folder_is_known_by_its_full_path_and_decoded_once(tmp_path, monkeypat
         load_again(info | {"source": "photos"})
     with pytest.raises(DataError, match="does not say what data it saw"):
         load_again({})
+    with pytest.raises(DataError, match=r"image_size must be a whole number of pixels from 8 to 1024, got \[32, 64\]"):
+        load_again(info | {"image_size": [32, 64]})
+    with pytest.raises(DataError, match="knows the classes") as caught:
+        load_again(info | {"classes": ["\x1b[2J" + "long" * 10_000] * 99})
+    assert len(str(caught.value)) < 10_000 and "\x1b" not in str(caught.value)
 
 
 def test_bands_are_kept_with_the_data(tmp_path, monkeypatch):

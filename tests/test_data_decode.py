@@ -103,6 +103,12 @@ def test_bands_are_chosen_by_name_by_colour_by_sensor_and_by_hand():
     assert (decode(encode(Image.fromarray(RGB)), "a", bands="3,2,1") == RGB[..., ::-1]).all()
     with pytest.raises(DataError, match="bands red, green, blue, but band 4"):
         decode(encode(Image.fromarray(RGB)), "a", bands="4,3,2")
+    assert taken(4, "4,3,2", photometric="RGB", alpha="unspecified") == (
+        [4, 3, 2],
+        "of 4 bands 4, 3, 2 are taken as red, green, blue",
+    ), "also where the file states alpha, as GDAL does for any fourth band"
+    with pytest.raises(DataError, match="complex; save their magnitudes"):
+        decode(geotiff(np.stack(flat[:3]).astype(np.complex64)), "a")
     assert decode(geotiff(np.stack(flat[:2])), "a").shape == (16, 16, 3)
     tiled = np.tile(np.concatenate([RGB.transpose(2, 0, 1), RGB.transpose(2, 0, 1)[:1]]), (1, 4, 4))
     content = geotiff(tiled, tiled=True, blockxsize=32, blockysize=32, compress="deflate", **plain)

@@ -92,6 +92,7 @@ def test_wrong_entries_are_refused_or_harmless(key, value):
         (changed(sizes={"a": 5, "b": 2}), "fingerprint does not match"),
         (changed(model=MODEL | {"width": 1.0}), "fingerprint does not match"),
         (changed(how=None), "'how' must be an object"),
+        *((changed(how={"steps": steps}), "must list its steps") for steps in ([], ["l1"], {"a": {}}, None)),
         (PLAN.to_json().replace('"b": [1]', '"a": [1]'), "stands twice"),
         (changed(sizes={"\ud800": 1}, keep={"\ud800": [0]}), "fingerprint does not match"),
         (PLAN.to_json().replace("0.5", "NaN"), "NaN is not a JSON number"),

@@ -202,12 +202,22 @@ def test_a_mark_that_leads_out_of_its_folder_is_not_believed(tmp_path, out):
     write(tmp_path, "precious", ["outside.txt"])
     (out / "link").symlink_to(tmp_path)
     mark = json.loads((out / MARK).read_text())
-    mark["files"] += ["../outside.txt", str(tmp_path / "outside.txt"), "link/outside.txt", "", 7]
+    mark["files"] += ["../outside.txt", str(tmp_path / "outside.txt"), "link/outside.txt", "", "..", 7]
     (out / MARK).write_text(json.dumps(mark))
     assert ours(out) == set(NAMES)
+    (out / MARK).write_text(json.dumps(mark | {"files": [*mark["files"], "folder"]}))
+    write(out, "mine", ["folder/notes.txt"])
     with RunFolder(out, "train", force=True).open(NAMES) as path:
         write(path, "new")
-    assert (tmp_path / "outside.txt").read_text() == "precious"
+    assert (tmp_path / "outside.txt").read_text() == "precious" and (out / "folder/notes.txt").read_text() == "mine"
+
+
+def test_a_folder_that_may_not_be_entered_is_no_run(out, monkeypatch):
+    def refused(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "stat", refused)
+    assert not is_run(out)
 
 
 def test_parts_of_a_run_are_made_beside_and_replaced(tmp_path):

@@ -111,14 +111,15 @@ def open_run(folder: Path, data: str | None = None, bands: str | None = None) ->
     """
     from rsprune_lib.bundle import load_bundle
     from rsprune_lib.data import load_again
+    from rsprune_lib.data.leftovers import listed
 
     bundle = load_bundle(folder)
     info = bundle.config.get("data") or {}
     loaded = load_again(info, data, bands=bands)
     if info.get("classes") and list(loaded.classes) != list(info["classes"]):
         raise RspruneError(
-            f"{folder} knows the classes {', '.join(info['classes'])}; {loaded.source} has "
-            f"{', '.join(loaded.classes)}: pass --data with the data set it was trained on."
+            f"{folder} knows the classes {listed(info['classes'])}; {loaded.source} has "
+            f"{listed(loaded.classes)}: pass --data with the data set it was trained on."
         )
     if info.get("content_hash") not in (None, loaded.content_hash):
         say(f"Note: {loaded.source} holds other images than those that {folder} was made with.")

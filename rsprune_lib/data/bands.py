@@ -57,13 +57,15 @@ def choose_bands(
     guess = len(opaque) in SENTINEL_COUNTS and not any(known.values()) and not set(COLOURS) <= set(colours)
     if guess:
         known |= {i: f"b{i}" for i in opaque[:8]}
+    if wanted:  # also what the file states as alpha: GDAL does so for the fourth band of 8 bits, whatever it holds
+        known = {i: known.get(i, _key(name)) for i, name in enumerate(names, 1)}
     chosen = [_find(band, known, colours) for band in wanted.split(",")] if wanted else _usual(opaque, known, colours)
     if not wanted and (len(opaque) < 4 and chosen in ([1], [1, 2, 3])):
         return chosen, None
     told = ", ".join(names[i - 1] or (known[i].upper() if guess and known[i] else str(i)) for i in chosen)
     role = "red, green, blue" if len(chosen) == 3 else "grey"
     order = ", in Sentinel-2's order" if guess else ""
-    return chosen, f"of {len(opaque)} bands {told} are taken as {role}{order}"
+    return chosen, f"of {len(known)} bands {told} are taken as {role}{order}"
 
 
 def _usual(opaque: list[int], known: dict[int, str], colours: Sequence[str]) -> list[int]:

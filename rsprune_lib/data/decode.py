@@ -216,8 +216,12 @@ def _read_raster(content: bytes, wanted: str | None) -> np.ndarray:
         _bound(raster.width, raster.height)
         chosen, _ = choose_bands(raster.descriptions, [colour.name for colour in raster.colorinterp], wanted)
         bands = raster.read(chosen)  # (3 or 1, H, W)
-        valid = raster.read_masks(chosen) > 0
-        alpha = _alpha(raster)
+        if bands.dtype.kind == "c":
+            raise ValueError("its values are complex; save their magnitudes")
+        if any(raster.colorinterp[i - 1].name == "alpha" for i in chosen):  # asked for as a colour
+            valid, alpha = np.full(bands.shape, True) if raster.nodata is None else bands != raster.nodata, None
+        else:
+            valid, alpha = raster.read_masks(chosen) > 0, _alpha(raster)
         inverted = raster.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") == "YES"
     if bands.dtype.kind in "if" and bands.dtype.itemsize > 1:
         valid &= (bands > NODATA) & (bands < 1e30)

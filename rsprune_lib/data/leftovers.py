@@ -2,8 +2,9 @@
 
 import re
 from collections import defaultdict
+from collections.abc import Sequence
 
-__all__ = ["Left", "set_aside"]
+__all__ = ["Left", "listed", "plain", "set_aside"]
 
 SYSTEM = frozenset(
     "@eadir @recycle #recycle #snapshot @recently-snapshot $recycle.bin recycler recycled lost+found found.000 thumbs "
@@ -70,3 +71,8 @@ def plain(name: str) -> str:
     """A name for a line of text: without control characters, and not endless."""
     name = re.sub(r"[\x00-\x1f\x7f]", "?", name).encode("utf-8", "replace").decode()
     return name if len(name) <= 80 else f"…{name[-79:]}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names for a line of text, at most 50 of them."""
+    return ", ".join(plain(name) for name in names[:50]) + (", …" if len(names) > 50 else "")

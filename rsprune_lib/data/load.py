@@ -1,6 +1,7 @@
 """`load_data`: a data set by its name, or any folder of class folders."""
 
 from collections.abc import Sequence
+from numbers import Integral
 from pathlib import Path
 
 from rsprune_lib.data.bands import parse_bands
@@ -8,6 +9,7 @@ from rsprune_lib.data.cards import Card
 from rsprune_lib.data.catalogue import card_names, get_card
 from rsprune_lib.data.dataset import Dataset, made_of
 from rsprune_lib.data.fetch import data_root, find
+from rsprune_lib.data.leftovers import listed
 from rsprune_lib.data.notes import tell
 from rsprune_lib.data.prepare import card_arrays, folder_arrays, folder_classes, has_arrays, synthetic_arrays
 from rsprune_lib.errors import DataError
@@ -52,8 +54,8 @@ def load_data(
         ((27000, 64, 64, 3), 8100)
     """
     root, bands = data_root(root), parse_bands(bands)
-    if image_size is not None and not 8 <= image_size <= 1024:
-        raise DataError(f"image_size must be between 8 and 1024 pixels, got {image_size}.")
+    if image_size is not None and not (isinstance(image_size, Integral) and 8 <= image_size <= 1024):
+        raise DataError(f"image_size must be a whole number of pixels from 8 to 1024, got {image_size!r:.60}.")
     if name_or_path == "auto":
         name_or_path = _automatic(image_size, root, mirror)
     path = _as_path(name_or_path)
@@ -109,8 +111,8 @@ def _check_classes(name_or_path: str | Path, expected: Sequence[str]) -> None:
     found = get_card(str(name_or_path)).classes if path is None else folder_classes(path)
     if list(found) != list(expected):
         raise DataError(
-            f"The network knows the classes {', '.join(expected)}; {name_or_path} has {', '.join(found)}: give the "
-            "data set it was trained on (--data)."
+            f"The network knows the classes {listed(expected)}; {name_or_path} has {listed(found)}: give the data set "
+            "it was trained on (--data)."
         )
 
 

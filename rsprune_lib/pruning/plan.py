@@ -68,6 +68,9 @@ class Plan:
     def __post_init__(self) -> None:
         for key in ("model", "keep", "sizes", "how"):
             _require_object(getattr(self, key), key)
+        steps = self.how.get("steps", [{}])
+        if not (isinstance(steps, list) and steps and all(isinstance(step, dict) for step in steps)):
+            raise PlanError("The plan's 'how' must list its steps as objects, one at least; take an unbroken file.")
         for name, size in self.sizes.items():
             if not _is_count(size) or size < 1:
                 raise PlanError(f"The plan gives {name!r} the size {size!r}, but sizes are whole numbers above 0.")
