@@ -7,6 +7,7 @@ that runs PyTorch ends its thread when it has nothing to do, and before anything
 
 from __future__ import annotations
 
+import atexit
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,6 +39,13 @@ def register(worker: Worker) -> None:
 def background_thread() -> None:
     """To be called at the beginning of a worker's thread: what it times itself does not end it."""
     _here.background = True
+
+
+@atexit.register
+def _end() -> None:
+    """A thread that still computes when Python's own things are gone would end the process with an error."""
+    for worker in list(_workers):
+        worker.rest()
 
 
 @contextmanager

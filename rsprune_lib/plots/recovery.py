@@ -1,5 +1,6 @@
 """Figures about coming back after a cut: accuracy over fine-tuning, and what each class lost and regained."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -199,7 +200,8 @@ def speedups(
     """Draws measured speed-up against the factor by which the MACs fell.
 
     Args:
-        points: Name of a way of measuring -> (MACs dense / pruned, time dense / pruned, what to write beside).
+        points: Name of a way of measuring -> (MACs dense / pruned, time dense / pruned, what to write beside). Where
+            the time is nan, it was not clear: no point is drawn, and a note says so.
         title: Title of the figure.
 
     Returns:
@@ -210,13 +212,17 @@ def speedups(
     far = max(x for rows in points.values() for x, _, _ in rows)
     ax.plot([1, far], [1, far], color=MUTED, linewidth=1.2, linestyle=":", label="time as MACs")
     for (name, rows), colour, marker in zip(points.items(), COLOURS * 9, "osD^vP" * 9, strict=False):
-        rows = sorted(rows)
+        rows = sorted(row for row in rows if not math.isnan(row[1])) or [(1.0, 1.0, "")]
         x, y, _ = zip(*rows, strict=True)
         ax.plot(x, y, color=colour, marker=marker, linewidth=1.8, markersize=6.5, markeredgecolor="white", label=name)
     tops: dict[float, tuple[float, str]] = {}  # one label above all points at the same place
-    for x, y, text in (row for rows in points.values() for row in rows):
+    every = [(x, y, text) for rows in points.values() for x, y, text in rows]
+    for x, y, text in (row for row in every if not math.isnan(row[1])):
         top, label = tops.get(x, (0.0, ""))
         tops[x] = max(y, top), label or text
+    if unclear := sum(math.isnan(y) for _, y, _ in every):
+        words = f"{unclear} of {len(every)} times are not clear: this machine is busy"
+        ax.text(0.98, 0.03, words, transform=ax.transAxes, ha="right", color=MUTED, fontsize=8)
     for x, (y, text) in tops.items():
         beside(ax, text, (x, y), dx=0, dy=7, ha="center", color=MUTED)
     ax.set(xscale="log", yscale="log", xlabel="MACs: dense over pruned", ylabel="time: dense over pruned")

@@ -38,7 +38,7 @@ _WORDS = {
     "MACs": "multiplications with an addition each, for one image: the usual measure of what a network costs",
 }
 
-_TITLES = ("Parameters", "MACs an image", "Latency, batch 1, measured")
+_TITLES = ("Parameters", "MACs an image", "Latency, batch 1, one thread")
 
 
 # where the page is not from this machine and not encrypted, a browser has no navigator.clipboard
@@ -108,8 +108,11 @@ def _latency(snapshot: Snapshot) -> str:
         return _gauge(title, "…", "" if dense is None else f"dense {dense.median_ms:.2f} ms", None)
     if dense is None:
         return _gauge(title, f"{now.median_ms:.2f} ms", "", None)
-    time = now.median_ms / dense.median_ms
-    return _gauge(title, f"{now.median_ms:.2f} ms", f"{1 / time:.1f}× as fast as {dense.median_ms:.2f} ms", time)
+    if snapshot.speed is None or not snapshot.speed.clear:
+        words = "" if snapshot.speed is None else f"; {snapshot.speed}"
+        return _gauge(title, f"{now.median_ms:.2f} ms", f"dense {dense.median_ms:.2f} ms{words}", None)
+    time = 1 / snapshot.speed.factor
+    return _gauge(title, f"{now.median_ms:.2f} ms", f"{snapshot.speed}; dense {dense.median_ms:.2f} ms", time)
 
 
 def _quality(snapshot: Snapshot) -> str:

@@ -162,9 +162,11 @@ def describe(number: int, point: Point, best: bool) -> str:
     if setting.by_graph and setting.amount == "threshold":
         amount = f"joined from similarity {1 - (setting.threshold or 0):.2f} on"
     amount += f", {setting.selector}" if setting.by_graph else ""
+    amount += f", in multiples of {setting.multiple_of}" if setting.multiple_of > 1 and setting.takes_multiples else ""
     amount += "" if setting.normalise is None else f", scores normalised by {setting.normalise}"
     amount += f", {len(setting.own)} own ratios" if setting.own and setting.amount == "ratio" else ""
     amount += f", {len(setting.locked)} locked" if setting.locked else ""
-    numbers = f"{short(point.macs)} MACs, {point.latency_ms:.2f} ms, {point.score:.1%}"
+    took = f"{point.latency_ms:.2f} ms" if point.clear else "time not clear"
+    numbers = f"{short(point.macs)} MACs, {took}, {point.score:.1%}"
     star = "★ " if best else ""
     return f"{star}{number + 1}: {numbers} — {setting.criterion}, {amount}, {KNOWN_RECOVERIES[setting.recovery]}"

@@ -140,7 +140,7 @@ def _amount(setting: Setting, choosing: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of `prune` that decide what stays."""
     if _as_plan(setting):
         return {}
-    keys, options = ["per_group", "locked", "normalise", "clip"], {}
+    keys, options = ["per_group", "locked", "normalise", "multiple_of", "clip"], {}
     if setting.by_graph:
         options = {"selector": setting.selector} | ({"rank": "l1"} if setting.selector in ("scored", "core") else {})
         if setting.amount == "threshold" or setting.scope == "global":  # one similarity for all layers

@@ -25,6 +25,7 @@ __all__ = ["Explorer", "Screen", "Search"]
 
 Search = Callable[[Stop, Tell], Setting]
 _TELL_EVERY = 0.1  # seconds between two words on progress
+_AGAIN, _AT_MOST = 2.0, 60.0  # seconds until an unclear time is measured again: at first, and after many times
 
 
 class Screen(Protocol):
@@ -76,7 +77,9 @@ class Explorer:
         self.error: Exception | None = None
         self.lock = threading.RLock()  # whether an answer is stale, and drawing it, are one step
         self._told = 0.0
-        self._worker: LatestWins[_Job] = LatestWins(self._work, give_memory_back)
+        self._worker: LatestWins[_Job] = LatestWins(self._work, self._when_idle)
+        self._tries, self._closed = 0, False
+        self._timer: threading.Timer | None = None
 
     @property
     def setting(self) -> Setting:
@@ -141,6 +144,9 @@ class Explorer:
 
     def close(self) -> None:
         """Ends its worker; no move is answered any more."""
+        with self.lock:
+            self._closed = True
+            self._forget_timer()
         self._worker.close()
 
     def _answer(self, setting: Setting) -> None:
@@ -149,6 +155,8 @@ class Explorer:
         The numbers are drawn first and the worker is woken last, so that nothing competes with what a person waits for.
         """
         self.error = begun = problem = None
+        self._tries = 0
+        self._forget_timer()
         try:
             begun = self.studio.apply(setting) if self.studio.knows(setting) else None
         except RspruneError as error:
@@ -172,7 +180,7 @@ class Explorer:
                 self._unless_stale(turn, self.go, found)
                 return
             begun, wanted = turn.job.begun, lambda: turn.newest and turn.newest.setting
-            if begun is None or (self.measured and not begun.complete):
+            if begun is None or (self.measured and not begun.settled):
                 for snapshot in self.studio.answers(turn.job.setting, wanted, tell, turn.stale, begun):
                     self._unless_stale(turn, self._draw, snapshot)
                     if not self.measured:
@@ -182,6 +190,30 @@ class Explorer:
             pass
         except Exception as error:
             self._unless_stale(turn, self._fail, error)
+
+    def _when_idle(self) -> None:
+        """Runs on the worker: what was measured while the machine was busy is measured again, later and later."""
+        give_memory_back()
+        with self.lock:
+            shown = self.snapshot
+            if not self.measured or shown is None or not shown.complete or shown.settled or self._closed:
+                return
+            pause = min(_AT_MOST, _AGAIN * 2**self._tries)
+            self._tries += 1
+            self._forget_timer()
+            self._timer = threading.Timer(pause, self._measure_again, [shown])
+            self._timer.name, self._timer.daemon = "rsprune-later", True
+            self._timer.start()
+
+    def _measure_again(self, shown: Snapshot) -> None:
+        with self.lock:
+            if self.snapshot is shown and not self._closed:
+                self._worker.submit(_Job(shown.setting, shown))
+
+    def _forget_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None
 
     def _tell(self, turn: Turn[_Job], text: str, share: float | None = None) -> None:
         if time.monotonic() - self._told > _TELL_EVERY:

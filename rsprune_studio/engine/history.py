@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from rsprune_lib.errors import RspruneError
@@ -22,7 +22,8 @@ class Point:
         params: parameters of the pruned network.
         macs: its MACs for one image.
         dense_macs: those of the trained network.
-        latency_ms: measured, batch 1.
+        latency_ms: measured, batch 1, one thread.
+        clear: the speed against the trained network was larger than its spread, see `rsprune_lib.measure.Speed`.
         score: the task's leading number on ``n`` validation images, in [0, 1].
         low: lower end of its 95 % interval.
         high: upper end.
@@ -41,6 +42,7 @@ class Point:
     high: float
     n: int
     dense_score: float
+    clear: bool = True
 
     @property
     def key(self) -> tuple[str, str]:
@@ -59,6 +61,7 @@ class Point:
         return cls(
             snapshot.setting, snapshot.plan.hash, snapshot.cost.params, snapshot.cost.macs, snapshot.dense.cost.macs,
             snapshot.latency.median_ms, quality.score, *quality.ci, quality.n, snapshot.dense.quality.score,
+            snapshot.speed is None or snapshot.speed.clear,
         )  # fmt: skip
 
     def to_dict(self) -> dict[str, Any]:
@@ -76,8 +79,13 @@ class Point:
             values = {_OLD.get(name, name): value for name, value in values.items()}
         kinds = {"plan": str} | dict.fromkeys(("params", "macs", "dense_macs", "n"), int)
         kinds |= dict.fromkeys(("latency_ms", "score", "low", "high", "dense_score"), (int, float))
+        if isinstance(values, Mapping):
+            values = {"clear": True, **values}  # sessions of earlier versions do not say
+        kinds["clear"] = bool
         whole = isinstance(values, Mapping) and values.keys() == {*kinds, "setting"}
-        if not whole or any(isinstance(values[k], bool) or not isinstance(values[k], t) for k, t in kinds.items()):
+        if not whole or any(
+            isinstance(values[k], bool) != (t is bool) or not isinstance(values[k], t) for k, t in kinds.items()
+        ):
             raise RspruneError(f"Expected a measured point, got {str(values)[:80]!r}; take a session the app wrote.")
         counts = [values[key] for key in ("params", "macs", "dense_macs", "n")]
         if not all(0 < count < 2**63 for count in counts) or not 0 < values["latency_ms"] < 1e9:
@@ -173,6 +181,8 @@ class History:
         point = Point.of(snapshot)
         known = self._known.get(point.key)
         if known is not None and (self.points[known].score, self.points[known].n) == (point.score, point.n):
+            old = self.points[known]
+            self.points[known] = replace(old, latency_ms=point.latency_ms, clear=point.clear)  # measured again
             return False
         self._known[point.key] = len(self.points)
         self.points.append(point)

@@ -193,6 +193,8 @@ class Planner:
         """The arguments of `rsprune_lib.pruning.choose` that a setting stands for."""
         common = {} if setting.normalise is None else {"normalise": setting.normalise}
         common |= {"locked": setting.locked} if setting.locked else {}
+        if setting.multiple_of > 1 and setting.takes_multiples:
+            common |= {"multiple_of": setting.multiple_of}
         if setting.amount == "threshold":
             return common | {"threshold": setting.threshold, "clip": True}
         common |= {"scope": setting.scope}

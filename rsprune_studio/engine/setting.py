@@ -9,7 +9,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
 from rsprune_lib.errors import RspruneError, unknown
-from rsprune_lib.measure import Cost, Latency, Quality
+from rsprune_lib.measure import Cost, Latency, Quality, Speed
 from rsprune_lib.pruning import NORMALISE, SCOPES, SELECTORS, Plan
 from rsprune_lib.pruning.scores import CRITERIA
 
@@ -45,6 +45,9 @@ class Setting:
         locked: names of groups that stay whole, in alphabetical order; they do not count for a ratio.
         selector: key of `rsprune_lib.pruning.SELECTORS`: who stays of the channels that a threshold joins; counts for
             criterion ``"similarity"`` under a threshold. ``"scored"`` and ``"core"`` go by the L1 norm.
+        multiple_of: number of which the channel counts are multiples, see `rsprune_lib.pruning.choose`; hardware likes
+            8, and 1 takes the counts as the amount says. A similarity graph with one threshold for all layers, and a
+            given plan, take no notice of it.
         recovery: key of `KNOWN_RECOVERIES`: ``"none"``, ``"bn"`` (batch-norm re-estimation), ``"live"`` (closed form
             from the dense network's Gram matrices), ``"sequential"`` (closed form, layer by layer) or ``"tuned"`` (a
             fine-tuned network that was kept for this very plan).
@@ -64,6 +67,7 @@ class Setting:
     locked: tuple[str, ...] = ()
     given: Plan | None = None
     selector: str = "nested"
+    multiple_of: int = 1
     recovery: str = "live"
 
     def __post_init__(self) -> None:
@@ -83,6 +87,14 @@ class Setting:
         object.__setattr__(self, "locked", tuple(sorted({str(name) for name in self.locked})))
         for name in ("ratio", "macs"):
             object.__setattr__(self, name, _number(name, getattr(self, name)))
+        if (
+            isinstance(self.multiple_of, bool)
+            or not isinstance(self.multiple_of, int)
+            or not 1 <= self.multiple_of <= 4096
+        ):
+            raise RspruneError(
+                f"Got {str(self.multiple_of)[:40]!r} for multiple_of; expected a whole number from 1 on."
+            )
         if self.threshold is not None:
             object.__setattr__(self, "threshold", _number("threshold", self.threshold))
 
@@ -91,6 +103,12 @@ class Setting:
         """Whether a similarity graph decides, at 1 - threshold or at what another amount asks for."""
         graph = self.amount == "threshold" or self.selector != "nested"  # which is a score for any other amount
         return self.criterion == "similarity" and self.amount != "plan" and graph
+
+    @property
+    def takes_multiples(self) -> bool:
+        """Whether `multiple_of` counts: each group's channels are counted, not found by one threshold of a graph."""
+        one_threshold = self.by_graph and (self.amount == "threshold" or self.scope == "global")
+        return self.amount != "plan" and not one_threshold
 
     def to_dict(self) -> dict[str, Any]:
         """The setting as plain JSON values; fields at their defaults are left out."""
@@ -163,7 +181,8 @@ class Snapshot:
         plan: which channels stay.
         cost: parameters and MACs of the pruned network.
         dense: the network it is compared with.
-        latency: measured on the really pruned network, batch 1.
+        latency: measured on the really pruned network, batch 1, one thread, in turn with the trained one.
+        speed: how much faster that is than the trained network.
         quality: how good it is on validation images.
         recovered: the recovery behind ``quality``; another one than the setting's while that is still being computed.
         final: ``quality`` is that of the setting's recovery on all the images that the studio uses.
@@ -174,6 +193,7 @@ class Snapshot:
     cost: Cost
     dense: Dense
     latency: Latency | None = None
+    speed: Speed | None = None
     quality: Quality | None = None
     recovered: str | None = None
     final: bool = False
@@ -182,6 +202,11 @@ class Snapshot:
     def complete(self) -> bool:
         """Whether there is nothing left to measure."""
         return self.final and self.latency is not None and self.dense.quality is not None
+
+    @property
+    def settled(self) -> bool:
+        """Whether it is complete, and measuring again would not make it clearer."""
+        return self.complete and (self.speed is None or self.speed.clear)
 
     @property
     def only_folded(self) -> bool:
@@ -195,9 +220,8 @@ class Snapshot:
             f"{kept:,} of {all_:,} channels stay: {self.cost.params / self.dense.cost.params:.1%} of the parameters "
             f"and {self.cost.macs / self.dense.cost.macs:.1%} of the MACs"
         )
-        if self.latency is not None and self.dense.latency is not None:
-            speed = self.dense.latency.median_ms / self.latency.median_ms
-            text += f", {speed:.1f} times as fast" if speed >= 1 else f", slower ({speed:.2f} times the speed)"
+        if self.speed is not None:
+            text += f", {self.speed}" if self.speed.clear else f", the speed {self.speed}"
         if self.quality is not None:
             about = "" if self.final else "about "
             text += f"; {self.dense.metric} {about}{self.quality.score:.1%}"

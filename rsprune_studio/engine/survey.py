@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import product
 
 from tqdm.auto import tqdm
 
-from rsprune_lib.measure import latency
+from rsprune_lib.measure import Speed, latencies
 from rsprune_lib.pruning import apply
 from rsprune_studio.engine.setting import RECOVERIES, Setting
 from rsprune_studio.engine.studio import Studio
@@ -59,20 +60,22 @@ def compare_speeds(
         studio: the network with its data; the plain network, gates folded in, is the baseline.
         ratios: shares of the channels to remove.
         batch_sizes: images a batch.
-        repeats: timed passes at batch 1; fewer, but at least 3, at larger batches.
+        repeats: timed passes at batch 1; fewer, but at least 9, at larger batches. All networks are timed in turn.
 
     Returns:
-        ``"batch of N"`` -> (MACs of the plain network / MACs, its time / time, the ratio in words) for every ratio.
+        ``"batch of N"`` -> (MACs of the plain network / MACs, its time / time, the ratio in words) for every ratio. A
+        factor that is not clear, see `rsprune_lib.measure.Speed`, is nan, and the words say so.
     """
     whole = studio.apply(Setting("l2", ratio=0.0))
+    cuts = [studio.apply(Setting("l2", ratio=ratio)) for ratio in ratios]
+    networks = [studio.plain, *(apply(studio.plain, cut.plan, studio.groups) for cut in cuts)]
     points: dict[str, list[tuple[float, float, str]]] = {}
     for batch in batch_sizes:
-        how = {"batch": batch, "repeats": max(3, repeats // batch), "warmup": 3}
-        base = latency(studio.plain, studio.data.image_size, **how).median_ms
+        rounds = max(3, repeats // (3 * batch))
+        base, *times = latencies(networks, studio.data.image_size, batch=batch, rounds=rounds)
         rows = points.setdefault(f"batch of {batch}", [(1.0, 1.0, "")])
-        for ratio in ratios:
-            snapshot = studio.apply(Setting("l2", ratio=ratio))
-            small = apply(studio.plain, snapshot.plan, studio.groups)
-            took = latency(small, studio.data.image_size, **how).median_ms
-            rows.append((whole.cost.macs / snapshot.cost.macs, base / took, f"{ratio:.0%}"))
+        for ratio, cut, took in zip(ratios, cuts, times, strict=True):
+            speed, words = Speed.of(base, took), f"{ratio:.0%}"
+            fewer = whole.cost.macs / cut.cost.macs
+            rows.append((fewer, speed.factor, words) if speed.clear else (fewer, math.nan, f"{words}: not clear"))
     return points

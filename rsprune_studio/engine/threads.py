@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Generic, TypeVar
 
+from rsprune_lib.background import background_thread, register
 from rsprune_lib.device import give_way
 from rsprune_lib.errors import RspruneError
 from rsprune_lib.pruning.calibration import Stopped
@@ -47,23 +48,26 @@ class LatestWins(Generic[Job]):
     """Runs ``work(turn)`` on a thread of its own; a newer job makes ``turn.stale()`` true and takes its place.
 
     ipywidgets has no debounce: a dragged slider sends every position. Here the positions in between are dropped, the
-    last one never is.
+    last one never is. The thread ends when nothing has been asked for during ``pause`` seconds, see
+    `rsprune_lib.background`.
 
     Args:
         work: called with a `Turn`. It should ask ``stale()`` often, and must not show anything once the answer is True.
-        rest: called once when nothing has been asked for during ``pause`` seconds after a piece of work.
-        pause: see there.
+        idle: called before the thread ends for want of work.
+        pause: see above.
     """
 
     def __init__(
-        self, work: Callable[[Turn[Job]], None], rest: Callable[[], None] | None = None, pause: float = 2.0
+        self, work: Callable[[Turn[Job]], None], idle: Callable[[], None] | None = None, pause: float = 2.0
     ) -> None:
-        self._work, self._rest, self._pause = work, rest, pause
+        self._work, self._idle, self._pause = work, idle, pause
         self._changed = threading.Condition()
         self._newest: Job | None = None
         self._waiting = self._busy = self._closed = False
+        self._pauses = 0
         self._error: BaseException | None = None
         self._thread: threading.Thread | None = None
+        register(self)
 
     def submit(self, job: Job) -> None:
         """Replaces whatever waits or runs by ``job`` (an object of its own: jobs are told apart by identity)."""
@@ -71,9 +75,7 @@ class LatestWins(Generic[Job]):
             if self._closed:
                 return
             self._newest, self._waiting = job, True
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="rsprune-studio", daemon=True)
-                self._thread.start()
+            self._begin()
             self._changed.notify_all()
 
     def settle(self, timeout: float = 60.0) -> None:
@@ -96,19 +98,30 @@ class LatestWins(Generic[Job]):
             self._changed.notify_all()
         _join(self._thread)
 
+    def rest(self) -> bool:
+        """Ends the thread for now; what it was at is begun again after `resume`."""
+        with self._changed:
+            self._pauses += 1
+            self._changed.notify_all()
+            thread = self._thread
+        return _join(thread)
+
+    def resume(self) -> None:
+        """Ends a `rest`."""
+        with self._changed:
+            self._pauses -= 1
+            self._begin()
+
+    def _begin(self) -> None:
+        """Starts a thread if there is something to do and none that does it; to be called with the lock held."""
+        if self._waiting and self._thread is None and not self._pauses:
+            self._thread = threading.Thread(target=self._run, name="rsprune-studio", daemon=True)
+            self._thread.start()
+
     def _run(self) -> None:
         give_way()
-        while not self._closed:
-            with self._changed:
-                pause = self._pause if self._rest else None
-                asked = self._changed.wait_for(lambda: self._waiting or self._closed, pause)
-            if not asked:
-                self._rest()
-            with self._changed:
-                self._changed.wait_for(lambda: self._waiting or self._closed)
-                if self._closed:
-                    return
-                turn, self._waiting, self._busy = Turn(self._newest, lambda: self._newest), False, True
+        background_thread()
+        while (turn := self._next()) is not None:
             error = None
             try:
                 self._work(turn)
@@ -116,7 +129,23 @@ class LatestWins(Generic[Job]):
                 error = raised
             with self._changed:
                 self._busy, self._error = False, error
+                if self._pauses and turn.job is self._newest:
+                    self._waiting = True  # it may have been cut short
                 self._changed.notify_all()
+
+    def _next(self) -> Turn[Job] | None:
+        """Waits for something to do; None ends the thread: nothing has come for a while, or it has to rest."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closed or self._pauses, self._pause)
+            idle = not (self._waiting or self._closed or self._pauses)
+        if idle and self._idle is not None:
+            self._idle()
+        with self._changed:
+            if self._waiting and not self._closed and not self._pauses:
+                self._waiting, self._busy = False, True
+                return Turn(self._newest, lambda: None if self._pauses else self._newest)
+            self._thread = None
+            return None
 
 
 class Background:
@@ -133,6 +162,7 @@ class Background:
         self._what, self._lock = what, threading.Lock()
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
+        register(self)
 
     @property
     def busy(self) -> bool:
@@ -172,8 +202,16 @@ class Background:
         """Waits a moment for work that has been told to stop."""
         _join(self._thread)
 
+    def rest(self) -> bool:
+        """Waits a moment for the end of the work, which is not interrupted; returns whether it has ended."""
+        return _join(self._thread)
+
+    def resume(self) -> None:
+        """Nothing was interrupted."""
+
     def _run(self, work: Callable[[], None]) -> None:
         give_way()
+        background_thread()
         try:
             work()
         except BaseException as raised:  # kept for settle(): a thread has nobody to raise to
@@ -194,8 +232,9 @@ class Collector:
         self._thread: threading.Thread | None = None
         self._found: Live | None = None
         self._error: Exception | None = None
-        self._asked = self._pauses = 0
+        self._asked = self._pauses = self._rests = 0
         self._unwanted = self._parked = self._closed = False
+        register(self)
 
     @property
     def ready(self) -> bool:
@@ -222,8 +261,8 @@ class Collector:
                     raise error
                 if self._closed:
                     raise Stopped("This studio has been closed.")
-                self._unwanted = False
-                if self._thread is None:
+                self._unwanted = self._rests > 0
+                if self._thread is None and not self._rests:
                     self._asked = 0
                     self._thread = threading.Thread(target=self._run, name="rsprune-collector", daemon=True)
                     self._thread.start()
@@ -237,6 +276,19 @@ class Collector:
     def stop(self) -> None:
         """Ends the collecting at the next batch, unless somebody asks for the matrices before; nothing is kept."""
         self._unwanted = True
+
+    def rest(self) -> bool:
+        """Ends the collecting; what was collected is lost, and whoever still waits for it begins anew."""
+        with self._changed:
+            self._rests += 1
+            self._unwanted = True
+            thread = self._thread
+        return _join(thread)
+
+    def resume(self) -> None:
+        """Ends a `rest`."""
+        with self._changed:
+            self._rests -= 1
 
     def close(self) -> None:
         """Ends the collecting for good and lets the matrices go."""
@@ -260,6 +312,7 @@ class Collector:
 
     def _run(self) -> None:
         give_way()
+        background_thread()
         found = error = None
         try:
             found = self._collect(self._ask)
@@ -282,6 +335,9 @@ class Collector:
             return self._unwanted
 
 
-def _join(thread: threading.Thread | None) -> None:
-    if thread is not None and thread is not threading.current_thread():
-        thread.join(_END)
+def _join(thread: threading.Thread | None) -> bool:
+    """Waits a moment for the end of a thread; returns whether it has ended."""
+    if thread is None or thread is threading.current_thread():
+        return True
+    thread.join(_END)
+    return not thread.is_alive()

@@ -15,7 +15,7 @@ from rsprune_studio.views.widgets import PercentSlider, labelled, make_buttons, 
 
 __all__ = ["CONTROLS", "Controls"]
 
-CONTROLS = ("criterion", "scope", "normalise", "amount", "recovery", "own")
+CONTROLS = ("criterion", "scope", "normalise", "amount", "recovery", "own", "multiple_of")
 _AMOUNTS = {"share": "ratio", "cut": "threshold", "MACs": "macs", "plan": "plan"}
 _TIPS = ("How many channels go", "Which score is too low", "How much may be left", "What the loaded plan says")
 _SCALES = {
@@ -30,6 +30,7 @@ _SCOPE_TIPS = (
     "All channels of the network compete",
     "Groups of the same shape compete",
 )
+_MULTIPLES = (("any number", 1), ("multiples of 4", 4), ("multiples of 8", 8), ("multiples of 16", 16))
 _STYLE = {"description_width": "76px"}
 
 
@@ -43,8 +44,8 @@ class Controls(widgets.VBox):
         hide: names of `CONTROLS` to leave out.
 
     Attributes:
-        criterion, scope, normalise, recovery, amount, ratio, threshold, macs, selector: one widget for each field of a
-            setting.
+        criterion, scope, normalise, recovery, amount, ratio, threshold, macs, selector, multiple_of: one widget for
+            each field of a setting.
         own: group name -> slider.
         locks: group name -> button that keeps the group whole.
         groups: the view that holds both.
@@ -70,7 +71,7 @@ class Controls(widgets.VBox):
         scope, amount = labelled("scope", self.scope), labelled("decided by", self.amount)
         rows = [
             self.criterion, self.recovery, scope, amount, self.ratio, self.threshold, self.macs, self.selector,
-            self.normalise,
+            self.normalise, self.multiple_of,
         ]  # fmt: skip
         boxes = {"scope": scope, "amount": amount}
         for name in hide:
@@ -125,11 +126,16 @@ class Controls(widgets.VBox):
             options=list(SELECTORS), description="selector", style=_STYLE,
             tooltip="Who stays of channels that are alike; scored and core go by the L1 norm", layout=wide(),
         )  # fmt: skip
+        self.multiple_of = widgets.Dropdown(
+            options=list(_MULTIPLES), description="widths", style=_STYLE, layout=wide(),
+            tooltip="Numbers of channels that a group may end at; processors are quick with multiples of 8",
+        )  # fmt: skip
         self.scope = make_buttons(SCOPES, _SCOPE_TIPS, "94px")
         self.amount = make_buttons(list(_AMOUNTS.items())[:3], _TIPS, "70px")  # a loaded plan adds a fourth
 
     def _observe(self) -> None:
         fields = ("criterion", "scope", "normalise", "recovery", "amount", "ratio", "threshold", "macs", "selector")
+        fields += ("multiple_of",)
         for name in fields:
             getattr(self, name).observe(lambda change, name=name: self._moved(name, change.new), "value")
         for name, slider in self.own.items():
@@ -160,6 +166,8 @@ class Controls(widgets.VBox):
             for name in ("criterion", "scope", "recovery", "amount", "ratio", "macs", "selector"):
                 getattr(self, name).value = getattr(setting, name)
             self.normalise.value = setting.normalise or ""
+            self.multiple_of.value = setting.multiple_of
+            self.multiple_of.disabled = not setting.takes_multiples
             self.threshold.disabled = setting.threshold is None  # where to cut is not known before the scores are
             if setting.threshold is not None:
                 self.threshold.value = setting.threshold
@@ -188,7 +196,11 @@ class Controls(widgets.VBox):
         amounts = list(_AMOUNTS.items())[: 3 if setting.given is None else 4]
         names = KNOWN_RECOVERIES if tuned or setting.recovery == "tuned" else RECOVERIES
         recoveries = [(title, name) for name, title in names.items()]
-        for widget, options in ((self.amount, amounts), (self.recovery, recoveries)):
+        multiples = [*_MULTIPLES]
+        if setting.multiple_of not in dict((number, title) for title, number in multiples):  # of a file
+            multiples.append((f"multiples of {setting.multiple_of}", setting.multiple_of))
+        offers = (self.amount, amounts), (self.recovery, recoveries), (self.multiple_of, multiples)
+        for widget, options in offers:
             if list(widget.options) != options:
                 widget.options = options
 

@@ -55,7 +55,7 @@ LESSONS: dict[str, Lesson] = {
     "free": Lesson(""),
     "structure": Lesson(
         "Move the share and watch which groups shrink together. Which quarter of the channels holds most parameters?",
-        hide=("criterion", "scope", "normalise", "amount", "recovery", "presets"),
+        hide=("criterion", "scope", "normalise", "amount", "recovery", "multiple_of", "presets"),
         parts=(),
         start={"criterion": "l2", "ratio": 0.3},
         measured=False,
@@ -63,13 +63,13 @@ LESSONS: dict[str, Lesson] = {
     "attention": Lesson(
         "Attention and L2 disagree about channels. Switch the criterion at the same share: which groups change most in "
         "the scores, and which answer is better after recovery?",
-        hide=("normalise", "amount", "own", "presets"),
+        hide=("normalise", "amount", "own", "multiple_of", "presets"),
         parts=("inside",),
         start={"criterion": "attention", "ratio": 0.5, "recovery": "bn"},
     ),
     "threshold": Lesson(
         "One cut for all groups. Move it until the first group is down to one channel, and say what went wrong.",
-        hide=("scope", "amount", "recovery", "own", "presets"),
+        hide=("scope", "amount", "recovery", "own", "multiple_of", "presets"),
         parts=(),
         start={"amount": "threshold", "ratio": 0.4},
         measured=False,
@@ -77,14 +77,14 @@ LESSONS: dict[str, Lesson] = {
     "graph": Lesson(
         "Move the cut: at 0.25, two channels are joined if three quarters of their hashes agree, and the worse end of "
         "every edge goes. Which layer falls apart first, and from which cut on does the accuracy follow?",
-        hide=("criterion", "scope", "normalise", "amount", "own", "presets"),
+        hide=("criterion", "scope", "normalise", "amount", "own", "multiple_of", "presets"),
         parts=("graph",),
         front="graph",
         start={"criterion": "similarity", "amount": "threshold", "threshold": 0.25},
     ),
     "recovery": Lesson(
         "Keep the plan and change only the recovery. What does each one look at, and what does it cost?",
-        hide=("criterion", "scope", "normalise", "amount", "own", "presets"),
+        hide=("criterion", "scope", "normalise", "amount", "own", "multiple_of", "presets"),
         parts=("inside",),
         start={"ratio": 0.7, "recovery": "none"},
     ),
@@ -95,7 +95,7 @@ LESSONS: dict[str, Lesson] = {
     ),
     "finetune": Lesson(
         "Fine-tune the pruned network with two losses. Which mistakes went away, and is the gain more than chance?",
-        hide=("criterion", "scope", "normalise", "amount", "own", "presets"),
+        hide=("criterion", "scope", "normalise", "amount", "own", "multiple_of", "presets"),
         parts=("finetune", "inside"),
         start={"ratio": 0.7, "recovery": "bn"},
     ),
@@ -136,7 +136,9 @@ def lesson_panel(
         RspruneError: there is no such lesson.
     """
     chosen = lesson if isinstance(lesson, Lesson) else get_lesson(lesson)
-    start = replace(Setting(criterion=studio.criteria[0]), **_possible(chosen, studio))
+    widest = max(group.size for group in studio.groups)
+    eights = {"multiple_of": 8} if "takeaway" in chosen.parts and widest >= 16 else {}  # what is taken away is deployed
+    start = replace(Setting(criterion=studio.criteria[0], **eights), **_possible(chosen, studio))
     parts = {}
     if "graph" in chosen.parts:
         parts["graph"] = GraphView(studio)

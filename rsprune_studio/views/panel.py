@@ -23,7 +23,8 @@ from rsprune_studio.views.widgets import WIDTH, View
 __all__ = ["HIDDEN", "PruningPanel"]
 
 TABS = ("Channels", "Scores", "Classes", "Trail", "Groups")
-HIDDEN = ("criterion", "scope", "normalise", "amount", "recovery", "own", "presets")  # what a lesson may leave out
+# what a lesson may leave out
+HIDDEN = ("criterion", "scope", "normalise", "amount", "recovery", "own", "multiple_of", "presets")
 _WIDE = {"width": "auto"}  # a layout of its own for each widget, which is closed with it
 _WRAP = {"flex_flow": "row wrap"}
 
