@@ -76,6 +76,14 @@ def _start(
     pass
 
 
+def _sentence(error: Exception) -> str:
+    if isinstance(error, RspruneError) or not (error.strerror and error.filename):
+        return str(error)
+    name = str(error.filename)
+    name = name if len(name) <= 200 else f"{name[:100]}…{name[-99:]}"
+    return f"Cannot use {name} ({error.strerror}); check the path, its permissions and the settings that name it."
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit status.
 
@@ -94,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (RspruneError, OSError) as error:
         if os.environ.get("RSPRUNE_DEBUG") == "1":
             raise
-        print(f"rsprune: {error}", file=sys.stderr)
+        print(f"rsprune: {_sentence(error)}", file=sys.stderr)
         return 1
     except Exception as error:
         if os.environ.get("RSPRUNE_DEBUG") == "1":

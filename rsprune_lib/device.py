@@ -37,7 +37,7 @@ def pick_device() -> torch.device:
     if not wanted:
         return torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
     try:
-        torch.empty(0, device=wanted)
+        torch.empty(0, device=wanted).tolist()  # also of "meta", which holds no values
     except (RuntimeError, AssertionError):
         raise RspruneError(
             f"RSPRUNE_DEVICE={wanted!r} is no device of this machine; set it to 'cpu', or unset it to choose by itself."

@@ -319,9 +319,12 @@ def test_other_networks_data_and_splits_are_refused(run, dense, tiny_folder, tmp
                 "knows the classes field, forest, river, roofs"
                 in run("finetune", dense, "--data", data, "--out", "x")[2]
             )
-        patch.setenv("RSPRUNE_DEVICE", "gpu")
-        assert "RSPRUNE_DEVICE='gpu' is no device" in run("prune", dense, "--out", tmp_path / "x")[2]
+        for name in ("gpu", "meta"):
+            patch.setenv("RSPRUNE_DEVICE", name)
+            assert f"RSPRUNE_DEVICE='{name}' is no device" in run("prune", dense, "--out", tmp_path / "x")[2]
     assert run("prune", dense, "--ratio", 1.5, "--images", 16, "--out", tmp_path / "x")[0] == 1
+    status, _, err = run("prune", dense, "--out", tmp_path / ("x" * 5000))
+    assert status == 1 and "xxx (File name too long); check the path" in err and len(err) < 400
     assert not (tmp_path / "x").exists()
 
 
