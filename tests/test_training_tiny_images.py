@@ -26,3 +26,10 @@ def test_taps_that_meet_padding_alone_do_not_move(tmp_path):
     outer[1, 1] = False
     assert torch.equal(before[:, :, outer], after[:, :, outer])
     assert not torch.equal(before[:, :, ~outer], after[:, :, ~outer])
+
+
+def test_runs_of_either_precision_follow_each_other_in_one_process(tiny_data, monkeypatch):
+    model = create_model("resnet18_se", 4, width=0.125, seed=0)
+    for half in (False, True, False):
+        monkeypatch.setattr("rsprune_lib.training.loop.supports_bf16", lambda device, half=half: half)
+        fit(model, tiny_data, recipe("paper", epochs=1, batch_size=8), limit=8, val_limit=4, progress=False)

@@ -199,7 +199,7 @@ def _clean(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder.parent).free
     if free < needed * 1.05:
         raise DataError(
-            f"Decoding needs {needed / 1e9:.1f} GB in {folder.parent}, only {free / 1e9:.1f} GB are free; "
+            f"Decoding needs {needed / 1e6:,.1f} MB in {folder.parent}, only {free / 1e6:,.1f} MB are free; "
             f"make room, set RSPRUNE_HOME to another disk, or choose a smaller image_size."
         )
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from tqdm.auto import tqdm
@@ -137,6 +138,7 @@ class _Run:
         # weight gradient that meet padding alone unset, often as NaN.
         large = min(data.images.shape[1:3]) >= getattr(model, "least_side", 32)
         precision = "bf16" if large and supports_bf16(device) else "no"
+        AcceleratorState._reset_state()  # of an earlier run in this process, which may have had the other precision
         self.accelerator = Accelerator(mixed_precision=precision, cpu=device.type == "cpu")
         device = self.accelerator.device
         self.recipe, self.objective, self.task = recipe, objective, task_of(model, data)
