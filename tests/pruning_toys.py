@@ -223,7 +223,13 @@ TOYS = {
         Concat, Flatten, Depthwise, Transposed, Unpool, Grouped, Tokens, Padded, Shuffle, Filter, Weights
     )
 }  # fmt: skip
-COURSE = [name for name in model_names() if name not in ("resnet32", "resnet44", "resnet56", "resnet110")]
+_DEEP = (
+    "resnet32",
+    "resnet44",
+    "resnet56",
+    "resnet110",
+)  # as resnet20, with more blocks
+COURSE = [name for name in model_names() if name not in _DEEP and not name.startswith("gfnet")]
 TWO_STEMS = ("resnet18", "resnet18_se", "vgg16", "vgg16_se")
 STEMS = [(name, "small") for name in COURSE] + [(name, "imagenet") for name in TWO_STEMS]
 NETWORKS = [*COURSE, *TOYS]  # the longer ResNets are resnet20 again, with more blocks

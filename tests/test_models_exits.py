@@ -127,3 +127,10 @@ def test_exits_by_equal_shares_of_the_work_are_in_order():
     assert {"layer1", "layer2", "layer3", "layer4"} <= set(exit_places(model))
     with pytest.raises(ModelError, match="has no exits"):
         run_early(model, torch.zeros(1, 3, 32, 32), None)
+
+
+def test_only_a_network_with_a_last_norm_can_share_it():
+    with pytest.raises(ModelError, match="no last layer norm to share"):
+        add_exits(NETWORKS["resnet18_se"](), ["layer1"], norm="shared")
+    with pytest.raises(ModelError, match="pool is 'max'"):
+        add_exits(NETWORKS["resnet18_se"](), ["layer1"], pool="max")

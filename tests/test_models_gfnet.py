@@ -4,7 +4,9 @@ import pytest
 import torch
 
 from rsprune_lib.errors import ModelError, RspruneError
+from rsprune_lib.models import create_model
 from rsprune_lib.models.gfnet import GFNET_SIZES, GFNet, GlobalFilter, Size, resize_filter
+from rsprune_lib.pruning import apply, choose, find_groups, masked, score
 
 
 def parameters(model):
@@ -115,3 +117,25 @@ def test_dropped_branches_only_in_training():
     x = torch.randn(4, 3, 16, 16)
     assert not torch.equal(model.train()(x), model(x))
     assert torch.equal(model.eval()(x), model(x))
+
+
+@pytest.mark.parametrize(
+    "name, options", [("gfnet_ti", {"patch": 8, "image_size": 32}), ("gfnet_h_ti", {"image_size": 64})]
+)
+def test_tokens_norms_and_filters_are_pruned_together(name, options):
+    """Masked equals applied, and filters, positions and norms lose the channels of their stage."""
+    model = create_model(name, 5, width=0.125, seed=0, **options).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)))
+    groups = find_groups(model, options["image_size"])
+    plan = choose(score(model, groups, "l2"), groups, ratio=0.5)
+    small, images = apply(model, plan, groups), torch.randn(3, 3, options["image_size"], options["image_size"])
+    with torch.no_grad(), masked(model, plan, groups):
+        silenced = model(images)
+    with torch.no_grad():
+        assert torch.allclose(small(images), silenced, atol=1e-5 * float(silenced.abs().max()))
+    width = plan.widths["stages.0.patches.conv"]
+    assert width < plan.sizes["stages.0.patches.conv"]
+    assert small.stages[0].block0.filter.weight.shape[2] == small.stages[0].positions.weight.shape[-1] == width
+    assert create_model(**model.config).config == model.config

@@ -25,7 +25,8 @@ def awake(model):
 
 def test_names():
     small = ["vgg16_cifar", "resnet20", "resnet32", "resnet44", "resnet56", "resnet110", "densenet40"]
-    assert model_names() == ["resnet18", "resnet18_se", "vgg16", "vgg16_se", *small]
+    sizes = ["gfnet_ti", "gfnet_xs", "gfnet_s", "gfnet_b", "gfnet_h_ti", "gfnet_h_s", "gfnet_h_b"]
+    assert model_names() == ["resnet18", "resnet18_se", "vgg16", "vgg16_se", *small, *sizes]
     assert {plain_name(name) for name in TWO_STEMS} == {"resnet18", "vgg16"}
 
 
@@ -116,7 +117,7 @@ def test_small_networks_have_one_stem():
         create_model("resnet20", 5).config["stem"] == "small"
         and create_model("resnet18", 5).config["stem"] == "imagenet"
     )
-    with pytest.raises(ModelError, match="resnet20 was published with one stem"):
+    with pytest.raises(ModelError, match="resnet20 has the stem 'small', but stem is 'imagenet'"):
         create_model("resnet20", stem="imagenet")
 
 

@@ -50,8 +50,9 @@ def train(
     model: Annotated[
         str,
         typer.Argument(
-            help="resnet18, resnet18_se, vgg16, vgg16_se; vgg16_cifar, resnet20, 32, 44, 56, 110, densenet40; or "
-            "torchvision:NAME, timm:NAME."
+            help="resnet18, resnet18_se, vgg16, vgg16_se; vgg16_cifar, resnet20, 32, 44, 56, 110, densenet40; "
+            "gfnet_ti, "
+            "xs, s, b, h_ti, h_s, h_b; or torchvision:NAME, timm:NAME."
         ),
     ],
     out: Out,
@@ -63,6 +64,9 @@ def train(
     epochs: Epochs = None,
     width: Annotated[float, typer.Option("--width", help="Factor on the channels of every layer.")] = 1.0,
     stem: Stem = None,
+    patch: Annotated[
+        int | None, typer.Option("--patch", help="Pixels a side of a token, for GFNets; 16 by default.", min=1)
+    ] = None,
     weights: Annotated[
         Path | None,
         typer.Option(
@@ -85,7 +89,7 @@ def train(
     run = _run_folder(out, "train", force, resume, data_paths(data))
     loaded = load_data(data, bands=bands)
     size = loaded.image_size if takes_size(model) else None
-    network = create_model(model, loaded.num_classes, width=width, stem=stem, image_size=size, seed=seed)
+    network = create_model(model, loaded.num_classes, width=width, stem=stem, image_size=size, patch=patch, seed=seed)
     for note in load_weights(network, weights) if weights is not None else ():
         say(f"{weights}: {note}.")
     _work(_Job(network, model, loaded, chosen, how, loss, seed, run, how.train_images, half=half), as_json)

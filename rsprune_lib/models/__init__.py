@@ -3,16 +3,18 @@
 from rsprune_lib.models.blocks import Network, SqueezeExcite, Unit
 from rsprune_lib.models.copying import copied
 from rsprune_lib.models.exits import Early, add_exits, exit_places, run_early, without_exits
-from rsprune_lib.models.foreign import LIBRARIES, load_weights, takes_size
+from rsprune_lib.models.foreign import LIBRARIES, load_weights
 from rsprune_lib.models.hooks import hooked
 from rsprune_lib.models.mode import evaluating, placement, plain_attention
-from rsprune_lib.models.registry import create_model, model_names, plain_name
+from rsprune_lib.models.registry import NETWORKS, NetworkEntry, create_model, model_names, plain_name, takes_size
 from rsprune_lib.models.units import channels_of, first_image, units
 
 __all__ = [
     "LIBRARIES",
+    "NETWORKS",
     "Early",
     "Network",
+    "NetworkEntry",
     "SqueezeExcite",
     "Unit",
     "add_exits",

@@ -93,7 +93,7 @@ class Network(nn.Module):
         rows: list[dict[str, str | None]] = []
         inside = None  # prefix of the SE block that the walk is in
         for name, module in self.named_modules():
-            if inside is not None and name.startswith(inside):
+            if name.startswith("exits.") or (inside is not None and name.startswith(inside)):
                 continue
             if isinstance(module, SqueezeExcite):
                 inside = f"{name}."
@@ -103,7 +103,16 @@ class Network(nn.Module):
                     rows[-1]["norm"] = name
             elif isinstance(module, _WEIGHTED):
                 rows.append({"layer": name})
+        for number, place in enumerate(self.exits.places if hasattr(self, "exits") else ()):
+            before = [at for at, row in enumerate(rows) if f"{row['layer']}.".startswith(f"{place}.")]
+            rows.insert(before[-1] + 1 if before else self._before(place, rows), {"layer": f"exits.heads.{number}.fc"})
         return [Unit(**row) for row in rows]
+
+    def _before(self, place: str, rows: list[dict[str, str | None]]) -> int:
+        """How many of the units come before a module without layers of its own, such as an activation."""
+        names = [name for name, _ in self.named_modules()]
+        layers = {row["layer"] for row in rows}
+        return sum(name in layers for name in names[: names.index(place)])
 
     def check_images(self, x: Tensor) -> None:
         """Raise `ModelError` unless ``x`` is (B, in_channels, H, W) with H and W of at least ``min_size``."""

@@ -59,11 +59,11 @@ class ExitHead(nn.Module):
 
     def pooled(self, x: Tensor) -> Tensor:
         """(B, C, H, W) or (B, ..., C) -> (B, C) or (B, 2C)."""
-        flat = x.flatten(2) if self.channel_dim == 1 else x.flatten(1, -2).transpose(1, 2)  # (B, C, N)
         for norm in self._shared:
-            flat = norm(flat.transpose(1, 2)).transpose(1, 2)
-        mean = flat.mean(2)
-        return mean if self.pool == "mean" else torch.cat([mean, flat.amax(2)], dim=1)
+            x = norm(x.movedim(self.channel_dim, -1)).movedim(-1, self.channel_dim)
+        positions = tuple(range(2, x.dim()) if self.channel_dim == 1 else range(1, x.dim() - 1))
+        mean = x.mean(positions)
+        return mean if self.pool == "mean" else torch.cat([mean, x.amax(positions)], dim=1)
 
     def forward(self, x: Tensor) -> Tensor:
         """A map -> logits (B, K)."""
@@ -140,6 +140,7 @@ def add_exits(
     pool: str = "mean_max",
     norm: bool | str = True,
     seed: int = 0,
+    check: bool = True,
 ) -> nn.Module:
     """Returns a copy of a classifier with exits; the network itself is left as it is.
 
@@ -150,6 +151,7 @@ def add_exits(
         pool: see `ExitHead`.
         norm: see `ExitHead`; ``"shared"`` calls the network's module ``norm`` (the published form of GFNet-Dynn).
         seed: of the heads' weights.
+        check: try out that images can leave there; a network that is only being rebuilt has no weights to try it with.
 
     Returns:
         A network with ``task = "exits"`` and the heads in ``exits``.
@@ -159,6 +161,8 @@ def add_exits(
     """
     if pool not in POOLS:
         raise ModelError(f"pool is {pool!r} but must be one of {', '.join(map(repr, POOLS))}.")
+    if norm == "shared" and not isinstance(getattr(model, "norm", None), nn.LayerNorm):
+        raise ModelError(f"{type(model).__name__} has no last layer norm to share; take norm=True.")
     made = without_exits(model)
     places = _by_cost(made, places) if isinstance(places, int) else list(places)
     images = _example(made, 3)
@@ -169,7 +173,7 @@ def add_exits(
             if place not in dict(made.named_modules()) or place not in seen:
                 known = ", ".join(exit_places(made))
                 raise ModelError(f"The network has no module {place!r} to hang an exit on; possible places: {known}.")
-            if not _dominates(made, place, images, whole):
+            if check and not _dominates(made, place, images, whole):
                 raise ModelError(
                     f"Something flows past {place!r}, so an image could not leave there; take the end of a stage, one "
                     f"of: {', '.join(exit_places(made))}."

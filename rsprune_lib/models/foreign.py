@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from rsprune_lib._torchvision import ensure_torchvision
 from rsprune_lib.errors import ModelError, unknown
 
-__all__ = ["LIBRARIES", "foreign_model", "load_weights", "takes_size"]
+__all__ = ["LIBRARIES", "foreign_model", "foreign_takes_size", "load_weights"]
 
 
 def foreign_model(name: str, num_classes: int, *, in_channels: int = 3, image_size: int | None = None) -> nn.Module:
@@ -51,7 +51,7 @@ def foreign_model(name: str, num_classes: int, *, in_channels: int = 3, image_si
     return model
 
 
-def takes_size(name: str) -> bool:
+def foreign_takes_size(name: str) -> bool:
     """Whether a network of another library is made for images of one size, so that it must be told which."""
     library, _, network = name.partition(":")
     if library == "torchvision":

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -16,50 +17,91 @@ from rsprune_lib.errors import ModelError, unknown
 from rsprune_lib.models.blocks import Network
 from rsprune_lib.models.cifar import CifarResNet, CifarVGG
 from rsprune_lib.models.densenet import DenseNet
-from rsprune_lib.models.foreign import foreign_model
+from rsprune_lib.models.exits import add_exits
+from rsprune_lib.models.foreign import foreign_model, foreign_takes_size
+from rsprune_lib.models.gfnet import GFNET_SIZES, GFNet, Size
 from rsprune_lib.models.resnet import ResNet
 from rsprune_lib.models.vgg import VGG
 
-__all__ = ["create_model", "model_names", "plain_name"]
+__all__ = ["NETWORKS", "NetworkEntry", "create_model", "model_names", "plain_name", "takes_size"]
 
 STEMS = ("imagenet", "small")
 LARGEST = 5e8  # parameters: 2 GB as float32
 
 
-def _resnet18(*, width: float, **options: Any) -> Network:  # noqa: ANN401 - handed on unchanged
-    return ResNet(widths=_scaled((64, 128, 256, 512), width), **options)
+@dataclass(frozen=True)
+class NetworkEntry:
+    """A network that `create_model` knows.
+
+    Attributes:
+        summary: what it is, in one line.
+        build: from ``num_classes``, ``in_channels`` and the options to the network.
+        options: name -> default of each option; ``stem`` may be one of `STEMS`, or the only one that there is.
+        stems: stems it can have.
+    """
+
+    summary: str
+    build: Callable[..., nn.Module]
+    options: Mapping[str, Any] = field(default_factory=lambda: {"width": 1.0, "stem": "imagenet"})
+    stems: tuple[str, ...] = STEMS
 
 
-def _vgg16(*, width: float, **options: Any) -> Network:  # noqa: ANN401 - handed on unchanged
-    return VGG(widths=_scaled((64, 128, 256, 512, 512), width), **options)
+def _wide(network: Callable[..., Network], widths: tuple[int, ...], **given: Any) -> Callable[..., Network]:  # noqa: ANN401
+    """A builder that scales the widths."""
+
+    def build(*, width: float, **options: Any) -> Network:  # noqa: ANN401 - handed on unchanged
+        return network(widths=_scaled(widths, width), **given, **options)
+
+    return build
 
 
-def _vgg16_cifar(*, width: float, **options: Any) -> Network:  # noqa: ANN401 - handed on unchanged
-    return CifarVGG(widths=_scaled((64, 128, 256, 512, 512), width), **options)
+def _small(network: Callable[..., Network], widths: tuple[int, ...], **given: Any) -> Callable[..., Network]:  # noqa: ANN401
+    """The same for a network that has one stem."""
+
+    def build(*, stem: str, **options: Any) -> Network:  # noqa: ANN401 - handed on unchanged
+        return _wide(network, widths, **given)(**options)
+
+    return build
 
 
-def _cifar_resnet(depth: int, *, width: float, **options: Any) -> Network:  # noqa: ANN401 - handed on unchanged
-    return CifarResNet(depth=depth, widths=_scaled((16, 32, 64), width), **options)
-
-
-def _densenet40(*, width: float, **options: Any) -> Network:  # noqa: ANN401 - handed on unchanged
+def _densenet40(*, width: float, stem: str, **options: Any) -> Network:  # noqa: ANN401 - handed on unchanged
     initial, growth = _scaled((16, 12), width)
     return DenseNet(initial=initial, growth=growth, **options)
 
 
-# these come plain and with SE blocks, and with two stems
-_BUILDERS: dict[str, Callable[..., Network]] = {"resnet18": _resnet18, "vgg16": _vgg16}
-# these come as they were published on CIFAR-10
-_SMALL: dict[str, Callable[..., Network]] = {
-    "vgg16_cifar": _vgg16_cifar,
-    **{f"resnet{depth}": partial(_cifar_resnet, depth) for depth in (20, 32, 44, 56, 110)},
-    "densenet40": _densenet40,
-}
+def _gfnet(size: Size, *, width: float, **options: Any) -> Network:  # noqa: ANN401 - handed on unchanged
+    return GFNet(size=replace(size, widths=_scaled(size.widths, width)), **options)
+
+
+def _entries() -> Iterator[tuple[str, NetworkEntry]]:
+    for name, network, widths in (
+        ("resnet18", ResNet, (64, 128, 256, 512)),
+        ("vgg16", VGG, (64, 128, 256, 512, 512)),
+    ):
+        yield name, NetworkEntry("without SE blocks", _wide(network, widths, se=False))
+        yield f"{name}_se", NetworkEntry("with SE blocks behind every norm", _wide(network, widths, se=True))
+    published = {"options": {"width": 1.0, "stem": "small"}, "stems": ("small",)}  # as they were published on CIFAR-10
+    yield "vgg16_cifar", NetworkEntry("VGG-16 for 32 px", _small(CifarVGG, (64, 128, 256, 512, 512)), **published)
+    for depth in (20, 32, 44, 56, 110):
+        build = _small(CifarResNet, (16, 32, 64), depth=depth)
+        yield f"resnet{depth}", NetworkEntry(f"ResNet-{depth} for 32 px", build, **published)
+    yield "densenet40", NetworkEntry("DenseNet-40 for 32 px, growth 12", _densenet40, **published)
+    for name, size in GFNET_SIZES.items():
+        options = {"width": 1.0, "image_size": 224, "patch": size.patch}
+        yield name, NetworkEntry("global filters on tokens", partial(_gfnet, size), options, ())
+
+
+NETWORKS: dict[str, NetworkEntry] = dict(_entries())
 
 
 def model_names() -> list[str]:
     """Names that `create_model` knows; ``..._se`` is the network with SE blocks."""
-    return [name + suffix for name in _BUILDERS for suffix in ("", "_se")] + list(_SMALL)
+    return list(NETWORKS)
+
+
+def takes_size(name: str) -> bool:
+    """Whether a network is made for images of one size, so that it must be told which."""
+    return "image_size" in NETWORKS[name].options if name in NETWORKS else foreign_takes_size(name)
 
 
 def plain_name(name: str) -> str:
@@ -74,7 +116,9 @@ def create_model(
     in_channels: int = 3,
     width: float = 1.0,
     stem: str | None = None,
-    image_size: int | None = None,
+    image_size: int | tuple[int, int] | None = None,
+    patch: int | None = None,
+    exits: Mapping[str, Any] | None = None,
     seed: int | None = None,
 ) -> nn.Module:
     """Build a network with fresh weights.
@@ -89,7 +133,9 @@ def create_model(
         stem: ``"imagenet"`` or, for images of 32 pixels and less, ``"small"``, which leaves out the first downsampling
             (ResNet: stride and max-pool of the stem; VGG: the first max-pool). None takes the usual one: ``"small"``
             for the networks that were published on CIFAR-10, which have no other, ``"imagenet"`` for the rest.
-        image_size: height and width of the images, for networks of other libraries that are made for one size.
+        image_size: side, or height and width, of the images, for networks that are made for one size.
+        patch: pixels a side of one token, for networks of tokens.
+        exits: what `rsprune_lib.models.add_exits` noted in a config: ``places``, ``pool``, ``norm``.
         seed: weights depend on it alone; None draws from PyTorch's global generator. The global state is left as it was
             when a seed is given.
 
@@ -105,32 +151,31 @@ def create_model(
         >>> sum(p.numel() for p in model.parameters())
         11360382
     """
+    if exits is not None:
+        bare = create_model(
+            name, num_classes, in_channels=in_channels, width=width, stem=stem, image_size=image_size, patch=patch,
+            seed=seed,
+        )  # fmt: skip
+        return add_exits(bare, **{**exits, "check": False}).train()
+    config = {"name": name, "num_classes": _count("num_classes", num_classes)}
+    config |= {"in_channels": _count("in_channels", in_channels)}
+    given = {"width": width, "stem": stem, "image_size": image_size, "patch": patch}
     if ":" in str(name):
-        if width != 1.0 or stem is not None:
-            raise ModelError(f"{name} comes as its library builds it; leave width and stem out.")
-        config = {"name": name, "num_classes": _count("num_classes", num_classes)}
-        config |= {"in_channels": _count("in_channels", in_channels)}
+        _refuse(name, given, ("image_size",))
         config |= {} if image_size is None else {"image_size": _count("image_size", image_size)}
         with _seeded(seed):
             model = foreign_model(**config)
         model.config = config
         return model
-    if image_size is not None:
-        raise ModelError(f"{name} takes images of any size; leave image_size out.")
-    if name not in model_names():
-        raise unknown("model", str(name), model_names())
-    config = {
-        "name": name,
-        "num_classes": _count("num_classes", num_classes),
-        "in_channels": _count("in_channels", in_channels),
-        "width": _positive("width", width),
-        "stem": stem or ("small" if name in _SMALL else "imagenet"),
-    }
-    if config["stem"] not in STEMS:
-        raise ModelError(f"stem is {stem!r} but must be one of {', '.join(map(repr, STEMS))}.")
-    if name in _SMALL and config["stem"] != "small":
-        raise ModelError(f"{name} was published with one stem, 'small', but stem is {stem!r}; leave stem out.")
-    if config["num_classes"] > 10_000 or config["in_channels"] > 64 or config["width"] > 4:
+    if name not in NETWORKS:
+        raise unknown("model", str(name), NETWORKS)
+    entry = NETWORKS[name]
+    _refuse(name, given, entry.options)
+    for key, default in entry.options.items():
+        config[key] = default if given[key] is None else _CHECKED[key](key, given[key])
+    if "stem" in entry.options and config["stem"] not in entry.stems:
+        raise ModelError(f"{name} has the stem {' or '.join(map(repr, entry.stems))}, but stem is {stem!r}.")
+    if config["num_classes"] > 10_000 or config["in_channels"] > 64 or config.get("width", 1) > 4:
         _check_size(config)
     with _seeded(seed):
         model = _build(config)
@@ -138,11 +183,15 @@ def create_model(
     return model
 
 
-def _build(config: dict[str, Any]) -> Network:
-    name, options = config["name"], {key: value for key, value in config.items() if key != "name"}
-    if name in _SMALL:
-        return _SMALL[name](**{key: value for key, value in options.items() if key != "stem"})
-    return _BUILDERS[plain_name(name)](se=name.endswith("_se"), **options)
+def _refuse(name: str, given: Mapping[str, Any], known: Iterable[str]) -> None:
+    """Refuses options that a network does not have."""
+    for key, value in given.items():
+        if key not in known and value is not None and value != 1.0:
+            raise ModelError(f"{name} knows no {key}; leave it out.")
+
+
+def _build(config: dict[str, Any]) -> nn.Module:
+    return NETWORKS[config["name"]].build(**{key: value for key, value in config.items() if key != "name"})
 
 
 def _check_size(config: dict[str, Any]) -> None:
@@ -186,6 +235,18 @@ def _positive(what: str, value: float) -> float:
     if not (math.isfinite(number) and number > 0):
         raise ModelError(f"{what} is {value!r} but must be a number above 0, such as 0.5.")
     return number
+
+
+def _sides(what: str, value: int | tuple[int, int]) -> int | list[int]:
+    return [_count(what, side) for side in value] if isinstance(value, list | tuple) else _count(what, value)
+
+
+_CHECKED: dict[str, Callable[[str, Any], Any]] = {
+    "width": lambda what, value: _positive(what, value),
+    "stem": lambda what, value: value,
+    "image_size": _sides,
+    "patch": lambda what, value: _count(what, value),
+}
 
 
 @contextmanager
