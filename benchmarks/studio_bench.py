@@ -96,7 +96,7 @@ def studio_rows(bundle: str | None = None, moves: int = MOVES) -> Iterator[dict]
     plan_anew = _milliseconds(lambda: apply(studio.plain, choose(studio.scores("l2"), find_groups(
         studio.plain, studio.data.image_size), ratio=0.5)))  # fmt: skip
     dense = _milliseconds(lambda: evaluate(studio.model, studio.validation, progress=False), 3)
-    latency = _milliseconds(lambda: studio.time(studio.model), 3)
+    latency = _milliseconds(lambda: studio.time([studio.model]), 3)
     against = dict(zip(STAGES, (
         ("graph and surgery anew", plan_anew), ("timing the dense network alike", latency),
         ("dense network in float32, all images", dense), ("dense network in float32, same images", dense),

@@ -285,7 +285,7 @@ def test_missing_and_damaged_files(tmp_path, folder):
         ({"data": {"source": {"a": {"b": 1}}}}, "data.source is"),
         ({"measured": None}, "measured is None"),
         ({"measured": {"macs": "many"}}, "measured.macs is 'many'"),
-        ({"measured": {"params": float("inf")}}, "measured.params is inf"),
+        ({"measured": {"params": float("inf")}}, "Infinity is not a JSON number"),
         ({"provenance": "me"}, "provenance is 'me'"),
         ({"command": ["rm"]}, "command is"),
         ({"model": {"name": ["resnet18"]}}, "model.name is"),

@@ -113,7 +113,7 @@ def test_another_network_opens_behind_the_one_that_is_there(app):
         ("nowhere", None, "Unknown bundle 'nowhere'"),
         ("tiny_resnet18", "no_such_set", "no_such_set"),
         ("tiny_resnet18", "/no/such/folder", "There is no folder /no/such/folder"),
-        ("tiny_resnet18", "other_classes", "The network tiny_resnet18 knows the classes"),
+        ("tiny_resnet18", "other_classes", "The network knows the classes"),
     ],
 )
 def test_what_cannot_be_opened_is_a_sentence_and_the_old_stays(app, bundle, data, sentence, tiny_folder, tmp_path):
