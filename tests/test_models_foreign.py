@@ -124,7 +124,7 @@ def test_names_and_options_that_do_not_exist(monkeypatch):
         create_model("torchvison:resnet18")
     with pytest.raises(RspruneError, match="did you mean 'resnet18'"):
         create_model("torchvision:resnet81")
-    with pytest.raises(ModelError, match="leave width and stem out"):
+    with pytest.raises(ModelError, match="knows no width; leave it out"):
         create_model("torchvision:resnet18", width=0.5)
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(ModelError, match=r"pip install 'rsprune\[timm\]'"):
