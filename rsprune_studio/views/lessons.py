@@ -91,7 +91,7 @@ LESSONS: dict[str, Lesson] = {
     "budget": Lesson(
         "Meet a budget in MMACs, then one in milliseconds, and beat the uniform preset at equal MACs.",
         parts=("sensitivity", "takeaway"),
-        start={"amount": "macs", "macs": 0.25},
+        start={"amount": "macs", "macs": 0.25, "multiple_of": 1},
     ),
     "finetune": Lesson(
         "Fine-tune the pruned network with two losses. Which mistakes went away, and is the gain more than chance?",
