@@ -13,7 +13,6 @@ from test_studio_app import at_home, shelf  # noqa: F401 - fixtures
 from rsprune_studio import Studio
 from rsprune_studio.views.app import StudioApp
 
-
 EARLIER = weakref.WeakSet()  # studios that other tests still hold
 
 
