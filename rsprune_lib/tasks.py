@@ -98,14 +98,12 @@ class Task:
         loss: name of the loss that is used where none is asked for.
         metric: the number that leads.
         metrics: names of its table columns besides accuracy.
-        per_pixel: whether a target is a mask (B, H, W) and not a class (B,).
     """
 
     name: ClassVar[str]
     loss: ClassVar[str] = "ce"
     metric: ClassVar[str] = "accuracy"
     metrics: ClassVar[tuple[str, ...]] = ()
-    per_pixel: ClassVar[bool] = False
 
     def final(self, outputs: Any) -> Tensor:  # noqa: ANN401 - whatever the network returns
         """The final logits, (B, K) or (B, K, H, W), of what a network returns."""
@@ -228,7 +226,6 @@ class Segmentation(Task):
     name = "segmentation"
     metric = "mIoU"
     metrics = ("mIoU", "mF1")
-    per_pixel = True
 
     def final(self, outputs: Tensor) -> Tensor:
         """The outputs themselves."""

@@ -1,9 +1,10 @@
 """Figures about coming back after a cut: accuracy over fine-tuning, and what each class lost and regained."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, PercentFormatter
 
 from rsprune_lib.colours import COLOURS, CUT, INK, KEPT, MUTED, signed
@@ -52,9 +53,7 @@ def recovery_curves(
         beside(first, f"dense {dense:.1%}", (first.get_xlim()[0], dense), dx=3, dy=3, color=MUTED)
     first.set(ylabel="validation accuracy", ylim=(floor, None))
     first.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    handles = {label: line for ax in axes[0] for line, label in zip(*ax.get_legend_handles_labels(), strict=True)}
-    figure.legend(handles.values(), handles, loc="outside lower center", ncols=min(len(handles), 4), frameon=False,
-                  fontsize=9, labelcolor=INK)  # fmt: skip
+    _legend_below(figure, axes[0])
     heading(figure, title, synthetic=synthetic)
     return figure
 
@@ -187,9 +186,7 @@ def ratio_curves(
         beside(first, f"dense {dense:.1%}", (first.get_xlim()[0], dense), dx=4, dy=3, color=MUTED)
     first.set(ylabel="accuracy", ylim=(0, 1.04))
     first.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    handles = {label: line for ax in axes[0] for line, label in zip(*ax.get_legend_handles_labels(), strict=True)}
-    figure.legend(handles.values(), handles, loc="outside lower center", ncols=min(len(handles), 4), frameon=False,
-                  fontsize=9, labelcolor=INK)  # fmt: skip
+    _legend_below(figure, axes[0])
     heading(figure, title, synthetic=synthetic)
     return figure
 
@@ -233,3 +230,10 @@ def speedups(
     legend(ax, loc="upper left")
     heading(ax, title)
     return figure
+
+
+def _legend_below(figure: Picture, axes: Iterable[Axes]) -> None:
+    """One legend for several axes, each label once."""
+    handles = {label: line for ax in axes for line, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+    figure.legend(handles.values(), handles, loc="outside lower center", ncols=min(len(handles), 4), frameon=False,
+                  fontsize=9, labelcolor=INK)  # fmt: skip
