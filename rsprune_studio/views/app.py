@@ -74,7 +74,8 @@ class StudioApp(View):
         with ThreadPoolExecutor(1, initializer=give_way) as pool:
             self._show(pool.submit(open_studio, bundle, data).result())
 
-        get_comm_manager().register_target(OVERSIZED, lambda comm, message: self.oversized())
+        self._told = lambda comm, message: self.oversized()
+        get_comm_manager().register_target(OVERSIZED, self._told)
 
     def oversized(self) -> None:
         """Says that an upload was too large to arrive, in the view that it was for."""
@@ -223,6 +224,9 @@ class StudioApp(View):
         with self._lock:
             self._turn += 1  # what is being opened just now is not shown
             self._end()
+            targets = get_comm_manager().targets
+            if targets.get(OVERSIZED) is self._told:  # it would hold the whole app
+                del targets[OVERSIZED]
         super().close()
 
     def _restore(self, session: Session) -> None:
