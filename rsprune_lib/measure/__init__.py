@@ -5,6 +5,7 @@ from rsprune_lib.measure.early_exit import ExitRule, Outcome, conformal_level, o
 from rsprune_lib.measure.latency import Latency, latencies, latency
 from rsprune_lib.measure.layer_time import LayerTime, layer_times, macs_beside_times
 from rsprune_lib.measure.lean import lean
+from rsprune_lib.measure.leaving import EarlyExit, exit_costs, latencies_on
 from rsprune_lib.measure.paired import Paired, compare
 from rsprune_lib.measure.quality import Quality, evaluate, predict, quality, wilson
 from rsprune_lib.measure.result import Result, git_state, measure, measure_in_turn, provenance
@@ -12,6 +13,7 @@ from rsprune_lib.measure.speed import Speed
 
 __all__ = [
     "Cost",
+    "EarlyExit",
     "ExitRule",
     "Latency",
     "LayerCost",
@@ -26,8 +28,10 @@ __all__ = [
     "cost",
     "evaluate",
     "example_images",
+    "exit_costs",
     "git_state",
     "latencies",
+    "latencies_on",
     "latency",
     "layer_costs",
     "layer_times",

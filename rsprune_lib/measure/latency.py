@@ -95,9 +95,9 @@ def latency(
     if repeats < 1 or warmup < 0:
         raise RspruneError(f"Got repeats={repeats} and warmup={warmup}; time at least one pass, after 0 or more.")
     network, images = _ready(model, image_size, batch, device, channels_last, in_channels)
-    with at_rest() as quiet, _using_threads(threads) as used:
+    with at_rest() as quiet, using_threads(threads) as used:
         times = _time(network, images, repeats, warmup, at_most_ms)
-    return _summary([[one] for one in times], images, used, quiet)
+    return summary(times, times, images, used, quiet)
 
 
 def latencies(
@@ -138,19 +138,24 @@ def latencies(
     if rounds < 1:
         raise RspruneError(f"Got rounds={rounds}; time at least one round.")
     ready = [_ready(model, image_size, batch, device, True, None) for model in models]
-    times: list[list[list[_Pass]]] = [[] for _ in ready]
-    with at_rest() as quiet, _using_threads(threads) as used:
+    times: list[list[list[Pass]]] = [[] for _ in ready]
+    with at_rest() as quiet, using_threads(threads) as used:
         for count in range(rounds):
             for (network, images), own in zip(ready, times, strict=True):
                 own.append(_time(network, images, _PASSES, 1, _BLOCK_MS, least=1))
             spent = 1000 * sum(one.wall for own in times for block in own for one in block)
             if at_most_ms is not None and count >= 2 and spent >= at_most_ms * len(ready):
                 break
-    return [_summary(own, images, used, quiet) for (_, images), own in zip(ready, times, strict=True)]
+    return [
+        summary(
+            [one for block in own for one in block], [min(b, key=lambda one: one.wall) for b in own], x, used, quiet
+        )
+        for (_, x), own in zip(ready, times, strict=True)
+    ]
 
 
 @dataclass(frozen=True)
-class _Pass:
+class Pass:
     """Seconds of a pass on the wall's clock, and those in which its thread computed."""
 
     wall: float
@@ -172,45 +177,49 @@ def _ready(
     return network, example_images(network, image_size, batch=batch, in_channels=in_channels).to(memory_format=layout)
 
 
-def _summary(rounds: Sequence[Sequence[_Pass]], images: torch.Tensor, threads: int, quiet: bool) -> Latency:
-    """What the passes of all rounds say."""
-    passes = [1000 * one.wall for block in rounds for one in block]
-    low, median, high = np.percentile(passes, [25, 50, 75])
-    best = [min(block, key=lambda one: one.wall) for block in rounds]
+def summary(passes: Sequence[Pass], rounds: Sequence[Pass], images: torch.Tensor, threads: int, quiet: bool) -> Latency:
+    """What all passes and the pass that stands for each round say; images are those of one pass."""
+    walls = [1000 * one.wall for one in passes]
+    low, median, high = np.percentile(walls, [25, 50, 75])
     measurable = (
         images.device.type == "cpu" and sys.platform != "win32"
     )  # there, a thread's time comes in steps of 16 ms
-    disturbed = sum(one.own < _OWN * one.wall for one in best) if measurable else 0
+    disturbed = sum(one.own < _OWN * one.wall for one in rounds) if measurable else 0
     return Latency(
-        float(median), float(high - low), len(images), threads, describe_device(images.device), len(passes),
-        tuple(1000 * one.wall for one in best), not quiet or 2 * disturbed > len(best),
+        float(median), float(high - low), len(images), threads, describe_device(images.device), len(walls),
+        tuple(1000 * one.wall for one in rounds), not quiet or 2 * disturbed > len(rounds),
     )  # fmt: skip
 
 
 @torch.inference_mode()
 def _time(
     network: nn.Module, images: torch.Tensor, repeats: int, warmup: int, at_most_ms: float | None, least: int = 3
-) -> list[_Pass]:
+) -> list[Pass]:
     """Times up to ``repeats`` passes."""
     for _ in range(warmup):
         network(images)
-    times: list[_Pass] = []
+    times: list[Pass] = []
     spent = 0.0
     for _ in range(repeats):
-        synchronize(images.device)
-        own, start = time.thread_time(), time.perf_counter()
-        network(images)
-        synchronize(images.device)
-        wall = time.perf_counter() - start
-        times.append(_Pass(wall, time.thread_time() - own))
-        spent += 1000 * wall
+        times.append(timed(network, images))
+        spent += 1000 * times[-1].wall
         if at_most_ms is not None and len(times) >= least and spent >= at_most_ms:
             break
     return times
 
 
+def timed(network: nn.Module, images: torch.Tensor) -> Pass:
+    """One pass, from an idle device to an idle device."""
+    synchronize(images.device)
+    own, start = time.thread_time(), time.perf_counter()
+    network(images)
+    synchronize(images.device)
+    wall = time.perf_counter() - start
+    return Pass(wall, time.thread_time() - own)
+
+
 @contextmanager
-def _using_threads(threads: int | None) -> Iterator[int]:
+def using_threads(threads: int | None) -> Iterator[int]:
     """PyTorch uses this many threads inside an operation; yields the number, and restores the old one at the end."""
     if threads is not None and threads < 1:
         raise RspruneError(f"Got threads={threads}; a network needs at least 1.")
