@@ -8,6 +8,8 @@ from rsprune_lib.training.loop import Fit, fit
 from rsprune_lib.training.losses import LOSSES, FocalLoss, MiningLoss, make_loss
 from rsprune_lib.training.pulls import LossCurve, loss_curve, pull_shares, sample_pulls
 from rsprune_lib.training.recipes import RECIPES, Recipe, recipe
+from rsprune_lib.training.second_stage import SecondStage
+from rsprune_lib.training.warm_up import WarmUp
 
 __all__ = [
     "CHECKPOINT",
@@ -20,7 +22,9 @@ __all__ = [
     "LossCurve",
     "MiningLoss",
     "Recipe",
+    "SecondStage",
     "StopTraining",
+    "WarmUp",
     "fit",
     "fit_gates",
     "fit_heads",

@@ -118,12 +118,17 @@ def gate_targets(records: Tensor, labels: Tensor, costs: Sequence[float], trade:
         labels: (N,).
         costs: of an image that leaves at each exit, the whole network last; only their shares of the last one count.
         trade: how much loss a whole network's work is worth; 0 takes the exit of least loss.
+
+    Raises:
+        TrainingError: there are not as many costs as exits.
     """
     N, exits, K = records.shape
-    loss = F.cross_entropy(records.reshape(-1, K).double(), labels.repeat_interleave(exits), reduction="none")
-    share = torch.tensor(costs, dtype=torch.float64) / costs[-1]
+    if len(costs) != exits:
+        raise TrainingError(f"Got {len(costs)} costs for {exits - 1} exits and the whole network; give one each.")
+    loss = F.cross_entropy(records.reshape(-1, K).float(), labels.repeat_interleave(exits), reduction="none")
+    share = torch.tensor(costs, device=loss.device) / costs[-1]
     best = (loss.view(N, exits) + trade * share).argmin(1)  # ties: the earlier exit
-    return (torch.arange(exits - 1) >= best[:, None]).double()
+    return (torch.arange(exits - 1, device=loss.device) >= best[:, None]).float()
 
 
 def fit_gates(
@@ -141,7 +146,7 @@ def fit_gates(
     Returns:
         (E, 5) four weights and a bias for each exit, float32.
     """
-    targets = gate_targets(records, labels, costs, trade)
+    targets = gate_targets(records, labels, costs, trade).double()
     features = exit_features(records[:, :-1]).double()  # (N, E, 4)
     gates = torch.zeros(features.shape[1], 5, dtype=torch.float64, requires_grad=True)
     shares = targets.mean(0).clamp(1e-3, 1 - 1e-3)

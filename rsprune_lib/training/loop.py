@@ -78,11 +78,13 @@ def fit(
         recipe: Hyper-parameters.
         loss: A name for `make_loss` or a module (logits (B, K), classes (B,)) -> scalar, with a pixel dimension or two
             where the task has masks; the default is the task's own.
-        objective: In place of ``loss``: a function (model, images, labels) -> scalar, e.g. for distillation.
+        objective: In place of ``loss``: a function (model, images, labels) -> scalar, e.g. for distillation. If it is a
+            `Callback` too, it is called like the others; if it has a method ``score`` from validation records and
+            labels to a number, the epoch of the largest one is kept, in place of that of the task's leading number.
         seed: Of order, augmentation and dropout (the weights are seeded where the model is made).
         out: Folder for a checkpoint after each epoch; None keeps none.
         resume: Go on from the checkpoint in ``out`` if there is one.
-        callbacks: Told about steps and epochs; may raise `StopTraining`.
+        callbacks: See `Callback`; may raise `StopTraining`.
         limit: Train on this many images only (class-balanced).
         val_limit: Validate on this many images only.
         progress: Show a progress bar.
@@ -96,7 +98,8 @@ def fit(
     """
     if resume and out is None:
         raise TrainingError("Got resume=True without a folder; pass out= with the folder of the interrupted run.")
-    run = _Run(model, data, recipe, loss, objective, seed, limit, val_limit)
+    callbacks = [*callbacks, *([objective] if isinstance(objective, Callback) else [])]
+    run = _Run(model, data, recipe, loss, objective, seed, limit, val_limit, callbacks)
     same = (
         {}
         if out is None
@@ -107,7 +110,7 @@ def fit(
     result = Fit(run.best, run.history, run.best_epoch)
     try:
         while run.epoch < recipe.epochs:
-            run.train_epoch(callbacks, progress)
+            run.train_epoch(progress)
             run.validate()
             if out is not None and run.accelerator.is_main_process:
                 save_checkpoint(Path(out), same, run.state())
@@ -116,6 +119,8 @@ def fit(
     except StopTraining:
         result.stopped = True
     result.model, result.best_epoch = run.best.eval(), run.best_epoch
+    for callback in callbacks:
+        callback.on_end(result.model)
     return result
 
 
@@ -132,6 +137,7 @@ class _Run:
         seed: int,
         limit: int | None,
         val_limit: int | None,
+        callbacks: list[Callback],
     ) -> None:
         device = pick_device()
         # Not on very small images: where a strided convolution sees one pixel, oneDNN leaves the taps of its bfloat16
@@ -141,7 +147,7 @@ class _Run:
         AcceleratorState._reset_state()  # of an earlier run in this process, which may have had the other precision
         self.accelerator = Accelerator(mixed_precision=precision, cpu=device.type == "cpu")
         device = self.accelerator.device
-        self.recipe, self.objective, self.task = recipe, objective, task_of(model, data)
+        self.recipe, self.objective, self.task, self.callbacks = recipe, objective, task_of(model, data), callbacks
         loss = self.task.loss if loss is None else loss
         self.loss = make_loss(loss, label_smoothing=recipe.label_smoothing) if isinstance(loss, str) else loss
         self.loss.to(device)
@@ -154,13 +160,16 @@ class _Run:
                 "give more images or larger batches: batch norm needs two in every batch of every process."
             )
         self.val = Batches(data, "val", 256, limit=val_limit, device=device)
-        self.best = copy.deepcopy(model).cpu().eval()
-        plain = copy.deepcopy(model).to(device, memory_format=torch.channels_last).train()
+        plain = copy.deepcopy(model)
+        for callback in callbacks:
+            callback.on_start(plain)
+        self.best = copy.deepcopy(plain).cpu().eval()
+        plain = plain.to(device, memory_format=torch.channels_last).train()
         self.average = AveragedModel(plain, multi_avg_fn=warm_average(recipe.ema), use_buffers=True)
         self.model, self.optimizer = self.accelerator.prepare(plain, make_optimizer(plain, recipe))
         self.plain = self.accelerator.unwrap_model(self.model)
         self.schedule = make_schedule(self.optimizer.optimizer, recipe, len(self.train))
-        self.epoch, self.good_epoch, self.best_epoch, self.best_score = 0, 0, 0, (-1.0, 0.0)
+        self.epoch, self.good_epoch, self.best_epoch, self.best_score = 0, 0, 0, (-math.inf, 0.0)
         self.history: list[dict] = []
 
     @property
@@ -174,10 +183,12 @@ class _Run:
                 return self.objective(self.model, images, labels)
         return self.task.objective(self.loss, self.model(images), labels)
 
-    def train_epoch(self, callbacks: Iterable[Callback], progress: bool) -> None:
+    def train_epoch(self, progress: bool) -> None:
         """Takes every training batch once and appends a row to the history."""
         start, steps, total = time.perf_counter(), len(self.train), torch.zeros((), device=self.accelerator.device)
         self.model.train()
+        for callback in self.callbacks:
+            callback.on_epoch_start(self.epoch, self.plain)
         title = f"epoch {self.epoch + 1}/{self.recipe.epochs}"
         draws = seeded(self.accelerator.device, self.train.seed, self.epoch, self.accelerator.process_index)
         with draws, tqdm(total=steps, desc=title, leave=False, disable=not progress) as bar:
@@ -186,7 +197,7 @@ class _Run:
                 if step % _CHECK_EVERY == 0 or step == steps:
                     mean = self._finite(total.item() / step, step)
                     bar.set_postfix(loss=f"{mean:.3f}")
-                    for callback in callbacks:
+                    for callback in self.callbacks:
                         callback.on_step(self.epoch * steps + step, self.recipe.epochs * steps, mean)
                 bar.update()
         seconds = time.perf_counter() - start
@@ -229,7 +240,10 @@ class _Run:
             self._finite(math.nan, len(self.train))
         measured = self.task.quality(records, labels)
         self.history[-1] |= {f"val_{self.task.metric}": measured.score, "val_loss": measured.nll}
-        self.good_epoch, score = self.epoch, (measured.score, -measured.nll)
+        for callback in self.callbacks:
+            callback.on_validation(self.history[-1], records, labels, self.candidate)
+        own = getattr(self.objective, "score", None)
+        self.good_epoch, score = self.epoch, (own(records, labels) if own else measured.score, -measured.nll)
         if score > self.best_score:
             self.best_score, self.best_epoch = score, self.epoch
             self.best.load_state_dict(self.candidate.state_dict())
@@ -241,6 +255,7 @@ class _Run:
             "history": self.history, "model": self.plain.state_dict(), "average": self.average.state_dict(),
             "best": self.best.state_dict(), "optimizer": self.optimizer.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
+            "callbacks": {type(callback).__qualname__: callback.state() for callback in self.callbacks},
         }  # fmt: skip
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -253,3 +268,6 @@ class _Run:
         self.epoch = self.good_epoch = state["epoch"]
         self.best_epoch = state["best_epoch"]
         self.best_score, self.history = tuple(state["best_score"]), state["history"]
+        for callback in self.callbacks:
+            if saved := state.get("callbacks", {}).get(type(callback).__qualname__):
+                callback.restore(saved)

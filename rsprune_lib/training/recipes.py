@@ -71,6 +71,9 @@ _STRONG = Recipe(
     "strong", epochs=50, lr=0.08, weight_decay=1e-3, ema=0.995, half_size=0.6,
     augment=Augment(dihedral=True, shift=4, brightness=0.1),
 )  # fmt: skip
+_EXITS = dataclasses.replace(
+    _STRONG, name="exits", epochs=20, lr=0.02, weight_decay=5e-4, label_smoothing=0, half_size=0
+)
 
 RECIPES: dict[str, Recipe] = {
     "paper": _PAPER,
@@ -79,6 +82,8 @@ RECIPES: dict[str, Recipe] = {
     "strong_finetune": dataclasses.replace(
         _STRONG, name="strong_finetune", epochs=40, lr=0.03, weight_decay=5e-4, half_size=0.0
     ),
+    "exits_warmup": dataclasses.replace(_EXITS, name="exits_warmup", epochs=10, schedule="step", ema=0),
+    "exits": _EXITS,
 }
 
 
