@@ -2,10 +2,11 @@
 
 from rsprune_lib.models.blocks import Network, SqueezeExcite, Unit
 from rsprune_lib.models.copying import copied
-from rsprune_lib.models.exits import Early, add_exits, exit_places, run_early, without_exits
+from rsprune_lib.models.exits import Early, add_exits, run_early, without_exits
 from rsprune_lib.models.foreign import LIBRARIES, load_weights
 from rsprune_lib.models.hooks import hooked
 from rsprune_lib.models.mode import evaluating, placement, plain_attention
+from rsprune_lib.models.places import exit_places, spread_places
 from rsprune_lib.models.registry import NETWORKS, NetworkEntry, create_model, model_names, plain_name, takes_size
 from rsprune_lib.models.units import channels_of, first_image, units
 
@@ -31,6 +32,7 @@ __all__ = [
     "plain_attention",
     "plain_name",
     "run_early",
+    "spread_places",
     "takes_size",
     "units",
     "without_exits",

@@ -11,18 +11,16 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from rsprune_lib.errors import ModelError
-from rsprune_lib.models.blocks import NORMS, SqueezeExcite
-from rsprune_lib.models.hooks import hooked
 from rsprune_lib.models.mode import evaluating, placement
+from rsprune_lib.models.places import channel_dim, dominates, example, exit_places, logits_of, spread_places, watched
 
-__all__ = ["Early", "ExitHead", "Exits", "add_exits", "exit_places", "run_early"]
+__all__ = ["Early", "ExitHead", "Exits", "add_exits", "run_early", "without_exits"]
 
 POOLS = ("mean", "mean_max")
 Leave = Callable[[int, Tensor, Tensor], Tensor]  # (exit, logits (b, K), rows (b,) in the batch) -> (b,) bool: leaves
@@ -115,24 +113,6 @@ class _Hook:
         return getattr(self.exits, self.method)(*self.given, *arguments)
 
 
-def exit_places(model: nn.Module) -> list[str]:
-    """Names of the modules behind which exits can stand: everything that the network computes later passes through.
-
-    Stages, blocks, activations and poolings; found by running three images and dropping one behind each candidate.
-
-    Raises:
-        ModelError: there is none.
-    """
-    images = _example(model, 3)
-    with evaluating(model), torch.no_grad():
-        whole = _logits(model(images))
-        names = [name for name, module in model.named_modules() if name and not _is_trivial(name, module)]
-        found = [name for name in names if _dominates(model, name, images, whole)]
-    if not found:
-        raise ModelError(f"Found no place for an exit in {type(model).__name__}; it has no chain of blocks.")
-    return found
-
-
 def add_exits(
     model: nn.Module,
     places: Sequence[str] | int,
@@ -164,16 +144,16 @@ def add_exits(
     if norm == "shared" and not isinstance(getattr(model, "norm", None), nn.LayerNorm):
         raise ModelError(f"{type(model).__name__} has no last layer norm to share; take norm=True.")
     made = without_exits(model)
-    places = _by_cost(made, places) if isinstance(places, int) else list(places)
-    images = _example(made, 3)
+    places = spread_places(made, places) if isinstance(places, int) else list(places)
+    images = example(made, 3)
     seen: dict[str, Tensor] = {}
     with evaluating(made), torch.no_grad():
-        whole, order = _logits(_watched(made, places, images, seen)), list(seen)
+        whole, order = logits_of(watched(made, places, images, seen)), list(seen)
         for place in places:
             if place not in dict(made.named_modules()) or place not in seen:
                 known = ", ".join(exit_places(made))
                 raise ModelError(f"The network has no module {place!r} to hang an exit on; possible places: {known}.")
-            if check and not _dominates(made, place, images, whole):
+            if check and not dominates(made, place, images, whole):
                 raise ModelError(
                     f"Something flows past {place!r}, so an image could not leave there; take the end of a stage, one "
                     f"of: {', '.join(exit_places(made))}."
@@ -284,90 +264,7 @@ def run_early(model: nn.Module, images: Tensor, leave: Leave) -> Early:
     return Early(run.logits, run.exit)
 
 
-def _logits(outputs: Any) -> Tensor:  # noqa: ANN401 - whatever a network returns
-    if not isinstance(outputs, Tensor) or outputs.dim() != 2:
-        raise ModelError("Exits stand on classifiers, which return logits (B, K); this network returns something else.")
-    return outputs
-
-
-def _example(model: nn.Module, count: int) -> Tensor:
-    """Random images of the size that the network is made for."""
-    size = getattr(model, "image_size", None) or max(64, getattr(model, "min_size", 1))
-    height, width = (size, size) if isinstance(size, int) else size
-    device, dtype = placement(model)
-    random = torch.Generator().manual_seed(0)
-    return torch.randn(count, getattr(model, "in_channels", 3), height, width, generator=random).to(device, dtype)
-
-
-def _is_trivial(name: str, module: nn.Module) -> bool:
-    """Modules in the middle of something: a layer whose norm or activation is still to come, a gate."""
-    return name.startswith("exits.") or isinstance(module, (nn.Conv2d, nn.Linear, nn.Identity, SqueezeExcite, *NORMS))
-
-
-def _dominates(model: nn.Module, name: str, images: Tensor, whole: Tensor) -> bool:
-    """Whether dropping an image behind a module drops it from everything that follows."""
-    keep = torch.tensor([0, 2], device=images.device)
-
-    def drop(_module: nn.Module, _x: Any, y: Any) -> Any:  # noqa: ANN401
-        return y[keep] if isinstance(y, Tensor) and y.dim() > 2 and len(y) == len(images) else y
-
-    try:
-        with hooked([(model.get_submodule(name), drop)]):
-            found = model(images)
-    except (RuntimeError, IndexError, ValueError):  # shapes that no longer fit: something flows past
-        return False
-    return found.shape == whole[keep].shape and torch.allclose(
-        found, whole[keep], rtol=1e-3, atol=1e-3 * float(whole.abs().max())
-    )
-
-
-def _watched(model: nn.Module, places: Sequence[str], images: Tensor, seen: dict[str, Tensor]) -> Any:  # noqa: ANN401
-    """Runs the network and notes the outputs of some modules, in execution order."""
-    modules = dict(model.named_modules())
-
-    def note(name: str, _module: nn.Module, _x: Any, y: Tensor) -> None:  # noqa: ANN401
-        seen[name] = y
-
-    with hooked((modules[name], partial(note, name)) for name in places if name in modules):
-        return model(images)
-
-
 def _head(model: nn.Module, place: str, y: Tensor, classes: int, pool: str, norm: bool | nn.Module) -> ExitHead:
-    """A head for a module's output; the last layer inside says where its channels stand."""
-    layers = [m for m in model.get_submodule(place).modules() if isinstance(m, nn.Conv2d | nn.Linear | nn.LayerNorm)]
-    last = layers[-1] if layers else None
-    dims = (1, -1) if last is None or isinstance(last, nn.Conv2d) else (-1, 1)
-    width = getattr(last, "out_channels", None) or getattr(last, "out_features", None) or y.shape[dims[0]]
-    dim = next((d for d in dims if y.shape[d] == width), dims[0])
+    """A head for a module's output."""
+    dim = channel_dim(model, place, y)
     return ExitHead(y.shape[dim], classes, dim, pool=pool, norm=norm)
-
-
-def _by_cost(model: nn.Module, count: int) -> list[str]:
-    """The places nearest to equal shares of the work: parameters times positions stand for it."""
-    if count < 1:
-        raise ModelError(f"Got {count} exits; expected at least 1.")
-    places, images = exit_places(model), _example(model, 1)
-    done, at = 0.0, {}
-
-    def add(module: nn.Module, _x: Any, y: Tensor) -> None:  # noqa: ANN401
-        nonlocal done
-        done += y.numel() * module.weight[0].numel()
-
-    def mark(name: str, *_: Any) -> None:  # noqa: ANN401
-        at[name] = done
-
-    modules = dict(model.named_modules())
-    counted = [(module, add) for module in modules.values() if isinstance(module, nn.Conv2d | nn.Linear)]
-    marked = [(modules[name], partial(mark, name)) for name in places]
-    with evaluating(model), torch.no_grad(), hooked(counted + marked):
-        model(images)
-    last = {work: name for name, work in at.items()}  # of several modules at one depth the outermost, which ends last
-    inner = [name for work, name in sorted(last.items()) if work < 0.95 * done]
-    if len(inner) < count:
-        raise ModelError(f"Got {count} exits, but the network has {len(inner)} places for one: {', '.join(inner)}.")
-    chosen: list[str] = []
-    for number in range(1, count + 1):
-        left = [name for name in inner if name not in chosen and (not chosen or at[name] > at[chosen[-1]])]
-        spare = len(left) - (count - number)  # so that enough stay for the exits behind
-        chosen.append(min(left[:spare], key=lambda name: abs(at[name] / done - number / (count + 1))))
-    return chosen
