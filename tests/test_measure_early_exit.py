@@ -12,6 +12,7 @@ from rsprune_lib.errors import ModelError, RspruneError
 from rsprune_lib.measure.early_exit import (
     RULES,
     ExitRule,
+    Outcome,
     conformal_level,
     exit_features,
     oracle,
@@ -155,6 +156,58 @@ def test_a_promise_that_cannot_be_kept_says_what_can():
         promise(found[:0], labels[:0], COSTS)
     with pytest.raises(RspruneError, match="shares between 0 and 1"):
         promise(found, labels, COSTS, lost=0.0)
+
+
+def of_two(*exits, final=None):
+    """Records of two classes from the probability of class 0 at each exit, (N,) each; the final answer is class 0."""
+    first = torch.tensor([*exits, final or [0.99] * len(exits[0])], dtype=torch.float64).T
+    return torch.stack([first, 1 - first], 2).log()
+
+
+@pytest.mark.parametrize(("confidence", "lost"), [(0.97, 0), (0.95, 1), (0.9, 1), (0.88, 2)])
+def test_a_promise_by_hand(confidence, lost):
+    """Of 100 images the exit has four wrong, ever less sure. The chance to see 0, 1, 2 lost ones if one in twenty is
+    lost is .006, .037, .118."""
+    found, labels = of_two([0.01, 0.1, 0.2, 0.3] + [0.6] * 96), torch.zeros(100, dtype=torch.int64)
+    kept = promise(found, labels, (1, 4), lost=0.05, confidence=confidence)
+    assert kept.lost == pytest.approx(lost / 100) and kept.rates[0] == kept.lost
+    looser = next(one for one in sweep(found, labels, (1, 4)) if one.rule.thresholds < kept.rule.thresholds)
+    assert looser.lost == pytest.approx((lost + 1) / 100), "the loosest that can be promised"
+
+
+def test_the_first_threshold_that_cannot_be_promised_ends_the_search():
+    """Six images are lost at the second exit as long as they pass the first; a loose threshold catches them before."""
+    found = of_two([0.7] * 6 + [0.55] * 94, [0.05] * 6 + [0.55] * 94)
+    kept = promise(found, torch.zeros(100, dtype=torch.int64), (1, 2, 4), lost=0.05)
+    assert kept.lost == 0 and kept.rule.thresholds[0] > 0.95
+
+
+def test_a_promise_of_gates_is_about_these_gates():
+    found, labels = drawn(400)
+    gates = torch.tensor([[4.0, 0, 0, 0, -2], [0.0, -6, 0, 0, 3]])
+    kept = promise(found, labels, COSTS, lost=0.05, kind="gate", gates=gates)
+    assert kept.rule.kind == "gate" and torch.equal(kept.rule.gates, gates)
+
+
+def test_of_two_as_cheap_the_better_and_of_two_as_good_the_cheaper():
+    one, other, third = (Outcome(a, c, (), (), 0.0) for a, c in ((0.8, 0.5), (0.9, 0.5), (0.9, 0.4)))
+    assert tuned_to([one, other], accuracy=0.8) is other and tuned_to([one, third], accuracy=0.9) is third
+    assert tuned_to([other, third, one], cost=0.5) is third and tuned_to([one, other], cost=0.5) is other
+
+
+@pytest.mark.parametrize(("n", "rank"), [(19, 18), (20, 19), (99, 90), (9, 9)])
+def test_a_conformal_level_by_hand(n, rank):
+    """At a tenth missed, the rank is that of ceil(.9 (n + 1)) among the probabilities of the truth, largest first."""
+    sure = torch.linspace(0.2, 0.95, n, dtype=torch.float64)
+    found = of_two(sure.flip(0).tolist())
+    (level,) = conformal_level(found, torch.zeros(n, dtype=torch.int64), 0.1)
+    assert level == pytest.approx(float(sure.flip(0)[rank - 1]))
+
+
+def test_too_few_images_for_a_conformal_level_let_none_leave():
+    found = of_two([0.9] * 8)
+    levels = conformal_level(found, torch.zeros(8, dtype=torch.int64), 0.1)
+    assert levels == (0.0,) and ExitRule("conformal", levels).exits(found).tolist() == [1] * 8
 
 
 def test_conformal_sets_hold_the_truth():

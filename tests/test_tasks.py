@@ -131,6 +131,33 @@ def test_the_interval_of_miou_holds_what_other_draws_give():
     assert 176 <= inside <= 199
 
 
+def one_class(shares):
+    """Records of images of class 0 alone, of whose 1,000 pixels such a share is right: mIoU is half the mean share."""
+    right = (1000 * torch.as_tensor(shares, dtype=torch.float64)).round()
+    return torch.stack([right, 1000 - right, 0 * right, 0 * right, 0 * right], 1)
+
+
+def test_the_interval_of_miou_has_a_confidence_of_95_percent():
+    """Of a mean the interval is known: 1.96 standard errors to both sides (1.64 would be 90 %, 2.58 be 99 %)."""
+    shares = np.random.default_rng(0).uniform(0.2, 1.0, 400)
+    found = get_task("segmentation").quality(one_class(shares), None)
+    half = 1.96 * shares.std() / 20 / 2
+    assert found.score == pytest.approx(shares.mean() / 2, abs=1e-3)
+    assert found.ci == pytest.approx((found.score - half, found.score + half), abs=0.1 * half)
+    assert found.ci == get_task("segmentation").quality(one_class(shares), None).ci, "the same each time"
+
+
+def test_the_interval_of_miou_is_around_it():
+    """Seven images of a class each, all with a pixel that is taken for the next: most draws lack a class and score
+    less, so that the value itself is beyond what 97.5 % of the draws give."""
+    truth = torch.arange(7)[:, None, None].expand(7, 1, 40)
+    answer = truth.clone()
+    answer[:, 0, 0] = (truth[:, 0, 0] + 1) % 7
+    task = get_task("segmentation")
+    found = task.quality(task.record(mask_logits(answer, 7), truth), None)
+    assert found.ci[0] < found.score <= found.ci[1]
+
+
 def test_quality_takes_a_task_by_name():
     assert quality(torch.tensor([[2.0, 0.0]]), torch.tensor([0])).metric == "accuracy"
     with pytest.raises(RspruneError, match="Unknown task"):
