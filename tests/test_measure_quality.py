@@ -44,6 +44,12 @@ def test_certain_answers_share_the_last_bin():
     assert quality(logits, torch.tensor([0, 0])).ece == pytest.approx(0.48, abs=1e-5)
 
 
+def test_calibration_has_fifteen_bins():
+    """Confidences .68 (right) and .72 (wrong) lie in one of fifteen bins, |.5 - .7|; in two of ten it would be .52."""
+    logits = logits_of([[0.68, 0.32], [0.72, 0.28]])
+    assert quality(logits, torch.tensor([0, 1])).ece == pytest.approx(0.2, abs=1e-5)
+
+
 def test_uniform_answers_cost_log_k():
     found = quality(torch.zeros(6, 3), torch.tensor([0, 1, 2, 0, 1, 2]))
     assert found.nll == pytest.approx(math.log(3))
@@ -77,6 +83,7 @@ def test_invariants(classes, images, seed):
 
 def test_json_has_no_nan():
     row = json.loads(json.dumps(quality(torch.eye(3)[:2], torch.tensor([0, 1])).to_dict(), allow_nan=False))
+    assert not {"metric", "metrics"} & row.keys(), "a plain classifier has one number that leads"
     assert row["per_class"] == [1.0, 1.0, None] and row["confusion"][2] == [0, 0, 0] and len(row["ci"]) == 2
 
 

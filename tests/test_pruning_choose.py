@@ -7,6 +7,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pruning_toys import groups_of, network, random_scores
+from torch import nn
 
 from rsprune_lib.errors import PlanError, RspruneError
 from rsprune_lib.measure import layer_costs
@@ -19,6 +20,7 @@ from rsprune_lib.pruning import (
     Plan,
     apply,
     choose,
+    find_groups,
     normalised,
     plan_cost,
 )
@@ -143,6 +145,19 @@ def test_numbers_of_channels_end_at_multiples_or_the_group_stays_whole():
         assert abs(sum(widths.values()) - 48) <= 4
 
 
+def test_a_step_of_several_channels_competes_with_the_best_of_them():
+    scores = toy_scores([0.1, 0.8, 1.0, 1.1], [0.2, 0.3, 1.0, 1.2])
+    plan = choose(scores, toy_groups(4, 4), ratio=0.25, scope="global", multiple_of=2)
+    assert kept(plan) == {"a": [0, 1, 2, 3], "b": [2, 3]}, "0.8 is worth more than 0.3, though 0.1 is the least of all"
+
+
+def test_a_multiple_that_only_a_locked_group_could_end_at_is_refused():
+    scores = toy_scores([0.1] * 16, [0.1] * 4)
+    assert choose(scores, toy_groups(16, 4), ratio=0.5, multiple_of=8).widths == {"a": 8, "b": 4}
+    with pytest.raises(PlanError, match="multiple_of is 8, but the widest group has 4 channels"):
+        choose(scores, toy_groups(16, 4), ratio=0.5, multiple_of=8, locked=["a"])
+
+
 # --- invariants ----------------------------------------------------------------------------------------------------
 
 scopes = st.sampled_from(SCOPES)
@@ -214,6 +229,7 @@ def test_a_threshold_that_would_empty_a_layer_says_how_far_it_may_go():
     assert choose(scores, groups, threshold=0.4).widths == {"a": 2, "b": 1}
     assert kept(choose(scores, groups, threshold=0.45, clip=True)) == {"a": [1, 3], "b": [1]}
     assert kept(choose(scores, groups, threshold=9, clip=True)) == {"a": [3], "b": [1]}
+    assert choose(scores, groups, threshold=9, clip=True).how["clip"] is True
     assert choose(scores, groups, threshold=0.45, locked=["b"]).widths == {"a": 2, "b": 2}
 
 
@@ -250,6 +266,36 @@ def test_a_budget_is_kept_and_nearly_used(share, scope, multiple_of):
         wider = min(group.size, plan.widths[group.name] + multiple_of)
         if wider > plan.widths[group.name]:
             assert plan_cost(COSTS, RESNET, plan.widths | {group.name: wider}).macs > share * full
+
+
+@pytest.mark.parametrize("share", [0.3, 0.61, 0.87])
+def test_what_comes_back_is_what_went_last(share):
+    """The plain way: take the lowest off until the budget is met, then try each again, the last one first."""
+    sizes, budget = RESNET.sizes(), share * plan_cost(COSTS, RESNET, RESNET.sizes()).macs
+    order = sorted((float(v), n, i) for n, vector in SCORES.values.items() for i, v in enumerate(vector))
+    widths, gone = dict(sizes), []
+    for _, name, channel in order:
+        if plan_cost(COSTS, RESNET, widths).macs <= budget:
+            break
+        if widths[name] > 1:
+            widths[name] -= 1
+            gone.append((name, channel))
+    for name, channel in reversed(gone.copy()):
+        if plan_cost(COSTS, RESNET, widths | {name: widths[name] + 1}).macs <= budget:
+            widths[name] += 1
+            gone.remove((name, channel))
+    plan = choose(SCORES, RESNET, macs=budget, costs=COSTS, scope="global")
+    assert kept(plan) == {n: [i for i in range(size) if (n, i) not in gone] for n, size in sizes.items()}
+
+
+def test_a_budget_keeps_to_the_multiple_where_a_smaller_step_would_still_fit():
+    """20 channels go to 16 and then to 8: where these 8 do not fit again, the 4 of the first step may not come back."""
+    model = nn.Sequential(nn.Conv2d(3, 20, 3), nn.ReLU(), nn.Conv2d(20, 20, 3), nn.ReLU(), nn.Conv2d(20, 4, 1)).eval()
+    groups, costs = find_groups(model, 8), layer_costs(model, 8)
+    full = plan_cost(costs, groups, groups.sizes()).macs
+    for share in np.linspace(0.3, 1, 30):
+        plan = choose(random_scores(groups), groups, macs=share * full, costs=costs, multiple_of=8)
+        assert set(plan.widths.values()) <= {8, 16, 20}
 
 
 def test_a_local_budget_is_one_ratio_for_all():

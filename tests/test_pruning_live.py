@@ -1,17 +1,23 @@
 """The live form: one pass over the images, then any plan by small solves."""
 
+from functools import partial
+
 import pytest
 import torch
+from pruning_toys import groups_of, network, random_plan
+from pruning_toys import images as pictures
 
 from rsprune_lib.data import Batches
 from rsprune_lib.errors import DataError, PlanError
+from rsprune_lib.models import hooked
 from rsprune_lib.pruning.calibration import Stopped
 from rsprune_lib.pruning.choose import choose
 from rsprune_lib.pruning.criteria.gates import fold, gate_statistics
 from rsprune_lib.pruning.groups import find_groups
 from rsprune_lib.pruning.plan import Plan, full_plan
+from rsprune_lib.pruning.recovery.least_squares import accumulate, solve
 from rsprune_lib.pruning.recovery.live import Live
-from rsprune_lib.pruning.recovery.sequential import sequential
+from rsprune_lib.pruning.recovery.sequential import kept_channels, rebuildable, sequential
 from rsprune_lib.pruning.scores import score
 from rsprune_lib.pruning.surgery import apply
 
@@ -60,6 +66,34 @@ def test_a_layer_is_the_ridge_regression_on_the_kept_dense_inputs(tiny_se, batch
     torch.testing.assert_close(conv.weight.flatten(1).T.double(), wanted, rtol=1e-2, atol=1e-3)
     torch.testing.assert_close(norm.running_mean.double(), rows.mean(0) @ wanted, rtol=1e-2, atol=1e-3)
     torch.testing.assert_close(norm.running_var.double(), (centred @ wanted).square().mean(0), rtol=1e-2, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["Depthwise", "Grouped", "Transposed", "Concat", "Flatten"])
+def test_rows_and_columns_of_the_moments_are_the_moments_of_the_kept_channels(name):
+    """Of every kind of layer: the same weights come out of the least squares over what the dense network shows it."""
+    (model, size), groups = network(name), groups_of(name)
+    x, plan = pictures(size, 64), random_plan(groups, 0.5)
+    small = Live(model, groups, [(x, torch.zeros(64))], ridge=1e-2, progress=False).solve(plan)
+    kept, seen = kept_channels(model, plan, groups), {}
+
+    def keep(key, _module, x, y=None):
+        seen[key] = (x[0] if y is None else y).clone()
+
+    chain = rebuildable(model)
+    at = {"in": [u.layer for u in chain], "out": [u.norm or u.layer for u in chain]}
+    spots = {
+        side: [(model.get_submodule(n), partial(keep, (u.layer, side))) for u, n in zip(chain, at[side], strict=True)]
+        for side in at
+    }
+    with torch.no_grad(), hooked(spots["out"], in_front=spots["in"]):
+        model(x)
+    for unit in chain:
+        layer, into, out = small.get_submodule(unit.layer), *(kept(unit.layer, side) for side in ("in", "out"))
+        if name == "Grouped" and unit.layer == "whole":  # eight groups of two inputs and three outputs go as they are
+            into = (2 * (out[::3] // 3)[:, None] + torch.arange(2)).flatten()
+        x, target = (seen[unit.layer, side].index_select(1, at) for side, at in (("in", into), ("out", out)))
+        fit = solve(accumulate(None, layer, x, target).moments().to(torch.float32), layer, 1e-2)
+        torch.testing.assert_close(layer.weight, fit.weight, rtol=1e-3, atol=1e-3, msg=unit.layer)
 
 
 def test_nothing_pruned_repairs_the_folding(tiny_se, live, batches):

@@ -110,6 +110,17 @@ def test_normal_equations_are_the_ridge_regression():
     torch.testing.assert_close(fit.var, (x.double() @ wanted).var(0, correction=0), rtol=1e-4, atol=1e-5)
 
 
+def test_a_layer_that_can_add_no_constant_is_fitted_through_the_origin():
+    """Neither bias nor norm: the least squares of the values themselves, not of what is left without their means."""
+    dense = nn.Sequential(nn.Conv2d(3, 6, 1, bias=False), nn.ReLU(), nn.Conv2d(6, 4, 1, bias=False)).eval()
+    x, plan = _noise(16, 3, 8, 8), Plan({}, {"0": (0, 2, 3)}, {"0": 6})
+    repaired = sequential(dense, apply(dense, plan), plan, [(x, torch.zeros(16))], ridge=1e-9, progress=False)
+    rows = repaired[:2](x).transpose(0, 1).flatten(1).T.double()
+    wanted = torch.linalg.lstsq(rows, dense(x).transpose(0, 1).flatten(1).T.double()).solution
+    torch.testing.assert_close(repaired[2].weight.flatten(1).T.double(), wanted, rtol=1e-3, atol=1e-4)
+    assert rows.mean() > 0.1, "means that would make a difference"
+
+
 def test_fewer_rows_than_columns_and_dead_channels_still_have_a_solution():
     layer, x = nn.Conv2d(32, 4, 3, padding=1), _noise(2, 32, 3, 3).relu()
     x[:, 5:9] = 0

@@ -7,10 +7,11 @@ from torch.nn import functional as F
 
 from rsprune_lib.data import Batches
 from rsprune_lib.errors import ModelError, RspruneError
-from rsprune_lib.models import create_model
+from rsprune_lib.models import add_exits, create_model
 from rsprune_lib.pruning.criteria.gates import fold, gate_statistics
 from rsprune_lib.pruning.groups import find_groups
 from rsprune_lib.pruning.scores import CRITERIA, score
+from rsprune_lib.tasks import IGNORE
 
 
 @pytest.fixture
@@ -138,6 +139,40 @@ def test_taylor_and_hessian_are_the_derivatives_of_each_image(tiny_se, batches):
     slope = torch.stack(rows).detach()
     torch.testing.assert_close(taylor, slope.abs().mean(0), rtol=1e-3, atol=1e-7)
     torch.testing.assert_close(hessian, slope.square().mean(0) / 2, rtol=1e-3, atol=1e-9)
+
+
+def test_taylor_of_a_segmenter_is_that_of_the_mean_over_the_labelled_pixels_of_each_image():
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 5, 3, padding=1), torch.nn.BatchNorm2d(5), torch.nn.ReLU(), torch.nn.Conv2d(5, 4, 1)
+    ).eval()
+    model.task, norm = "segmentation", model[1]
+    norm.bias.data.uniform_(-0.5, 0.5)
+    images, masks = torch.randn(3, 3, 6, 6), torch.randint(0, 4, (3, 6, 6))
+    masks[0, 1:], masks[2] = IGNORE, IGNORE  # six pixels are known of the first image, none of the third
+    slopes = [torch.zeros(5)]
+    for image, mask in zip(images[:2], masks[:2], strict=True):
+        loss = F.cross_entropy(model(image[None]), mask[None], ignore_index=IGNORE)
+        by_gamma, by_beta = torch.autograd.grad(loss, [norm.weight, norm.bias])
+        slopes.append((norm.weight * by_gamma + norm.bias * by_beta).detach())
+    wanted = torch.stack(slopes)
+    for criterion, value in (("taylor", wanted.abs().mean(0)), ("hessian", wanted.square().mean(0) / 2)):
+        found = score(model, find_groups(model, 6), criterion, data=[(images, masks)], progress=False).values["0"]
+        torch.testing.assert_close(found, value, rtol=1e-3, atol=1e-7)
+
+
+def test_taylor_of_a_network_with_exits_is_that_of_all_of_them(tiny_se):
+    batches = [(torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0)), torch.arange(3))]
+    model = add_exits(tiny_se, ["layer1"]).eval()
+    groups = [group for group in find_groups(model, 32) if group.name == "layer1.1.conv1"]
+    found = score(model, groups, "taylor", data=batches, progress=False).values["layer1.1.conv1"]
+    norm, rows = model.layer1[1].bn1, []
+    for images, labels in batches:
+        for image, label in zip(images, labels, strict=True):
+            loss = sum(F.cross_entropy(logits, label[None]) for logits in model(image[None])) / 2
+            by_gamma, by_beta = torch.autograd.grad(loss, [norm.weight, norm.bias])
+            rows.append((norm.weight * by_gamma + norm.bias * by_beta).abs().detach())
+    torch.testing.assert_close(found, torch.stack(rows).mean(0), rtol=1e-3, atol=1e-7)
 
 
 @pytest.mark.parametrize("criterion", ["taylor", "hessian"])

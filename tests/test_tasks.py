@@ -131,6 +131,18 @@ def test_the_interval_of_miou_holds_what_other_draws_give():
     assert 176 <= inside <= 199
 
 
+def test_losses_and_scores_of_single_images():
+    task, records = get_task("classification"), torch.tensor([[3.0, 1.0], [1.0, 3.0], [2.0, 2.0]]).log()
+    assert task.losses(records, torch.zeros(3).long()).tolist() == pytest.approx(
+        [-math.log(x) for x in (0.75, 0.25, 0.5)]
+    )
+    assert task.scores(records, torch.zeros(3).long()).tolist() == [1, 0, 1]
+    truth, answer = torch.tensor([[[0, 1]], [[0, IGNORE]]]), torch.tensor([[[0, 0]], [[0, 0]]])
+    task, right, wrong = get_task("segmentation"), math.log1p(math.exp(-2)), math.log1p(math.exp(2))
+    found = task.losses(task.record(mask_logits(answer, 2), truth), None)
+    assert found.tolist() == pytest.approx([(right + wrong) / 2, right], rel=1e-5)
+
+
 def one_class(shares):
     """Records of images of class 0 alone, of whose 1,000 pixels such a share is right: mIoU is half the mean share."""
     right = (1000 * torch.as_tensor(shares, dtype=torch.float64)).round()
