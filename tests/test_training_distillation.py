@@ -96,7 +96,7 @@ def test_a_student_learns_from_answers_alone(tiny_data):
     with torch.no_grad():
         agree = (student(x).argmax(1) == swapped(x).argmax(1)).float().mean()
         true = (student(x).argmax(1) == labels).float().mean()
-    assert agree > 0.6 > true
+    assert agree > 0.5 and agree > true + 0.15, (agree, true)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from rsprune_lib.training.losses import LOSSES, FocalLoss, MiningLoss, make_loss
 from rsprune_lib.training.pulls import LossCurve, loss_curve, pull_shares, sample_pulls
 from rsprune_lib.training.recipes import RECIPES, Recipe, recipe
 from rsprune_lib.training.second_stage import SecondStage
+from rsprune_lib.training.spectral import Spectral
 from rsprune_lib.training.warm_up import WarmUp
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "MiningLoss",
     "Recipe",
     "SecondStage",
+    "Spectral",
     "StopTraining",
     "WarmUp",
     "fit",

@@ -2,12 +2,16 @@
 
 `Distillation` is an objective for `rsprune_lib.training.fit`: teacher and student see the same augmented images. The
 papers: soft targets https://arxiv.org/abs/1503.02531, hard targets https://arxiv.org/abs/2012.12877, decoupled
-https://arxiv.org/abs/2203.08679.
+https://arxiv.org/abs/2203.08679; the spectral term is in `rsprune_lib.training.spectral`.
+
+A student that begins with its teacher's weights, narrower by importance, is a pruned teacher: ``prune(teacher, data,
+ratio=0.5)`` scores, plans, slices and repairs, GFNet's filters and tokens like convolutions.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -16,8 +20,11 @@ from torch.nn import functional as F
 
 from rsprune_lib.errors import TrainingError, unknown
 from rsprune_lib.measure import lean
-from rsprune_lib.models import placement
+from rsprune_lib.models import evaluating, placement
+from rsprune_lib.models.places import example
 from rsprune_lib.tasks import task_of
+from rsprune_lib.training.callback import Callback
+from rsprune_lib.training.spectral import Spectral, map_places, spectral_gap, watching
 
 __all__ = ["KINDS", "Distillation", "decoupled", "hard", "soft"]
 
@@ -74,11 +81,11 @@ def decoupled(
 KINDS: dict[str, Callable[..., Tensor]] = {"soft": soft, "hard": hard, "dkd": decoupled}
 
 
-class Distillation:
+class Distillation(Callback):
     """Objective of a student: ``(1 - share) * loss(labels) + share * what the teachers say``.
 
-    Exits of a student are taught too: each by the labels and by the teachers; without a teacher each early exit learns
-    from the final one (``self_share``).
+    Exits of a student are taught too: each by the labels and by the teachers. Exits that learn from their own network's
+    final answer: see ``taught`` in `fit_heads`, `WarmUp` and `SecondStage`.
 
     Args:
         teachers: trained networks for the same classes; several speak with the mean of their probabilities.
@@ -87,6 +94,7 @@ class Distillation:
         temperature: of `soft` and `decoupled`.
         label_smoothing: of the labels' cross-entropy.
         options: further arguments of the kind, e.g. ``{"beta": 8.0}`` for ``"dkd"``.
+        spectral: compare spectra of maps too.
 
     Raises:
         TrainingError: there is no teacher, or a share or temperature is out of range.
@@ -105,6 +113,7 @@ class Distillation:
         temperature: float = 2.0,
         label_smoothing: float = 0.0,
         options: dict[str, Any] | None = None,
+        spectral: Spectral | None = None,
     ) -> None:
         if kind not in KINDS:
             raise unknown("kind of distillation", kind, KINDS)
@@ -116,6 +125,9 @@ class Distillation:
             )
         self.kind, self.share, self.temperature = kind, share, temperature
         self.label_smoothing, self.options = label_smoothing, dict(options or {})
+        self.spectral, self._strength = spectral, 0.0
+        self._depths = [map_places(teacher, spectral.layers) for teacher in teachers] if spectral else []
+        self._places: list[str] = []
         self._teachers = [lean(teacher) for teacher in teachers]
         self._names = [str(getattr(teacher, "config", type(teacher).__name__)) for teacher in teachers]
 
@@ -124,12 +136,63 @@ class Distillation:
         words = {"share": self.share, "temperature": self.temperature, "smoothing": self.label_smoothing}
         return f"{self.kind} distillation {words | self.options} from {'; '.join(self._names)}"
 
+    def on_start(self, model: nn.Module) -> None:
+        """Finds the maps that are compared; adds projectors for the time of the training, if they are wanted."""
+        if not self.spectral:
+            return
+        self._places, self._strength = map_places(model, self.spectral.layers), self.spectral.strength(0)
+        if self.spectral.projector:
+            model.spectral = self._projectors(model)
+
+    def on_epoch_start(self, epoch: int, model: nn.Module) -> None:
+        """The spectral term grows with the epochs."""
+        self._strength = self.spectral.strength(epoch) if self.spectral else 0.0
+
+    def on_end(self, model: nn.Module) -> None:
+        """Drops the projectors."""
+        if self.spectral and self.spectral.projector:
+            del model.spectral
+
     def __call__(self, student: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
         """The scalar to descend; images (B, C, H, W) and labels (B,) as the batches give them."""
-        teacher = self.opinion(images)
-        outputs = student(images)
+        plain = getattr(student, "module", student)
+        if self.spectral and not self._places:  # called by itself, not by fit
+            self.on_start(plain)
+        with ExitStack() as stack:
+            wanted = [
+                stack.enter_context(watching(teacher, places))
+                for teacher, places in zip(self._teachers, self._depths, strict=False)
+            ]
+            maps = stack.enter_context(watching(plain, self._places))
+            teacher = self.opinion(images)
+            outputs = student(images)
         exits: Iterable[Tensor] = (outputs,) if isinstance(outputs, Tensor) else outputs
-        return torch.stack([self.lesson(logits.float(), teacher, labels) for logits in exits]).mean()
+        loss = torch.stack([self.lesson(logits.float(), teacher, labels) for logits in exits]).mean()
+        if not maps:
+            return loss
+        projectors = iter(getattr(plain, "spectral", ()))
+        gaps = [
+            spectral_gap(mine, theirs, next(projectors, None), self.spectral.low_pass)
+            for of_one in wanted
+            for mine, theirs in zip(maps, of_one, strict=True)
+        ]
+        return loss + self._strength * torch.stack(gaps).mean()
+
+    @torch.no_grad()
+    def _projectors(self, student: nn.Module) -> nn.ModuleList:
+        """1 x 1 convolutions from the student's channels to those of each teacher, in the order of the gaps."""
+
+        def widths(model: nn.Module, places: Sequence[str]) -> list[int]:
+            with evaluating(model), watching(model, places) as maps:
+                model(example(model, 1))
+            return [each.shape[1] for each in maps]
+
+        mine = widths(student, self._places)
+        theirs = [widths(teacher, places) for teacher, places in zip(self._teachers, self._depths, strict=True)]
+        with torch.random.fork_rng(devices=[]):  # the run keeps its own random numbers
+            torch.default_generator.manual_seed(0)
+            pairs = [pair for of_one in theirs for pair in zip(mine, of_one, strict=True)]
+            return nn.ModuleList(nn.Conv2d(few, many, 1, bias=False) for few, many in pairs)
 
     def lesson(self, logits: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
         """The loss of one set of logits (B, K), given the teachers' log-probabilities (B, K)."""
