@@ -25,7 +25,7 @@ from rsprune_lib.device import pick_device
 from rsprune_lib.files import read_json, write_json
 from rsprune_lib.measure import cost, evaluate, measure
 from rsprune_lib.pruning import CRITERIA, fold, gate_statistics, prune, reestimate_bn, sequential
-from rsprune_lib.pruning.normalise import DEFAULT_NORMALISE
+from rsprune_lib.pruning.criteria.registry import scale_of
 from rsprune_lib.training import fit, recipe
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
@@ -91,7 +91,7 @@ def baselines(table: Table, bundle: object, data: Dataset, seed: int, images: in
 def cells(arguments: argparse.Namespace) -> Iterator[tuple[str, str]]:
     """Scopes and criteria to measure, each pair once."""
     for scope, criterion in product(arguments.scopes, arguments.criteria):
-        if SCOPES[scope][1] != DEFAULT_NORMALISE.get(criterion, "mean"):  # that would be its plain global again
+        if SCOPES[scope][1] != scale_of(criterion):  # that would be its plain global again
             yield scope, criterion
 
 

@@ -12,6 +12,7 @@ import typer
 
 from rsprune_lib import __version__
 from rsprune_lib.commands import course, data, doctor, evaluate, prune, train
+from rsprune_lib.commands.common import HelpWithNames
 from rsprune_lib.errors import RspruneError
 
 __all__ = ["app", "main"]
@@ -59,7 +60,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], str, str]] = {
     ),
 }
 for _name, (_function, _short, _example) in COMMANDS.items():
-    app.command(_name, short_help=_short, epilog=f"Example: {_example}")(_function)
+    app.command(_name, cls=HelpWithNames, short_help=_short, epilog=f"Example: {_example}")(_function)
 app.add_typer(data.app, name="data", epilog="Example: rsprune data fetch eurosat")
 
 

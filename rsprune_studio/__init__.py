@@ -3,7 +3,7 @@
 import importlib
 
 from rsprune_studio.engine.open_bundle import open_studio
-from rsprune_studio.engine.setting import AMOUNTS, RECOVERIES, Dense, Setting, Snapshot
+from rsprune_studio.engine.setting import AMOUNTS, Dense, Setting, Snapshot, recovery_titles
 from rsprune_studio.engine.studio import Studio
 from rsprune_studio.engine.survey import compare_recoveries, compare_speeds
 from rsprune_studio.engine.threads import LatestWins, Turn
@@ -13,7 +13,6 @@ from rsprune_studio.views.panel import PruningPanel
 __all__ = [
     "AMOUNTS",
     "LESSONS",
-    "RECOVERIES",
     "Dense",
     "GateBrowser",
     "GateView",
@@ -28,6 +27,7 @@ __all__ = [
     "draw_gates",
     "lesson_panel",
     "open_studio",
+    "recovery_titles",
 ]
 
 

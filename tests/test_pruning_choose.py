@@ -12,7 +12,7 @@ from torch import nn
 from rsprune_lib.errors import PlanError, RspruneError
 from rsprune_lib.measure import layer_costs
 from rsprune_lib.pruning import (
-    DEFAULT_NORMALISE,
+    CRITERIA,
     SCOPES,
     Group,
     Groups,
@@ -417,8 +417,9 @@ def test_normalisations():
 
 def test_weight_norms_compete_relative_to_their_layer_and_gates_as_they_are():
     vectors = [0.1, 0.2, 0.3, 0.4], [10.0, 20.0, 30.0, 40.0]
-    for criterion, how in DEFAULT_NORMALISE.items():
+    scales = {name: entry.scale for name, entry in CRITERIA.items()}
+    for criterion, how in scales.items():
         plan = choose(toy_scores(*vectors, criterion=criterion), toy_groups(4, 4), ratio=0.5, scope="global")
         assert plan.widths == ({"a": 2, "b": 2} if how == "mean" else {"a": 1, "b": 3})
         assert plan.how["normalise"] == how
-    assert {c for c, how in DEFAULT_NORMALISE.items() if how == "mean"} == {"l1", "l2", "fpgm"}
+    assert {c for c, how in scales.items() if how == "mean"} == {"l1", "l2", "fpgm"}

@@ -8,10 +8,9 @@ from rsprune_lib.data import Batches
 from rsprune_lib.errors import ModelError, PlanError, RspruneError
 from rsprune_lib.measure import cost
 from rsprune_lib.models import create_model
-from rsprune_lib.pruning.calibration import Stopped
 from rsprune_lib.pruning.criteria.gates import fold, gate_statistics
+from rsprune_lib.pruning.criteria.registry import CRITERIA
 from rsprune_lib.pruning.prune import prune
-from rsprune_lib.pruning.scores import CRITERIA
 from rsprune_lib.pruning.surgery import apply
 
 
@@ -170,9 +169,3 @@ def test_a_plan_that_could_not_be_saved_is_found_before_the_work(tiny_se, tiny_d
 def test_network_and_data_must_fit(tiny_data):
     with pytest.raises(ModelError, match="10 classes apart"):
         prune(create_model("resnet18", 10, width=0.125), tiny_data, criterion="l2", ratio=0.5, progress=False)
-
-
-def test_it_can_be_stopped(tiny_data):
-    model = create_model("resnet18", 4, width=0.125, seed=0).eval()
-    with pytest.raises(Stopped):
-        prune(model, tiny_data, criterion="l2", ratio=0.5, progress=False, should_stop=lambda: True)

@@ -13,12 +13,12 @@ from rsprune_lib.models import hooked
 from rsprune_lib.pruning.calibration import Stopped
 from rsprune_lib.pruning.choose import choose
 from rsprune_lib.pruning.criteria.gates import fold, gate_statistics
+from rsprune_lib.pruning.criteria.registry import score
 from rsprune_lib.pruning.groups import find_groups
 from rsprune_lib.pruning.plan import Plan, full_plan
 from rsprune_lib.pruning.recovery.least_squares import accumulate, solve
 from rsprune_lib.pruning.recovery.live import Live
 from rsprune_lib.pruning.recovery.sequential import kept_channels, rebuildable, sequential
-from rsprune_lib.pruning.scores import score
 from rsprune_lib.pruning.surgery import apply
 
 

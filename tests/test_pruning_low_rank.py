@@ -9,11 +9,11 @@ from torch import nn
 from rsprune_lib.data import Batches
 from rsprune_lib.pruning.calibration import RecoveryError
 from rsprune_lib.pruning.choose import choose
+from rsprune_lib.pruning.criteria.registry import score
 from rsprune_lib.pruning.groups import find_groups
 from rsprune_lib.pruning.recovery.least_squares import accumulate, solve
 from rsprune_lib.pruning.recovery.live import Live
 from rsprune_lib.pruning.recovery.low_rank import low_rank
-from rsprune_lib.pruning.scores import score
 
 
 def _moments(inputs=40, hidden=6, noise=0.1, outputs=7, rows=4000):

@@ -10,13 +10,13 @@ from rsprune_lib.models import Network, create_model
 from rsprune_lib.pruning.calibration import RecoveryError, Stopped
 from rsprune_lib.pruning.choose import choose
 from rsprune_lib.pruning.criteria.gates import fold, gate_statistics
+from rsprune_lib.pruning.criteria.registry import score
 from rsprune_lib.pruning.groups import find_groups
 from rsprune_lib.pruning.plan import Plan
 from rsprune_lib.pruning.recovery import walk
 from rsprune_lib.pruning.recovery.least_squares import accumulate, factorise, install, patches, solve
 from rsprune_lib.pruning.recovery.relu_aware import rectified
 from rsprune_lib.pruning.recovery.sequential import reestimate_bn, sequential
-from rsprune_lib.pruning.scores import score
 from rsprune_lib.pruning.surgery import apply
 
 CONVS = [

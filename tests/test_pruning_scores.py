@@ -9,8 +9,8 @@ from rsprune_lib.data import Batches
 from rsprune_lib.errors import ModelError, RspruneError
 from rsprune_lib.models import add_exits, create_model
 from rsprune_lib.pruning.criteria.gates import fold, gate_statistics
+from rsprune_lib.pruning.criteria.registry import CRITERIA, score
 from rsprune_lib.pruning.groups import find_groups
-from rsprune_lib.pruning.scores import CRITERIA, score
 from rsprune_lib.tasks import IGNORE
 
 

@@ -250,11 +250,11 @@ def random_graph(seed, count=40, density=0.12):
 @pytest.mark.parametrize("density", [0.03, 0.12, 0.5])
 def test_promises_of_the_selectors(seed, density):
     one = random_graph(seed, density=density)
-    for name, selector in SELECTORS.items():
-        stays = selector(one)
+    for name, entry in SELECTORS.items():
+        stays = entry.run(one)
         assert stays.shape == (40,) and stays.dtype == bool and stays.any()
         assert stays[one.degree == 0].all(), f"{name} keeps what is like nothing else"
-        assert np.array_equal(stays, selector(one)), "deterministic"
+        assert np.array_equal(stays, entry.run(one)), "deterministic"
     for selector in (dominating, scored):
         stays = selector(one)
         assert one.edges[~stays][:, stays].any(1).all(), "every removed channel keeps a similar one alive"
@@ -428,7 +428,7 @@ def test_given_widths_are_met_exactly_by_the_graph_of_each_layer(case, selector)
     for group in groups[1:]:
         values, kept = found.values[group.name].double().numpy(), np.isin(np.arange(group.size), plan.keep[group.name])
         at = plan.how["thresholds"][group.name]
-        alone = SELECTORS[selector](Graph.at(values, at, rank.values[group.name].double().numpy()))
+        alone = SELECTORS[selector].run(Graph.at(values, at, rank.values[group.name].double().numpy()))
         assert (alone <= kept).all(), "the selector's own are among them"
         back, others = np.flatnonzero(kept & ~alone), np.flatnonzero(~kept)
         nearest = values[:, alone].max(1)

@@ -15,7 +15,6 @@ from rsprune_lib.models import create_model
 from rsprune_lib.pruning import full_plan, masked
 from rsprune_lib.pruning.calibration import Stopped
 from rsprune_studio import (
-    RECOVERIES,
     LatestWins,
     PruningPanel,
     Setting,
@@ -23,6 +22,7 @@ from rsprune_studio import (
     Studio,
     compare_recoveries,
     compare_speeds,
+    recovery_titles,
 )
 from rsprune_studio.draw import html, scores_and_trail
 from rsprune_studio.engine.presets import fits_latency, fits_macs
@@ -104,7 +104,7 @@ def test_cuts_separate_what_stays_from_what_goes(studio):
         assert values[name][list(kept)].min() == cuts[name] >= np.delete(values[name], kept).max()
 
 
-@pytest.mark.parametrize("recovery", RECOVERIES)
+@pytest.mark.parametrize("recovery", recovery_titles())
 def test_answers_come_step_by_step_and_end_complete(fresh, recovery):
     steps = list(fresh.answers(Setting("l2", ratio=0.5, recovery=recovery)))
     assert (steps[0].quality, steps[0].latency) == (None, None)

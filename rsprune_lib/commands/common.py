@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer.core import TyperCommand
 
 from rsprune_lib.errors import RspruneError
 
@@ -23,6 +24,7 @@ __all__ = [
     "Data",
     "Force",
     "Half",
+    "HelpWithNames",
     "Json",
     "Out",
     "Resume",
@@ -57,6 +59,29 @@ Bands = Annotated[
     ),
 ]
 _SIZES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
+
+
+class HelpWithNames(TyperCommand):
+    """A command whose help names what the registries hold, such as ``{criteria}``; they are only loaded for help."""
+
+    def format_help(self, ctx: typer.Context, formatter: object) -> None:
+        """Writes the help with the names in place."""
+        for parameter in self.params:
+            if "{" in (getattr(parameter, "help", None) or ""):
+                parameter.help = parameter.help.format_map(_known_names())
+        super().format_help(ctx, formatter)
+
+
+def _known_names() -> dict[str, str]:
+    from rsprune_lib.models import NETWORKS
+    from rsprune_lib.pruning import CRITERIA, RECOVERIES, SCOPES, SELECTORS
+    from rsprune_lib.training import LOSSES, RECIPES
+
+    known = {
+        "networks": NETWORKS, "criteria": CRITERIA, "scopes": SCOPES, "selectors": SELECTORS, "recoveries": RECOVERIES,
+        "losses": LOSSES, "recipes": RECIPES,
+    }  # fmt: skip
+    return {kind: ", ".join(names) for kind, names in known.items()}
 
 
 def say(line: str) -> None:

@@ -30,9 +30,9 @@ __all__ = ["prune"]
 
 Criterion = Annotated[
     str,
-    typer.Option("--criterion", help="attention, l1, l2, bn_scale, fpgm, lamp, taylor, hessian, similarity or random."),
+    typer.Option("--criterion", help="{criteria}."),
 ]
-Scope = Annotated[str, typer.Option("--scope", help="local, global or isomorphic.")]
+Scope = Annotated[str, typer.Option("--scope", help="{scopes}.")]
 Ratio = Annotated[
     float | None, typer.Option("--ratio", help="Share of the channels to remove; 0.7 if no amount is given.")
 ]
@@ -48,8 +48,8 @@ Selector = Annotated[
     str | None,
     typer.Option(
         "--selector",
-        help="Of criterion similarity: dominating, paper, nested, core or scored (these two: --rank). With --ratio or "
-        "--macs, --scope global is one threshold for all layers, local the same share of each.",
+        help="Of criterion similarity: {selectors}; some need --rank. With --ratio or --macs, --scope global "
+        "is one threshold for all layers, local the same share of each.",
     ),
 ]
 Rank = Annotated[
@@ -61,7 +61,7 @@ Least = Annotated[
 ]
 Macs = Annotated[str | None, typer.Option("--macs", help="Most MACs that may be left, e.g. 15M.")]
 PlanFile = Annotated[Path | None, typer.Option("--plan", help="Replay a plan.json; nothing is scored then.")]
-Recovery = Annotated[str, typer.Option("--recovery", help="closed_form, bn or none.")]
+Recovery = Annotated[str, typer.Option("--recovery", help="{recoveries}.")]
 Images = Annotated[int, typer.Option("--images", min=1, help="Training images for scores and recovery.")]
 MultipleOf = Annotated[int, typer.Option("--multiple-of", min=1, help="Channel counts are multiples of this.")]
 
@@ -85,29 +85,26 @@ def prune(
         raise typer.BadParameter(f"--{next(iter(own))} belongs to --criterion similarity, not to {criterion}")
     if least is not None and criterion != "similarity":
         raise typer.BadParameter(f"--least belongs to --criterion similarity, not to {criterion}")
-    if selector in ("scored", "core") and rank is None:
-        raise typer.BadParameter(f"--selector {selector} keeps the best of what is alike; say by what, e.g. --rank l1")
+    more = {"multiple_of": multiple_of}
     if least is not None:
-        own.setdefault("selector", "dominating")
-    more = {"multiple_of": multiple_of} | ({"least": least} if least is not None else {})
+        own, more = {"selector": "dominating", **own}, {**more, "least": least}
     from rsprune_lib.bundle_files import FILES
     from rsprune_lib.device import pick_device
-    from rsprune_lib.pruning import Plan, check_request
+    from rsprune_lib.pruning import SELECTORS, Plan, Request
     from rsprune_lib.pruning.prune import prune as prune_network
 
+    if selector in SELECTORS and SELECTORS[selector].needs and rank is None:
+        raise typer.BadParameter(f"--selector {selector} keeps the best of what is alike; say by what, e.g. --rank l1")
     run = RunFolder(out, "prune", force=force, inputs=[folder, *([plan] if plan else []), *data_paths(data)])
-    replay = Plan.load(plan) if plan else None
-    check_request(
-        None if plan else criterion, scope, amounts, recovery=recovery, images=images, options=own, choosing=more
-    )
+    request = Request(
+        criterion, scope=scope, plan=Plan.load(plan) if plan else None, recovery=recovery, images=images, options=own,
+        choosing=more, seed=seed, **amounts,
+    )  # fmt: skip
     pick_device()  # a wrong RSPRUNE_DEVICE is told now
     bundle, loaded = open_run(folder, data, bands)
     run.apart_from(*data_paths(loaded.source))
     with run.open(FILES, needed=needed(bundle.model, 2), resumable=False) as place:
-        result = prune_network(
-            bundle.model, loaded, criterion=criterion, scope=scope, plan=replay, first=bundle.plan, recovery=recovery,
-            images=images, gates=bundle.gates, options=own, choosing=more, seed=seed, **amounts,
-        )  # fmt: skip
+        result = prune_network(bundle.model, loaded, request, first=bundle.plan, gates=bundle.gates)
         if narrow := sum(group.size < multiple_of for group in result.groups):
             say(f"{narrow} of {len(result.groups)} groups have fewer than {multiple_of} channels and stay whole.")
         how, dense = result.plan.how, bundle.config.get("measured") or {}

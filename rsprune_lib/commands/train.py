@@ -49,18 +49,14 @@ Stem = Annotated[
 def train(
     model: Annotated[
         str,
-        typer.Argument(
-            help="resnet18, resnet18_se, vgg16, vgg16_se; vgg16_cifar, resnet20, 32, 44, 56, 110, densenet40; "
-            "gfnet_ti, "
-            "xs, s, b, h_ti, h_s, h_b; or torchvision:NAME, timm:NAME."
-        ),
+        typer.Argument(help="{networks}; or torchvision:NAME, timm:NAME."),
     ],
     out: Out,
     data: Annotated[str, typer.Option("--data", help="Data set or folder of class folders.")] = "auto",
     bands: Bands = None,
     profile: ProfileName = None,
-    recipe: Annotated[str, typer.Option("--recipe", help="strong or paper.")] = "strong",
-    loss: Annotated[str, typer.Option("--loss", help="ce, mining, mining_code or focal.")] = "ce",
+    recipe: Annotated[str, typer.Option("--recipe", help="{recipes}.")] = "strong",
+    loss: Annotated[str, typer.Option("--loss", help="{losses}.")] = "ce",
     epochs: Epochs = None,
     width: Annotated[float, typer.Option("--width", help="Factor on the channels of every layer.")] = 1.0,
     stem: Stem = None,
@@ -101,10 +97,8 @@ def finetune(
     data: Data = None,
     bands: Bands = None,
     profile: ProfileName = None,
-    recipe: Annotated[
-        str, typer.Option("--recipe", help="strong_finetune, paper_finetune, strong or paper.")
-    ] = "strong_finetune",
-    loss: Annotated[str, typer.Option("--loss", help="ce, mining, mining_code or focal.")] = "mining",
+    recipe: Annotated[str, typer.Option("--recipe", help="{recipes}.")] = "strong_finetune",
+    loss: Annotated[str, typer.Option("--loss", help="{losses}.")] = "mining",
     epochs: Epochs = None,
     seed: Seed = 0,
     resume: Resume = False,

@@ -9,14 +9,17 @@ Example:
 from rsprune_lib.pruning.choose import SCOPES, choose
 from rsprune_lib.pruning.costs import CostModel, plan_cost
 from rsprune_lib.pruning.criteria.gates import Gates, fold, gate_statistics
+from rsprune_lib.pruning.criteria.registry import CRITERIA, Case, Criterion, score
 from rsprune_lib.pruning.groups import Group, Groups, Member, find_groups
-from rsprune_lib.pruning.normalise import DEFAULT_NORMALISE, NORMALISE, normalised
+from rsprune_lib.pruning.normalise import NORMALISE, normalised
 from rsprune_lib.pruning.plan import Change, Plan, compose, diff, full_plan
-from rsprune_lib.pruning.prune import RECOVERIES, Pruned, check_request, prune
+from rsprune_lib.pruning.prune import Pruned, prune
 from rsprune_lib.pruning.recovery.live import Live
+from rsprune_lib.pruning.recovery.recoveries import RECOVERIES, Repair
 from rsprune_lib.pruning.recovery.sequential import reestimate_bn, sequential
+from rsprune_lib.pruning.request import Request
 from rsprune_lib.pruning.scan import Scan, sensitivity_scan
-from rsprune_lib.pruning.scores import CRITERIA, Scores, score
+from rsprune_lib.pruning.scores import Scores
 from rsprune_lib.pruning.similarity.hashes import Similarity, perceptual_hash, similarity
 from rsprune_lib.pruning.similarity.select import select, select_in_scope
 from rsprune_lib.pruning.similarity.selection import Selection
@@ -25,13 +28,14 @@ from rsprune_lib.pruning.surgery import apply, masked
 
 __all__ = [
     "CRITERIA",
-    "DEFAULT_NORMALISE",
     "NORMALISE",
     "RECOVERIES",
     "SCOPES",
     "SELECTORS",
+    "Case",
     "Change",
     "CostModel",
+    "Criterion",
     "Gates",
     "Graph",
     "Group",
@@ -40,12 +44,13 @@ __all__ = [
     "Member",
     "Plan",
     "Pruned",
+    "Repair",
+    "Request",
     "Scan",
     "Scores",
     "Selection",
     "Similarity",
     "apply",
-    "check_request",
     "choose",
     "compose",
     "diff",

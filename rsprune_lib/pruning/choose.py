@@ -5,20 +5,19 @@ from __future__ import annotations
 import decimal
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from rsprune_lib.errors import PlanError, unknown
 from rsprune_lib.measure import LayerCost
 from rsprune_lib.pruning.costs import CostModel
+from rsprune_lib.pruning.criteria.registry import scale_of
 from rsprune_lib.pruning.groups import Group
 from rsprune_lib.pruning.ladders import Contest, Ladder, make_contests, make_ladder, merged, total_steps
-from rsprune_lib.pruning.normalise import DEFAULT_NORMALISE, normalised
+from rsprune_lib.pruning.normalise import normalised
 from rsprune_lib.pruning.plan import Plan
-
-if TYPE_CHECKING:
-    from rsprune_lib.pruning.scores import Scores
+from rsprune_lib.pruning.scores import Scores
 
 __all__ = ["SCOPES", "check_arguments", "choose"]
 
@@ -89,7 +88,7 @@ def choose(
     _check_steps(groups, ladders, multiple_of)
     contests = make_contests(groups, ladders, scope)
     how = {"criterion": scores.criterion, "scope": scope, **amount, **limits, "locked": sorted(locked)}
-    how["normalise"] = normalise or DEFAULT_NORMALISE.get(scores.criterion, "mean")
+    how["normalise"] = normalise or scale_of(scores.criterion)
     if "threshold" in amount:
         removed = _below(groups, values, ladders, amount["threshold"], min_keep, clip)
         how["clip"] = bool(clip)

@@ -2,40 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 
 from rsprune_lib.errors import PlanError, unknown
+from rsprune_lib.pruning.criteria.registry import scale_of
 from rsprune_lib.pruning.groups import Group
+from rsprune_lib.pruning.scores import Scores
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from rsprune_lib.pruning.scores import Scores
-
-__all__ = ["DEFAULT_NORMALISE", "NORMALISE", "normalised"]
+__all__ = ["NORMALISE", "normalised"]
 
 NORMALISE = ("none", "mean", "max", "standard")
-
-# Weight norms and distances grow with the number of weights a filter has and shrink with its layer's initial scale, so
-# they mean something only relative to their layer: divide by the layer's mean. gamma and gate * gamma multiply
-# activations that batch norm has put on one scale, which is why network slimming compares them across layers as they
-# are; Taylor and Hessian estimate one and the same loss; LAMP is already normalised by its definition; similarity is
-# a share of bits; random is uniform in every layer. Dividing these would throw away what they know about whole layers.
-DEFAULT_NORMALISE = {
-    "l1": "mean",
-    "l2": "mean",
-    "fpgm": "mean",
-    "attention": "none",
-    "bn_scale": "none",
-    "taylor": "none",
-    "hessian": "none",
-    "lamp": "none",
-    "similarity": "none",
-    "random": "none",
-}
 
 
 def normalised(scores: Scores, groups: Sequence[Group], how: str | None = None) -> dict[str, np.ndarray]:
@@ -47,9 +26,8 @@ def normalised(scores: Scores, groups: Sequence[Group], how: str | None = None) 
         scores: one vector a group.
         groups: the groups, in the order of the result.
         how: ``"none"``, ``"mean"`` (divide each layer by its mean magnitude), ``"max"`` (by its largest magnitude),
-            ``"standard"`` (subtract the layer's mean, divide by its deviation); None takes the criterion's own of
-            `DEFAULT_NORMALISE`, ``"mean"`` for a criterion that is not in there. A layer whose divisor is 0 is not
-            divided.
+            ``"standard"`` (subtract the layer's mean, divide by its deviation); None takes the criterion's own, see
+            `scale_of`. A layer whose divisor is 0 is not divided.
 
     Returns:
         Group name -> (size,) float64.
@@ -58,7 +36,7 @@ def normalised(scores: Scores, groups: Sequence[Group], how: str | None = None) 
         PlanError: a group has no scores, the wrong number of them, or one that is not finite.
         RspruneError: ``how`` is unknown.
     """
-    how = DEFAULT_NORMALISE.get(scores.criterion, "mean") if how is None else how
+    how = scale_of(scores.criterion) if how is None else how
     if how not in NORMALISE:
         raise unknown("normalisation", how, NORMALISE)
     return {group.name: _scaled(_vector(scores, group), how) for group in groups}

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import nn
 
 from rsprune_lib.data import Batches, Dataset
-from rsprune_lib.errors import ModelError, RspruneError, unknown
-from rsprune_lib.measure import layer_costs
-from rsprune_lib.pruning.choose import check_arguments, choose
+from rsprune_lib.errors import ModelError
+from rsprune_lib.measure import LayerCost, layer_costs
+from rsprune_lib.pruning.choose import choose
 from rsprune_lib.pruning.criteria.gates import Gates, fold, gate_statistics, gated_norms, without_gates
+from rsprune_lib.pruning.criteria.registry import score
 from rsprune_lib.pruning.groups import Group, find_groups
 from rsprune_lib.pruning.plan import Plan, compose, full_plan
-from rsprune_lib.pruning.recovery.sequential import reestimate_bn, sequential
-from rsprune_lib.pruning.scores import Scores, check_criterion, score
+from rsprune_lib.pruning.recovery.recoveries import RECOVERIES, Repair
+from rsprune_lib.pruning.request import Request
+from rsprune_lib.pruning.scores import Scores
 from rsprune_lib.pruning.similarity.hashes import similarity
 from rsprune_lib.pruning.similarity.select import select_in_scope
-from rsprune_lib.pruning.similarity.selection import Selection, check_selection, check_threshold
+from rsprune_lib.pruning.similarity.selection import Selection
 from rsprune_lib.pruning.surgery import apply
 
-__all__ = ["RECOVERIES", "Pruned", "check_request", "prune"]
-
-RECOVERIES = ("closed_form", "bn", "none")
+__all__ = ["Pruned", "prune"]
 
 
 @dataclass(frozen=True)
@@ -50,25 +50,13 @@ class Pruned:
 def prune(
     model: nn.Module,
     data: Dataset,
+    request: Request | None = None,
     *,
-    criterion: str = "attention",
-    ratio: float | None = None,
-    threshold: float | None = None,
-    macs: float | None = None,
-    scope: str = "local",
-    plan: Plan | None = None,
     first: Plan | None = None,
-    recovery: str = "closed_form",
-    images: int = 1024,
     gates: Gates | None = None,
     groups: Sequence[Group] | None = None,
-    options: Mapping[str, Any] | None = None,
-    choosing: Mapping[str, Any] | None = None,
-    ridge: float = 1e-4,
-    batch_size: int = 64,
-    seed: int = 0,
     progress: bool = True,
-    should_stop: Callable[[], bool] | None = None,
+    **asked: Any,  # noqa: ANN401 - fields of Request
 ) -> Pruned:
     """Folds the SE gates, scores, chooses, cuts and repairs.
 
@@ -77,26 +65,13 @@ def prune(
     Args:
         model: the trained network, with or without SE blocks; left untouched.
         data: the data set it was trained on.
-        criterion: key of `CRITERIA`.
-        ratio: share of the channels to remove; give one of ratio, threshold, macs (or a plan), see `choose`.
-        threshold: channels with a lower score go; with criterion ``"similarity"`` two channels are alike from this
-            similarity on, and a selector decides who stays (`select`).
-        macs: the most MACs that may be left for one image.
-        scope: ``"local"``, ``"global"`` or ``"isomorphic"``; with a selector among the options, see `select_in_scope`.
-        plan: a finished plan; nothing is scored then.
+        request: how to prune; or give its fields by name.
         first: the plan that this network was pruned with before; the result's plan then does both at once, and with the
             first network's config it rebuilds the result (`compose`).
-        recovery: ``"closed_form"`` (see `sequential`), ``"bn"`` (statistics only) or ``"none"``.
-        images: class-balanced training images that scoring and recovery look at.
         gates: gate statistics of the network; collected over the whole training split if None.
         groups: groups of the plain network, found if None.
-        options: of the criterion, see `score`; where a graph decides also ``selector``.
-        choosing: further arguments of `choose`, e.g. ``{"multiple_of": 8}``, or of `select`, e.g. ``{"least": 0.1}``.
-        ridge: of the closed form.
-        batch_size: images a batch, without influence on the result beyond rounding.
-        seed: for the random criterion.
         progress: show bars.
-        should_stop: asked before each batch of the recovery; True ends the work.
+        **asked: fields of `Request`, in place of it or of some of its fields.
 
     Raises:
         RspruneError: a name is unknown, an amount is missing or out of range, or the network does not fit the data.
@@ -104,151 +79,59 @@ def prune(
     Example:
         >>> small = prune(model, load_data("eurosat"), ratio=0.7).model
     """
-    amount = {"ratio": ratio, "threshold": threshold, "macs": macs}
-    options, choosing = dict(options or {}), dict(choosing or {})
-    check_request(
-        None if plan else criterion, scope, amount, recovery=recovery, images=images, options=options, choosing=choosing
-    )
+    request = Request(**asked) if request is None else replace(request, **asked)
     _check_classes(model, data)
-    device = next(model.parameters()).device
-
-    def batches(limit: int | None) -> Batches:
-        return Batches(data, "train", batch_size, limit=limit, device=device)
-
-    plain = without_gates(model) if gated_norms(model) else model
+    device, gated = next(model.parameters()).device, bool(gated_norms(model))
+    plain = without_gates(model) if gated else model
     groups = find_groups(plain, data.image_size) if groups is None else groups
-    amount["costs"] = layer_costs(plain, data.image_size) if macs is not None else None
-    if first is not None:
-        compose(first, full_plan(groups))  # here and below: what cannot be done is found before anything is measured
-    graph = plan is None and _has_selector(criterion, amount, options)
-    if plan is not None:
-        plan.check(groups)
-    else:
-        _rehearse(groups, amount | {"scope": scope}, choosing, graph)
-    gates = None if plain is model else gates or gate_statistics(model, batches(None), progress)
-    plain = plain if gates is None else fold(model, gates)
-    scores = None
-    if plan is None:
-        given = {"data": batches(images), "gates": gates, "seed": seed, "progress": progress}
-        if graph:
-            plan = _by_graph(model, groups, given, amount | {"scope": scope}, options, choosing)
-        else:
-            scores = score(model, groups, criterion, **given, **options)
-            plan = choose(scores, groups, scope=scope, **amount, **choosing)
-    small = apply(plain, plan, groups).eval()
-    if recovery == "bn":
-        small = reestimate_bn(small, batches(images), progress, should_stop=should_stop)
-    elif recovery == "closed_form":
-        how = {"groups": groups, "ridge": ridge, "progress": progress, "should_stop": should_stop}
-        small = sequential(model, small, plan, batches(images), **how)
+    costs = layer_costs(plain, data.image_size) if request.macs is not None else None
+    _rehearse(request, groups, costs, first)
+    if gated and gates is None:
+        gates = gate_statistics(model, Batches(data, "train", request.batch_size, device=device), progress)
+    gates = gates if gated else None
+    plain = fold(model, gates) if gated else model
+    batches = Batches(data, "train", request.batch_size, limit=request.images, device=device)
+    given = {"data": batches, "gates": gates, "seed": request.seed, "progress": progress}
+    plan, scores = _decide(model, groups, request, costs, given)
+    case = Repair(model, apply(plain, plan, groups).eval(), plan, groups, batches, progress)
+    small = RECOVERIES[request.recovery].run(case)
     return Pruned(small, plan if first is None else compose(first, plan), scores, groups, gates)
 
 
-_OF_SELECTORS = ("least", "follow")
-_LIMITS = ("min_keep", "multiple_of", "locked")
-
-
-def check_request(
-    criterion: str | None,
-    scope: str,
-    amount: Mapping[str, float | None],
-    *,
-    recovery: str = "none",
-    images: int = 1,
-    options: Mapping[str, Any] | None = None,
-    choosing: Mapping[str, Any] | None = None,
-) -> None:
-    """Checks the arguments of `prune` as far as that goes without a network; it costs nothing.
-
-    Args:
-        criterion: None where a finished plan is replayed: scope and amount then do not count.
-        scope: as `prune` takes it.
-        amount: ratio, threshold and macs, None for those that are not given.
-        recovery: as `prune` takes it, and so are the others.
-        images: see there.
-        options: see there.
-        choosing: see there.
-
-    Raises:
-        RspruneError: a name is unknown, or a number is missing or out of its range.
-    """
-    if recovery not in RECOVERIES:
-        raise unknown("recovery", recovery, RECOVERIES)
-    if images < 1:
-        raise RspruneError(f"images is {images} but must be at least 1; 512 to 1024 work well.")
-    if criterion is None:
+def _rehearse(request: Request, groups: Sequence[Group], costs: Sequence[LayerCost] | None, first: Plan | None) -> None:
+    """Finds what cannot be done before anything is measured: chooses by equal scores what no scores could meet."""
+    if first is not None:
+        compose(first, full_plan(groups))
+    if request.plan is not None:
+        request.plan.check(groups)
         return
-    options, choosing = options or {}, choosing or {}
-    if _has_selector(criterion, amount, options):
-        _check_graph(scope, amount, options, choosing)
-    else:
-        check_criterion(criterion, options)
-        for name in choosing.keys() - {*_LIMITS, "per_group", "normalise", "clip"}:
-            raise unknown("argument of choose", name, (*_LIMITS, "per_group", "normalise", "clip"))
-        own = {key: choosing[key] for key in ("min_keep", "multiple_of") if key in choosing}
-        check_arguments(scope, {**amount, "per_group": choosing.get("per_group")}, **own)
-
-
-def _has_selector(criterion: str, amount: Mapping[str, Any], options: Mapping[str, Any]) -> bool:
-    return criterion == "similarity" and (amount.get("threshold") is not None or "selector" in options)
-
-
-def _one_threshold(scope: str, amount: Mapping[str, Any]) -> bool:
-    """Whether a selector has one threshold for all layers, given or looked for."""
-    return amount.get("threshold") is not None or scope == "global"
-
-
-def _check_graph(
-    scope: str, amount: Mapping[str, Any], options: Mapping[str, Any], choosing: Mapping[str, Any]
-) -> None:
-    for option in options.keys() - {"selector", "rank", "makers"}:
-        raise unknown("option of criterion similarity", option, ("selector", "rank", "makers"))
-    if options.get("rank") is not None:
-        check_criterion(options["rank"])
-    check_selection(
-        options.get("selector", "dominating"),
-        options.get("rank") is not None,
-        **{key: choosing[key] for key in ("min_keep", "least") if key in choosing},
-    )
-    check_arguments(scope, amount, multiple_of=choosing.get("multiple_of", 1))
-    if amount.get("threshold") is not None:
-        check_threshold("threshold", amount["threshold"])
-    if _one_threshold(scope, amount):
-        for name in choosing.keys() - {*_LIMITS, *_OF_SELECTORS, "per_group"}:
-            raise unknown("argument of a selector", name, ("least", "min_keep", "locked", "per_group", "follow"))
-        if choosing.get("multiple_of", 1) != 1:
-            raise RspruneError(
-                "One threshold for all layers cannot keep multiples of a number; give ratio or macs and scope='local', "
-                "or leave it out."
-            )
-
-
-def _rehearse(groups: Sequence[Group], amount: Mapping[str, Any], choosing: Mapping[str, Any], graph: bool) -> None:
-    """Chooses by equal scores: what no scores could meet is found before anything is measured."""
     equal = Scores("none", {group.name: torch.zeros(group.size) for group in groups})
-    known = _LIMITS if graph and _one_threshold(amount["scope"], amount) else choosing.keys() - set(_OF_SELECTORS)
-    own = {key: choosing[key] for key in known if key in choosing}
-    choose(equal, groups, **amount, **own | {"clip": True})
+    limits = request.for_choose | {"clip": True}
+    choose(equal, groups, scope=request.scope, **request.amount, costs=costs, **limits)
 
 
-def _by_graph(
+def _decide(
     model: nn.Module,
     groups: Sequence[Group],
+    request: Request,
+    costs: Sequence[LayerCost] | None,
     given: dict[str, Any],
-    amount: dict[str, Any],
-    options: dict[str, Any],
-    choosing: dict[str, Any],
-) -> Plan:
-    """Compares feature maps and lets a selector decide."""
-    selector, rank = options.pop("selector", "dominating"), options.pop("rank", None)
-    found = similarity(model, groups, given["data"], progress=given["progress"], **options)
+) -> tuple[Plan, Scores | None]:
+    """The plan of a request, and the scores behind it where scores decide; ``given`` goes to `score`."""
+    if request.plan is not None:
+        return request.plan, None
+    how = {"scope": request.scope, **request.amount, "costs": costs, **request.for_choose}
+    options = request.options
+    if not request.by_graph:
+        scores = score(model, groups, request.criterion, **given, **options)
+        return choose(scores, groups, **how), scores
+    own = {key: options[key] for key in ("makers",) if key in options}
+    found = similarity(model, groups, given["data"], progress=given["progress"], **own)
+    rank = options.get("rank")
     ranked = None if rank is None else score(model, groups, rank, **given)
-    own = {key: choosing.pop(key) for key in _OF_SELECTORS if key in choosing}
-    own |= {key: choosing[key] for key in ("min_keep", "locked") if key in choosing}
-    if _one_threshold(amount["scope"], amount):
-        own |= {"per_group": choosing.pop("per_group", None)}
+    selection = Selection(found, groups, options.get("selector", "dominating"), ranked, **request.for_selection)
     scores = score(model, groups, "similarity", similar=found, **given)
-    return select_in_scope(Selection(found, groups, selector, ranked, **own), groups, scores, **amount, **choosing)
+    return select_in_scope(selection, groups, scores, **how), None
 
 
 def _check_classes(model: nn.Module, data: Dataset) -> None:

@@ -1,12 +1,12 @@
-"""Losses by name: cross-entropy, focal, and the adaptive mining loss with the switches its sources disagree on."""
+"""Losses by name, one entry each: cross-entropy, focal, and the adaptive mining loss, whose sources disagree."""
 
 import functools
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rsprune_lib.entries import Entry, find
 from rsprune_lib.errors import TrainingError, unknown
 
 __all__ = ["LOSSES", "FocalLoss", "MiningLoss", "make_loss"]
@@ -79,24 +79,28 @@ class FocalLoss(nn.Module):
         return ((1 - p_t).clamp_min(1e-8) ** self.gamma * each).mean()
 
 
-LOSSES: dict[str, Callable[..., nn.Module]] = {
-    "ce": nn.CrossEntropyLoss,
-    "mining": functools.partial(MiningLoss, distance="tv", r1=1.0, r2=0.4),
-    "mining_code": functools.partial(MiningLoss, distance="mean", r1=1.0, r2=1.0),
-    "focal": FocalLoss,
-}
+LOSSES: dict[str, Entry] = {
+    "ce": Entry("cross-entropy", "every sample counts as its probability says", nn.CrossEntropyLoss),
+    "mining": Entry(
+        "mining, as the paper plots it", "samples that are still wrong count exponentially more",
+        functools.partial(MiningLoss, distance="tv", r1=1.0, r2=0.4),
+    ),
+    "mining_code": Entry(
+        "mining, as its code has it", "the same with a distance that stays small, so almost cross-entropy",
+        functools.partial(MiningLoss, distance="mean", r1=1.0, r2=1.0),
+    ),
+    "focal": Entry("focal", "easy samples count less", FocalLoss),
+}  # fmt: skip
 
 
 def make_loss(name: str, **options: float | str) -> nn.Module:
     """Builds a loss by name; the module maps (logits (B, K), target (B,)) to a scalar.
 
     Args:
-        name: ``"ce"``, ``"mining"`` (as the paper plots it), ``"mining_code"`` (as its code has it) or ``"focal"``.
+        name: key of `LOSSES`.
         options: Passed on: ``label_smoothing`` to all, ``gamma`` to focal, ``distance``, ``r1``, ``r2`` to mining.
 
     Raises:
-        RspruneError: No loss has that name.
+        RspruneError: No loss has that name, or the loss has no such option.
     """
-    if name not in LOSSES:
-        raise unknown("loss", name, LOSSES)
-    return LOSSES[name](**options)
+    return find("loss", LOSSES, name, options).run(**options)

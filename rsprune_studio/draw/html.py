@@ -10,7 +10,7 @@ from rsprune_lib.colours import CUT, GRID, INK, KEPT, MUTED, short
 from rsprune_lib.errors import RspruneError
 from rsprune_lib.pruning import Plan, diff
 from rsprune_lib.tasks import headline
-from rsprune_studio.engine.setting import KNOWN_RECOVERIES, Dense, Snapshot
+from rsprune_studio.engine.setting import Dense, Snapshot, recovery_titles
 
 __all__ = [
     "bars", "classes", "code", "gauges", "glossary", "in_words", "message", "note", "pending", "ticks",
@@ -125,7 +125,7 @@ def _quality(snapshot: Snapshot) -> str:
         return _gauge(title, "…", against.removeprefix("; "), None)
     kind = f"{now.n} validation images"
     if snapshot.recovered != snapshot.setting.recovery:
-        kind += f", {KNOWN_RECOVERIES[snapshot.recovered]} so far"
+        kind += f", {recovery_titles(tuned=True)[snapshot.recovered]} so far"
     elif not snapshot.final:
         kind += ", first estimate"
     low, high = now.ci

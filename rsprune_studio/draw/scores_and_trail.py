@@ -11,7 +11,7 @@ import numpy as np
 from rsprune_lib.colours import CUT, GRID, INK, KEPT, MUTED, REMOVED, short
 from rsprune_studio.draw.html import note, ticks
 from rsprune_studio.engine.history import Point
-from rsprune_studio.engine.setting import KNOWN_RECOVERIES, Snapshot
+from rsprune_studio.engine.setting import Snapshot, recovery_titles
 
 __all__ = ["describe", "histograms", "trail"]
 
@@ -169,4 +169,5 @@ def describe(number: int, point: Point, best: bool) -> str:
     took = f"{point.latency_ms:.2f} ms" if point.clear else "time not clear"
     numbers = f"{short(point.macs)} MACs, {took}, {point.score:.1%}"
     star = "★ " if best else ""
-    return f"{star}{number + 1}: {numbers} — {setting.criterion}, {amount}, {KNOWN_RECOVERIES[setting.recovery]}"
+    recovery = recovery_titles(tuned=True)[setting.recovery]
+    return f"{star}{number + 1}: {numbers} — {setting.criterion}, {amount}, {recovery}"

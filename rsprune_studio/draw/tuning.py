@@ -6,7 +6,7 @@ import numpy as np
 
 from rsprune_lib.colours import CUT, GRID, INK, KEPT, MUTED, REMOVED
 from rsprune_studio.draw.html import ticks
-from rsprune_studio.engine.setting import KNOWN_RECOVERIES, Snapshot
+from rsprune_studio.engine.setting import Snapshot, recovery_titles
 from rsprune_studio.engine.tune_run import TuneRun
 
 __all__ = ["named", "tune_curves"]
@@ -19,7 +19,7 @@ def named(snapshot: Snapshot) -> str:
     removed = 1 - sum(snapshot.plan.widths.values()) / sum(snapshot.plan.sizes.values())
     return (
         f"{snapshot.setting.criterion}, {removed:.0%} of the channels removed, "
-        + (KNOWN_RECOVERIES[snapshot.setting.recovery])
+        + (recovery_titles(tuned=True)[snapshot.setting.recovery])
     )
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from rsprune_lib.places import bundles_folder, project_root
-from rsprune_lib.pruning import Plan
+from rsprune_lib.pruning import SELECTORS, Plan
 from rsprune_studio.engine.setting import Setting
 
 __all__ = ["Basis", "Origin", "as_code"]
 
-_DOOR = {"none": "none", "bn": "none", "live": "none", "sequential": "closed_form"}
+_DOOR = {"bn": "none", "live": "none", "sequential": "closed_form"}  # what `prune` does of a recovery
 _SMALL = {"live": "Live(model, pruned.groups, batches).solve(plan)", "bn": "pruned.model"}
 
 
@@ -99,7 +99,11 @@ def as_code(
     if as_plan:
         needs["rsprune_lib.pruning"].append("Plan")
         lines.append(f"chosen = Plan.from_json({json.dumps(json.loads(plan.to_json()))!r})")
-    arguments = _amount(setting, choosing) | {"recovery": _DOOR[recovery], "images": images, "batch_size": size}
+    arguments = _amount(setting, choosing) | {
+        "recovery": _DOOR.get(recovery, recovery),
+        "images": images,
+        "batch_size": size,
+    }
     lines += ["pruned = prune(", f"    model, data,{' gates=gates,' if basis.gates else ''}"]
     lines += ["    plan=chosen,"] if as_plan else []
     lines += [f"    {key}={_literal(value)}," for key, value in arguments.items()]
@@ -142,7 +146,7 @@ def _amount(setting: Setting, choosing: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     keys, options = ["per_group", "locked", "normalise", "multiple_of", "clip"], {}
     if setting.by_graph:
-        options = {"selector": setting.selector} | ({"rank": "l1"} if setting.selector in ("scored", "core") else {})
+        options = {"selector": setting.selector} | ({"rank": "l1"} if SELECTORS[setting.selector].needs else {})
         if setting.amount == "threshold" or setting.scope == "global":  # one similarity for all layers
             keys = ["locked"]
     if setting.by_graph and setting.amount == "threshold":

@@ -11,7 +11,7 @@ import numpy as np
 from rsprune_lib.errors import PlanError, RspruneError
 from rsprune_lib.measure import LayerCost
 from rsprune_lib.pruning import CostModel, Group, Scan
-from rsprune_studio.engine.setting import RECOVERIES, Setting, Snapshot
+from rsprune_studio.engine.setting import Setting, Snapshot, recovery_titles
 from rsprune_studio.engine.studio import Studio
 
 __all__ = ["MOST", "guided_ratios", "guided_setting", "ratios_within"]
@@ -132,7 +132,9 @@ def guided_setting(studio: Studio, snapshot: Snapshot, drop: float | None = None
         own = guided_ratios(scan, groups, drop, locked=setting.locked)
     kept = sum(_kept(group.size, own[group.name]) for group in groups)
     share = round(1 - kept / sum(group.size for group in groups), 2)  # what the common slider shows
-    recovery = setting.recovery if setting.recovery in RECOVERIES else "live"  # no network is fine-tuned for this plan
+    recovery = (
+        setting.recovery if setting.recovery in recovery_titles() else "live"
+    )  # no network is fine-tuned for this plan
     return replace(
         setting, amount="ratio", scope="local", ratio=share, own=own, given=None, threshold=None, recovery=recovery
     )

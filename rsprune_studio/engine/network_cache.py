@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from rsprune_lib.errors import RspruneError
 from rsprune_lib.pruning import Plan
-from rsprune_studio.engine.setting import RECOVERIES
+from rsprune_studio.engine.setting import recovery_titles
 
 __all__ = ["Kept", "Recent", "Tuned", "private_copy"]
 
@@ -98,7 +98,7 @@ class Kept:
         """The recovery that the fine-tuned network of a plan began with; the live closed form if that is not known."""
         found = self._tuned.get(plan.hash)
         recovery = found.note.get("recovery") if found else None
-        return recovery if recovery in RECOVERIES else "live"
+        return recovery if recovery in recovery_titles() else "live"
 
 
 def private_copy(network: nn.Module) -> nn.Module:

@@ -14,19 +14,21 @@ from rsprune_lib.data import Batches, Dataset
 from rsprune_lib.errors import RspruneError
 from rsprune_lib.measure import Cost, layer_costs
 from rsprune_lib.pruning import (
+    CRITERIA,
     Plan,
+    Scores,
     Selection,
     Similarity,
     choose,
     find_groups,
     normalised,
     plan_cost,
+    score,
     select_in_scope,
     similarity,
 )
 from rsprune_lib.pruning.calibration import Stopped, device_of
 from rsprune_lib.pruning.criteria.gates import Gates, fold, gate_statistics, gated_norms
-from rsprune_lib.pruning.scores import CRITERIA, Scores, score
 from rsprune_lib.tasks import task_of
 from rsprune_studio.engine.code import Basis, Origin, as_code
 from rsprune_studio.engine.setting import Dense, Setting, Snapshot
@@ -107,7 +109,7 @@ class Planner:
         """Criteria that this network can be judged by (attention needs SE gates), the default one first."""
         if self.gates is not None:
             return list(CRITERIA)
-        return ["l2", *(name for name in CRITERIA if name not in ("attention", "l2"))]
+        return sorted((name for name, one in CRITERIA.items() if "gates" not in one.needs), key=lambda n: n != "l2")
 
     def knows(self, setting: Setting) -> bool:
         """Whether `apply` answers at once: the scores are there, and no graph searches for its thresholds."""

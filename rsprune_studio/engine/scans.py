@@ -125,7 +125,7 @@ class Scanner:
     def _identity(self, criterion: str) -> dict[str, Any]:
         """What a file must say to belong here."""
         data = self.studio.data
-        judged_on = self.studio.images if CRITERIA[criterion].needs_data else None
+        judged_on = self.studio.images if "images" in CRITERIA[criterion].needs else None
         return {
             "schema": SCHEMA, "version": VERSION, "network": self.network, "data": data.content_hash,
             "split": data.split.hash, "criterion": criterion, "scored_on": judged_on,

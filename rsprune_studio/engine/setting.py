@@ -10,19 +10,24 @@ from typing import Any
 
 from rsprune_lib.errors import RspruneError, unknown
 from rsprune_lib.measure import Cost, Latency, Quality, Speed
-from rsprune_lib.pruning import NORMALISE, SCOPES, SELECTORS, Plan
-from rsprune_lib.pruning.scores import CRITERIA
+from rsprune_lib.pruning import CRITERIA, NORMALISE, RECOVERIES, SCOPES, SELECTORS, Plan
 
-__all__ = ["AMOUNTS", "KNOWN_RECOVERIES", "RECOVERIES", "Dense", "Setting", "Snapshot"]
+__all__ = ["AMOUNTS", "Dense", "Setting", "Snapshot", "recovery_titles"]
 
 AMOUNTS = ("ratio", "threshold", "macs", "plan")
-RECOVERIES = {
-    "none": "raw cut",
-    "bn": "BN re-estimation",
-    "live": "closed form, live",
-    "sequential": "closed form, layer by layer",
-}
-KNOWN_RECOVERIES = RECOVERIES | {"tuned": "fine-tuned"}  # the last one has to be trained first
+
+
+def recovery_titles(tuned: bool = False) -> dict[str, str]:
+    """Name -> title of every recovery of the studio: those of the library, and the live closed form.
+
+    Args:
+        tuned: name the fine-tuned network, too, which has to be trained first.
+    """
+    titles: dict[str, str] = {}
+    for name, entry in RECOVERIES.items():
+        own = {"live": "closed form, live", "sequential": entry.title} if name == "closed_form" else {name: entry.title}
+        titles |= own  # the closed form has another name in sessions
+    return titles | ({"tuned": "fine-tuned"} if tuned else {})
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,7 @@ class Setting:
     """Where the controls stand.
 
     Attributes:
-        criterion: key of `rsprune_lib.pruning.scores.CRITERIA`.
+        criterion: key of `rsprune_lib.pruning.CRITERIA`.
         scope: ``"local"`` (every group loses the same share), ``"global"`` (all channels compete) or ``"isomorphic"``
             (groups of the same shape compete). A threshold has no scope.
         amount: which of the next four decides: ``"ratio"``, ``"threshold"``, ``"macs"`` or ``"plan"``.
@@ -48,7 +53,7 @@ class Setting:
         multiple_of: number of which the channel counts are multiples, see `rsprune_lib.pruning.choose`; hardware likes
             8, and 1 takes the counts as the amount says. A similarity graph with one threshold for all layers, and a
             given plan, take no notice of it.
-        recovery: key of `KNOWN_RECOVERIES`: ``"none"``, ``"bn"`` (batch-norm re-estimation), ``"live"`` (closed form
+        recovery: key of `recovery_titles`: ``"none"``, ``"bn"`` (batch-norm re-estimation), ``"live"`` (closed form
             from the dense network's Gram matrices), ``"sequential"`` (closed form, layer by layer) or ``"tuned"`` (a
             fine-tuned network that was kept for this very plan).
 
@@ -75,7 +80,7 @@ class Setting:
             ("criterion", self.criterion, CRITERIA),
             ("scope", self.scope, SCOPES),
             ("amount", self.amount, AMOUNTS),
-            ("recovery", self.recovery, KNOWN_RECOVERIES),
+            ("recovery", self.recovery, recovery_titles(tuned=True)),
             ("selector", self.selector, SELECTORS),
             ("normalisation", self.normalise, (None, *NORMALISE)),
         ):
@@ -229,7 +234,7 @@ class Snapshot:
                 points = 100 * (self.quality.score - self.dense.quality.score)
                 text += f" ({points:+.1f} points)".replace("-", "−")
             if self.recovered != self.setting.recovery:
-                text += f" with {KNOWN_RECOVERIES[self.recovered]} so far"
+                text += f" with {recovery_titles(tuned=True)[self.recovered]} so far"
         if self.only_folded:
             text += (
                 ". No channel is removed, but the SE gates are folded into the weights: each image then gets the mean "

@@ -10,7 +10,7 @@ from tqdm.auto import tqdm
 
 from rsprune_lib.measure import Speed, latencies
 from rsprune_lib.pruning import apply
-from rsprune_studio.engine.setting import RECOVERIES, Setting
+from rsprune_studio.engine.setting import Setting, recovery_titles
 from rsprune_studio.engine.studio import Studio
 
 __all__ = ["compare_recoveries", "compare_speeds"]
@@ -23,7 +23,7 @@ def compare_recoveries(
     criteria: Sequence[str],
     ratios: Sequence[float],
     *,
-    recoveries: Sequence[str] = tuple(RECOVERIES),
+    recoveries: Sequence[str] | None = None,
     images: int | None = None,
     progress: bool = True,
 ) -> Curves:
@@ -33,19 +33,21 @@ def compare_recoveries(
         studio: the network with its data; the accuracy is that on its validation images.
         criteria: names of criteria.
         ratios: shares of the channels to remove.
-        recoveries: keys of `RECOVERIES`.
+        recoveries: keys of `recovery_titles`; None takes all.
         images: training images to recover with; by default all that the studio uses.
         progress: show a bar, one step a network.
 
     Returns:
         Criterion -> name of the recovery in words -> (ratios, accuracies in [0, 1]).
     """
-    curves: Curves = {name: {RECOVERIES[r]: ([], []) for r in recoveries} for name in criteria}
-    todo = list(product(criteria, ratios, recoveries))
+    titles = recovery_titles()
+    titles = titles if recoveries is None else {name: titles[name] for name in recoveries}
+    curves: Curves = {name: {title: ([], []) for title in titles.values()} for name in criteria}
+    todo = list(product(criteria, ratios, titles))
     for name, ratio, recovery in tqdm(todo, "recoveries", leave=False, disable=not progress):
         plan = studio.apply(Setting(name, ratio=ratio)).plan
         small = studio.network(plan, recovery, images=images)
-        place, accuracy = curves[name][RECOVERIES[recovery]]
+        place, accuracy = curves[name][titles[recovery]]
         place.append(ratio)
         accuracy.append(studio.task.quality(*studio.predict(small)).score)
     return curves

@@ -11,7 +11,8 @@ from torch import nn
 
 from rsprune_lib.colours import signed
 from rsprune_lib.data import Dataset
-from rsprune_lib.errors import TrainingError, unknown
+from rsprune_lib.entries import find
+from rsprune_lib.errors import TrainingError
 from rsprune_lib.measure import Paired, Quality
 from rsprune_lib.tasks import headline
 from rsprune_lib.training import LOSSES, Recipe, recipe
@@ -47,8 +48,7 @@ class TuneOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.loss not in LOSSES:
-            raise unknown("loss", str(self.loss), LOSSES)
+        find("loss", LOSSES, str(self.loss))
         if self.images is not None and self.images < 2:
             raise TrainingError(f"Got {self.images} images to fine-tune on; expected at least 2, better 500.")
         if not 0 < self.lr <= 1:

@@ -15,7 +15,7 @@ from torch import nn
 
 from rsprune_lib.errors import RspruneError
 from rsprune_lib.pruning import Plan
-from rsprune_studio.engine.setting import RECOVERIES
+from rsprune_studio.engine.setting import recovery_titles
 from rsprune_studio.engine.studio import Studio
 from rsprune_studio.engine.tune_run import TuneOptions
 
@@ -70,7 +70,10 @@ class TunedFile:
         note, weights = values["note"], values["weights"]
         if not isinstance(note, Mapping) or not note.keys() <= _NOTE.keys() or not isinstance(weights, str):
             raise wrong
-        if any(type(value) is not _NOTE[key] for key, value in note.items()) or note.get("recovery") not in RECOVERIES:
+        if (
+            any(type(value) is not _NOTE[key] for key, value in note.items())
+            or note.get("recovery") not in recovery_titles()
+        ):
             raise wrong
         options = {key: note[key] for key in ("loss", "epochs", "lr", "images", "seed") if key in note}
         if len(options) < 5 or not 0 < note.get("val_images", 1) < 2**31:

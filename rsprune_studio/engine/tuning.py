@@ -52,12 +52,12 @@ class FineTune:
         if self._closed:
             raise RspruneError("This studio has been closed, so nothing can be fine-tuned in it; use the open one.")
         recovery = snapshot.setting.recovery
-        if recovery not in GENTLE:
+        if recovery == "tuned":
             raise RspruneError(
                 "This network has been fine-tuned already; set recovery back to what it began with, and train from "
                 "there with more epochs or another rate."
             )
-        options = options or TuneOptions(lr=GENTLE[recovery])
+        options = options or TuneOptions(lr=GENTLE.get(recovery, GENTLE["none"]))
         with self._lock:
             run = TuneRun(snapshot, options)
             self._background.start(partial(self._work, run))

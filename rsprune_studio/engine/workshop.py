@@ -9,11 +9,11 @@ from torch import nn
 from rsprune_lib.data import Batches, Dataset
 from rsprune_lib.measure import lean
 from rsprune_lib.models import units
-from rsprune_lib.pruning import Plan, apply
+from rsprune_lib.pruning import RECOVERIES, Plan, Repair, apply
 from rsprune_lib.pruning.recovery.live import Live
 from rsprune_lib.pruning.recovery.sequential import reestimate_bn, sequential, settle_norms
 from rsprune_studio.engine.network_cache import Kept, private_copy
-from rsprune_studio.engine.planner import NORM_IMAGES, Planner, asking
+from rsprune_studio.engine.planner import NORM_IMAGES, Planner, Watched, asking
 from rsprune_studio.engine.setting import Snapshot
 from rsprune_studio.engine.threads import Collector, Stop, Tell
 
@@ -77,7 +77,7 @@ class Workshop(Planner):
 
         Args:
             plan: what to keep.
-            recovery: key of `KNOWN_RECOVERIES`.
+            recovery: key of `recovery_titles`.
             images: training images to recover with; by default all that the studio uses.
             should_stop: asked before each batch; True ends the work.
             tell: told what is being done.
@@ -105,12 +105,15 @@ class Workshop(Planner):
             small = apply(self.plain, plan, self.groups)
         if recovery == "live":
             return self.live(should_stop, tell).refit(small, plan)
-        if recovery == "sequential":
-            batches = self.batches("train", images or self.images)
-            ask = asking(should_stop, tell, "Refitting layer by layer", len(batches) * (1 + len(units(self.model))))
-            with self.using:
+        if recovery in ("none", "bn"):
+            return small
+        batches = self.batches("train", images or self.images)
+        ask = asking(should_stop, tell, "Refitting layer by layer", len(batches) * (1 + len(units(self.model))))
+        with self.using:
+            if recovery == "sequential":
                 return sequential(self.model, small, plan, batches, groups=self.groups, progress=False, should_stop=ask)
-        return small
+            case = Repair(self.model, small, plan, self.groups, Watched(batches, ask), progress=False)
+            return RECOVERIES[recovery].run(case)
 
     def finish(
         self, small: nn.Module, recovery: str, *, images: int | None = None, should_stop: Stop | None = None

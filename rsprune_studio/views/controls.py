@@ -8,9 +8,10 @@ from dataclasses import replace
 import ipywidgets as widgets
 import numpy as np
 
-from rsprune_lib.pruning import SCOPES, SELECTORS
+from rsprune_lib.entries import menu
+from rsprune_lib.pruning import CRITERIA, SCOPES, SELECTORS
 from rsprune_studio.draw import html
-from rsprune_studio.engine.setting import KNOWN_RECOVERIES, RECOVERIES, Setting, Snapshot
+from rsprune_studio.engine.setting import Setting, Snapshot, recovery_titles
 from rsprune_studio.views.widgets import PercentSlider, labelled, make_buttons, make_slider, plain, set_range, wide
 
 __all__ = ["CONTROLS", "Controls"]
@@ -108,14 +109,14 @@ class Controls(widgets.VBox):
 
     def _make_choices(self, criteria: Sequence[str]) -> None:
         self.criterion = widgets.Dropdown(
-            options=list(criteria),
+            options=menu(CRITERIA, criteria),
             description="criterion",
             style=_STYLE,
             tooltip="What makes a channel important",
             layout=wide(),
         )
         self.recovery = widgets.Dropdown(
-            options=[(title, name) for name, title in RECOVERIES.items()], description="recovery", style=_STYLE,
+            options=_recoveries(), description="recovery", style=_STYLE,
             tooltip="What is done after the cut, without labels and without training", layout=wide(),
         )  # fmt: skip
         self.normalise = widgets.Dropdown(
@@ -123,7 +124,7 @@ class Controls(widgets.VBox):
             tooltip="How scores of different groups are put on one scale before they compete", layout=wide(),
         )  # fmt: skip
         self.selector = widgets.Dropdown(
-            options=list(SELECTORS), description="selector", style=_STYLE,
+            options=menu(SELECTORS), description="selector", style=_STYLE,
             tooltip="Who stays of channels that are alike; scored and core go by the L1 norm", layout=wide(),
         )  # fmt: skip
         self.multiple_of = widgets.Dropdown(
@@ -194,8 +195,7 @@ class Controls(widgets.VBox):
     def _offer(self, setting: Setting, tuned: bool) -> None:
         """Offers the amount "given plan" and the recovery "fine-tuned" only where there is such a thing."""
         amounts = list(_AMOUNTS.items())[: 3 if setting.given is None else 4]
-        names = KNOWN_RECOVERIES if tuned or setting.recovery == "tuned" else RECOVERIES
-        recoveries = [(title, name) for name, title in names.items()]
+        recoveries = _recoveries(tuned or setting.recovery == "tuned")
         multiples = [*_MULTIPLES]
         if setting.multiple_of not in dict((number, title) for title, number in multiples):  # of a file
             multiples.append((f"multiples of {setting.multiple_of}", setting.multiple_of))
@@ -224,3 +224,7 @@ class Controls(widgets.VBox):
                     slider.value = 1 - snapshot.plan.widths[name] / snapshot.plan.sizes[name]
         finally:
             self._quiet = False
+
+
+def _recoveries(tuned: bool = False) -> list[tuple[str, str]]:
+    return [(title, name) for name, title in recovery_titles(tuned).items()]

@@ -8,7 +8,7 @@ from dataclasses import replace
 import ipywidgets as widgets
 
 from rsprune_lib.errors import RspruneError
-from rsprune_lib.pruning.scores import CRITERIA
+from rsprune_lib.pruning import CRITERIA
 from rsprune_studio.draw import html, scores_and_trail
 from rsprune_studio.draw.page_style import STYLE
 from rsprune_studio.engine.explorer import Explorer

@@ -8,7 +8,9 @@ from collections.abc import Callable
 
 import ipywidgets as widgets
 
+from rsprune_lib.entries import menu
 from rsprune_lib.errors import RspruneError
+from rsprune_lib.training import LOSSES
 from rsprune_studio.draw import html
 from rsprune_studio.draw.html import in_words, time_left
 from rsprune_studio.draw.tuning import named, tune_curves
@@ -22,12 +24,6 @@ __all__ = ["TuneView"]
 
 RATES = (0.0001, 0.0002, 0.0005, 0.001, 0.003, 0.01, 0.03)
 IMAGES = (500, 1000, 2000, 5000)
-LOSSES = {
-    "cross-entropy": "ce",
-    "mining, as the paper plots it": "mining",
-    "mining, as its code has it": "mining_code",
-    "focal": "focal",
-}
 _WHY = (
     "After a closed form, rates up to 0.001 keep what it has repaired; much larger ones undo it within an epoch, and "
     "few epochs do not bring it back. While a training runs, the latencies of the sliders read longer than they are."
@@ -75,7 +71,7 @@ class TuneView(Part):
         most = len(self.studio.data.split.train)
         counts = [count for count in IMAGES if count < most]
         self.loss = widgets.Dropdown(
-            options=list(LOSSES.items()), description="loss", style=_STYLE, layout=widgets.Layout(width="320px"),
+            options=menu(LOSSES), description="loss", style=_STYLE, layout=widgets.Layout(width="320px"),
             tooltip="Which mistakes the network learns from (notebook 04)",
         )  # fmt: skip
         self.images = widgets.Dropdown(

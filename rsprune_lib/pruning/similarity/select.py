@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from rsprune_lib.errors import PlanError
 from rsprune_lib.measure import LayerCost
 from rsprune_lib.pruning.choose import choose
 from rsprune_lib.pruning.groups import Group
 from rsprune_lib.pruning.plan import Plan
+from rsprune_lib.pruning.scores import Scores
 from rsprune_lib.pruning.similarity.hashes import Similarity
 from rsprune_lib.pruning.similarity.selection import Selection
-
-if TYPE_CHECKING:
-    from rsprune_lib.pruning.scores import Scores
 
 __all__ = ["select", "select_in_scope"]
 

@@ -5,20 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from rsprune_lib.entries import find
 from rsprune_lib.errors import PlanError, unknown
 from rsprune_lib.measure import LayerCost
 from rsprune_lib.pruning.costs import CostModel
 from rsprune_lib.pruning.groups import Group
 from rsprune_lib.pruning.plan import Plan
+from rsprune_lib.pruning.scores import Scores
 from rsprune_lib.pruning.similarity.hashes import Similarity
 from rsprune_lib.pruning.similarity.selectors import SELECTORS, Graph
-
-if TYPE_CHECKING:
-    from rsprune_lib.pruning.scores import Scores
 
 __all__ = ["Selection", "check_selection", "check_threshold"]
 
@@ -65,7 +64,7 @@ class Selection:
                 raise PlanError(f"{one!r} has {names[one]} channels and cannot follow {other!r} with {names[other]}.")
         for name, value in per_group.items():
             check_threshold(f"threshold of {name!r}", value)
-        self._select, self._groups, self._locked, self._follow = SELECTORS[selector], groups, set(locked), follow
+        self._select, self._groups, self._locked, self._follow = SELECTORS[selector].run, groups, set(locked), follow
         self._own, self._known = per_group, {}
         self._floor = {n: min(size, max(min_keep, math.ceil(least * size - 1e-9))) for n, size in names.items()}
         self._values = {name: similar.matrix(name, size) for name, size in names.items() if name in similar.values}
@@ -252,9 +251,7 @@ def check_selection(selector: str, ranked: bool, min_keep: int = 1, least: float
         PlanError: the selector lacks its rank, or a number is out of its range.
         RspruneError: there is no such selector.
     """
-    if selector not in SELECTORS:
-        raise unknown("selector", selector, SELECTORS)
-    if selector in ("scored", "core") and not ranked:
+    if "rank" in find("selector", SELECTORS, selector).needs and not ranked:
         raise PlanError(f"Selector {selector!r} keeps the best of what is alike, so it needs rank=score(...).")
     if min_keep < 1 or not 0 <= least <= 1:
         raise PlanError(f"min_keep is {min_keep} and least {least}; expected at least 1, and a share in [0, 1].")

@@ -1,4 +1,4 @@
-"""Which vertices of a similarity graph stay: five ways, each a function of one layer's graph.
+"""Which vertices of a similarity graph stay: each way a function of one layer's graph, and one entry below.
 
 Vertices are the channels of a layer; an edge joins two whose similarity is at least the threshold.
 
@@ -9,11 +9,11 @@ Vertices are the channels of a layer; an edge joins two whose similarity is at l
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from rsprune_lib.entries import Entry
 from rsprune_lib.pruning.similarity.hashes import TIE
 
 __all__ = ["SELECTORS", "Graph", "core", "dominating", "nested", "paper", "scored"]
@@ -172,10 +172,10 @@ def _highest_core(edges: np.ndarray) -> np.ndarray:
     return best
 
 
-SELECTORS: dict[str, Callable[[Graph], np.ndarray]] = {
-    "paper": paper,
-    "dominating": dominating,
-    "core": core,
-    "scored": scored,
-    "nested": nested,
+SELECTORS: dict[str, Entry] = {
+    "paper": Entry("", "the published sweep by the degrees of the full graph", paper),
+    "dominating": Entry("", "each removed channel has a similar one that stays", dominating),
+    "core": Entry("", "of each part of the densest core the best stays", core, ("rank",)),
+    "scored": Entry("", "each removed channel has a similar better one that stays", scored, ("rank",)),
+    "nested": Entry("", "what has a better neighbour goes; a score for any amount", nested),
 }
