@@ -12,6 +12,7 @@ from rsprune_lib.plots.cost import (
     speeds,
     time_shares,
 )
+from rsprune_lib.plots.exits import exit_curves, exit_rates, latency_front, spectra
 from rsprune_lib.plots.gate_folding import freezing_costs, gate_and_relu, gate_heatmap, over_depth, score_shift
 from rsprune_lib.plots.gates import gate_profile, gate_spread, norm_scales, squeeze_excite, then_and_now
 from rsprune_lib.plots.images import channel_histograms, class_counts, contact_sheet, hard_samples, number_grids
@@ -48,6 +49,8 @@ __all__ = [
     "contact_sheet",
     "coupling_map",
     "distance_toy",
+    "exit_curves",
+    "exit_rates",
     "fit_against_target",
     "freezing_costs",
     "gate_and_relu",
@@ -60,6 +63,7 @@ __all__ = [
     "heading",
     "kept_channels",
     "ladder",
+    "latency_front",
     "learning_rates",
     "legend",
     "likeness_matrix",
@@ -86,6 +90,7 @@ __all__ = [
     "short",
     "similarity_graphs",
     "slope_match",
+    "spectra",
     "speeds",
     "speedups",
     "squeeze_excite",

@@ -60,7 +60,7 @@ def pareto(
         legend(ax, outside=True)
     heading(ax, title, synthetic=synthetic)
     names = [str(p.get("name", "")) for p in points]
-    _label(ax, x, y, ["" if n == str(p.get(series)) else n for n, p in zip(names, points, strict=True)], front)
+    label_points(ax, x, y, ["" if n == str(p.get(series)) else n for n, p in zip(names, points, strict=True)], front)
     return figure
 
 
@@ -76,7 +76,7 @@ def _cost_axes(ax: Axes, cost: str, gain: str, span: float) -> None:
     ax.margins(x=0.08, y=0.12)
 
 
-def _label(ax: Axes, x: Sequence[float], y: Sequence[float], names: Sequence[str], first: Sequence[int]) -> None:
+def label_points(ax: Axes, x: Sequence[float], y: Sequence[float], names: Sequence[str], first: Sequence[int]) -> None:
     """Writes names beside points without overlap; a name that finds no room is left out."""
     figure = ax.figure
     figure.draw_without_rendering()

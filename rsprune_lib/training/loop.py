@@ -23,7 +23,7 @@ from rsprune_lib.tasks import task_of
 from rsprune_lib.training.callback import Callback, StopTraining
 from rsprune_lib.training.checkpoint import restore_checkpoint, save_checkpoint
 from rsprune_lib.training.losses import make_loss
-from rsprune_lib.training.optimise import make_optimizer, make_schedule, warm_average
+from rsprune_lib.training.optimise import make_optimizer, make_schedule, strides_outside, warm_average
 from rsprune_lib.training.recipes import Recipe
 from rsprune_lib.training.run_identity import run_identity
 
@@ -164,7 +164,7 @@ class _Run:
         for callback in callbacks:
             callback.on_start(plain)
         self.best = copy.deepcopy(plain).cpu().eval()
-        plain = plain.to(device, memory_format=torch.channels_last).train()
+        plain = strides_outside(plain).to(device, memory_format=torch.channels_last).train()
         self.average = AveragedModel(plain, multi_avg_fn=warm_average(recipe.ema), use_buffers=True)
         self.model, self.optimizer = self.accelerator.prepare(plain, make_optimizer(plain, recipe))
         self.plain = self.accelerator.unwrap_model(self.model)
