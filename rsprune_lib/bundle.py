@@ -142,8 +142,10 @@ def load_bundle(folder: str | Path) -> Bundle:
     gates = Gates.load(paths[GATES]) if GATES in paths else None
     try:
         state = safetensors.torch.load_file(paths[WEIGHTS])
-    except (SafetensorError, OSError) as error:
-        raise ModelError(f"Cannot read the weights of bundle {folder} ({error}); copy or make it again.") from None
+    except (SafetensorError, OSError):
+        raise ModelError(
+            f"Cannot read the weights of bundle {folder}: they are damaged; copy or make it again."
+        ) from None
     state = {name: _full(tensor) for name, tensor in state.items()}
     try:
         model = _structure(config["model"], plan)

@@ -13,7 +13,7 @@ import typer
 from rsprune_lib import __version__
 from rsprune_lib.commands import course, data, doctor, evaluate, prune, train
 from rsprune_lib.commands.common import HelpWithNames
-from rsprune_lib.errors import RspruneError
+from rsprune_lib.errors import RspruneError, visible
 
 __all__ = ["app", "main"]
 
@@ -78,9 +78,11 @@ def _start(
 
 
 def _sentence(error: Exception) -> str:
-    if isinstance(error, RspruneError) or not (error.strerror and error.filename):
-        return str(error)
-    name = str(error.filename)
+    if isinstance(error, RspruneError) or not error.strerror:
+        return visible(str(error))
+    if not error.filename:
+        return f"Cannot write the output ({error.strerror}); make room, or send it elsewhere."
+    name = visible(str(error.filename))
     name = name if len(name) <= 200 else f"{name[:100]}…{name[-99:]}"
     return f"Cannot use {name} ({error.strerror}); check the path, its permissions and the settings that name it."
 

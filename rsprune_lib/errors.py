@@ -5,14 +5,34 @@ import os
 import traceback
 from collections.abc import Iterable
 
-__all__ = ["DataError", "ModelError", "PlanError", "RspruneError", "TrainingError", "unknown"]
+__all__ = ["DataError", "ModelError", "PlanError", "RspruneError", "TrainingError", "unknown", "visible"]
+
+_LONGEST = 2000  # characters of a sentence; what was got may be a file of megabytes
+_JOINERS = "\n\t\u00a0\u200c\u200d"  # of text as people write it; everything else that prints nothing is shown escaped
+
+
+def visible(text: str) -> str:
+    """Text whose every character can be seen: names from files may hold controls of a terminal or of the direction.
+
+    Args:
+        text: Any text; such a character becomes its escape as Python writes it.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in _JOINERS else ascii(c)[1:-1] for c in text)
 
 
 class RspruneError(Exception):
     """Base of every error that the user can mend; its text is one clear sentence.
 
-    A notebook shows the sentence alone; with ``RSPRUNE_DEBUG=1`` the traceback, too.
+    A notebook shows the sentence alone; with ``RSPRUNE_DEBUG=1`` the traceback, too. What it quotes may come from
+    anybody: it is shown by `visible`, and cut where it is endless.
     """
+
+    def __str__(self) -> str:
+        """The sentence."""
+        text = visible(super().__str__())
+        return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} … {text[-_LONGEST // 4 :]}"
 
     def _render_traceback_(self) -> list[str]:
         if os.environ.get("RSPRUNE_DEBUG") == "1":

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import rsprune_lib
+from rsprune_lib.errors import RspruneError
 
 __all__ = ["absolute", "bundle_path", "bundles_folder", "project_root", "settle"]
 
@@ -11,8 +12,18 @@ VARIABLES = ("RSPRUNE_HOME", "RSPRUNE_MIRROR", "RSPRUNE_BUNDLES")
 
 
 def absolute(path: str | Path) -> Path:
-    """Returns the full path: ``~`` is the user's folder, and a relative path starts in the current folder."""
-    return Path(path).expanduser().absolute()
+    """Returns the full path: ``~`` is the user's folder, and a relative path starts in the current folder.
+
+    Raises:
+        RspruneError: it cannot be the path of anything.
+    """
+    try:
+        found = Path(path).expanduser().absolute()
+        found.exists()
+    except (OSError, RuntimeError, ValueError) as error:  # too long; the folder of an unknown user; a zero byte
+        reason = getattr(error, "strerror", None) or str(error).rstrip(".").lower()
+        raise RspruneError(f"Got {str(path)[:80]!r}, which is no path here ({reason}); correct it.") from None
+    return found
 
 
 def settle() -> None:

@@ -21,6 +21,7 @@ from pathlib import Path, PurePosixPath
 
 from rsprune_lib.errors import RspruneError
 from rsprune_lib.files import settle, swap_in
+from rsprune_lib.places import absolute
 from rsprune_lib.run_mark import MARK, files_below, kind_of, ours, remove, write_mark
 
 __all__ = ["RunFolder", "leads"]
@@ -60,7 +61,7 @@ class RunFolder:
         resume: bool = False,
         inputs: Iterable[str | Path] = (),
     ) -> None:
-        self.out, self.kind, self.force, self.resume = Path(out).expanduser().resolve(), kind, force, resume
+        self.out, self.kind, self.force, self.resume = absolute(out).resolve(), kind, force, resume
         self.path = self.out
         self.apart_from(*inputs)
         if leads():
@@ -77,7 +78,7 @@ class RunFolder:
 
     def apart_from(self, *inputs: str | Path) -> None:
         """Refuses inputs that are ``out``, lie inside it, or hold it."""
-        for path in (Path(given).expanduser().resolve() for given in inputs):
+        for path in (absolute(given).resolve() for given in inputs):
             inside, around = _within(self.out, path), _within(path, self.out)
             if inside or around:
                 how = "is" if inside and around else "lies inside" if inside else "holds"

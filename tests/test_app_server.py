@@ -103,13 +103,18 @@ def test_the_kernel_of_a_page_that_is_gone_ends():
 def test_pages_are_limited_and_a_closed_one_makes_room(monkeypatch):
     async def story():
         pages = Pages(limit=2)
-        assert await pages.room()
+        at_once = await asyncio.gather(*(pages.room() for _ in range(4)))  # a browser opens all its tabs again
+        assert sum(at_once) == 2
         for name in ("a", "b"):
             await pages.start_kernel(kernel_id=name)
+            pages.answered()
         assert not await pages.room()
         waiting = asyncio.ensure_future(pages.room())  # a reload: its own last kernel ends meanwhile
         await pages.shutdown_kernel("a")
         assert await waiting
+        assert not await pages.room()
+        pages.answered()  # it did not open
+        assert await pages.room()
 
     monkeypatch.setattr(studio_pages, "_ROOM", 0.3)
     asyncio.run(story())

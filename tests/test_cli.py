@@ -1,5 +1,6 @@
 """The command line: help, JSON, exit status, and one chain from images to a recovered network."""
 
+import errno
 import json
 import shutil
 import subprocess
@@ -88,6 +89,7 @@ def test_wrong_usage_is_status_2(run, arguments):
 
 TRAIN, PRUNE = ["train", "resnet18"], ["prune", "nowhere"]
 SIMILAR = [*PRUNE, "--criterion", "similarity"]
+NOWHERE = ["--data", "no/such"]
 NUMBERS = ["nan", "inf", "-inf", "", "x", "1e999", "0x10"]
 
 
@@ -115,6 +117,11 @@ NUMBERS = ["nan", "inf", "-inf", "", "x", "1e999", "0x10"]
         (["cost", "resnet18"], "--width", [*NUMBERS, "0", "-1", "1000", "1e300", "1e-9"]),
         (["cost", "resnet18"], "--stem", ["huge"]),
         (["cost"], "", ["", "resnet81", "-1"]),
+        ([*TRAIN, *NOWHERE], "--width", ["0", "nan", "1000"]),
+        ([*TRAIN, *NOWHERE], "--stem", ["huge"]),
+        ([*TRAIN, *NOWHERE], "--patch", ["16"]),
+        ([*TRAIN, *NOWHERE], "--weights", ["nowhere.pt"]),
+        (["train", *NOWHERE], "", ["resnet81"]),
     ],
 )
 def test_wrong_arguments_are_told_before_the_work(run, tmp_path, monkeypatch, command, option, values):
@@ -124,8 +131,23 @@ def test_wrong_arguments_are_told_before_the_work(run, tmp_path, monkeypatch, co
         status, out, err = run(*given, *(["--out", "new"] if command[0] in ("prune", "train") else []))
         said = err.strip().splitlines()[-1]
         assert status in (1, 2) and out == "" and "Traceback" not in err, given
-        assert "Found no bundle" not in said and "unforeseen" not in said, (given, said)
+        assert not any(word in said for word in ("Found no bundle", "unforeseen", "There is no folder")), (given, said)
         assert not any(tmp_path.iterdir())
+
+
+def test_output_that_cannot_be_written_is_one_line(run, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("rsprune_lib.commands.evaluate.emit", full)
+    status, _, err = run("cost", "resnet20")
+    assert status == 1 and "rsprune: Cannot write the output (No space left on device); make room" in err
+
+
+def test_names_are_shown_not_obeyed(run):
+    status, _, err = run("eval", "runs/\u202egnp\x1b[2J")
+    assert status == 1 and "\\u202egnp\\x1b[2J" in err and "\x1b" not in err
+    assert "Got '~nosuchuser/x', which is no path here" in run("prune", "~nosuchuser/x", "--out", "~nosuchuser/x")[2]
 
 
 def test_the_unforeseen_is_one_line(run, monkeypatch):
@@ -249,7 +271,9 @@ def test_a_pruned_bundle_is_pruned_fine_tuned_and_pruned_again(run, dense, tmp_p
     assert [step["ratio"] for step in last["how"]["steps"]] == [0.3, 0.5] and json.loads(out)["how"]["ratio"] == 0.5
     status, out, _ = run("prune", dense, "--plan", folder / "plan.json", "--recovery", "none", "--out", tmp_path / "r")
     assert status == 0 and json.loads((tmp_path / "r" / "plan.json").read_text())["keep"] == last["keep"]
-    assert "stay whole" in run("prune", folder, *few, "--multiple-of", 8, "--out", tmp_path / "w")[2]
+    unnamed = run("prune", folder, "--images", 4, "--multiple-of", 8, "--out", tmp_path / "w")
+    assert "stay whole" in unnamed[2] and "judged by l2" in unnamed[2]  # its gates are folded: no attention
+    assert "live SE blocks" in run("prune", folder, "--criterion", "attention", "--out", tmp_path / "y")[2]
     assert "nothing could be removed" in run("prune", folder, *few, "--multiple-of", 1000, "--out", tmp_path / "x")[2]
 
 

@@ -208,3 +208,13 @@ def test_pixel_bomb_is_refused_before_it_is_unpacked(monkeypatch):
     monkeypatch.setattr("rsprune_lib.data.decode.MAX_PIXELS", 100)
     with pytest.raises(DataError, match="cut it into tiles"):
         decode(geotiff(np.zeros((5, 20, 20), np.uint16)), "scene.tif")
+
+
+def test_one_value_everywhere_is_mid_grey_and_a_small_range_is_stretched():
+    for value, grey in ((0.3, 128), (3000.0, 128), (-5.0, 128), (0.0, 0), (np.nan, 0)):
+        assert (decode(geotiff(np.full((1, 16, 16), value, np.float32)), "a") == grey).all(), value
+    small = decode(geotiff(1e-8 * np.linspace(0, 1, 256, dtype=np.float32).reshape(1, 16, 16)), "a")
+    assert small.min() == 0 and small.max() == 255 and 120 < small.mean() < 135
+    sparse = np.zeros((1, 16, 16), np.float32)
+    sparse[0, 0, 0] = 7  # fewer than one in a hundred
+    assert decode(geotiff(sparse), "a")[0, 0, 0] == 255

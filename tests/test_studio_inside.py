@@ -575,6 +575,11 @@ def test_an_upload_is_answered_and_a_bad_one_leaves_it(look, tiny_data):
     look.settle()
     assert look.status.value == ""
     assert look.gallery.upload.value == ()
+    sent(look, "C:\\images\\\u202egnp" + "x" * 5000, encoded("PNG", (50, 50)))
+    said = look.one.picture.value
+    assert "one value everywhere" in said and "images" not in said.split("alt=")[1][:40]
+    assert "\u202e" not in said and "x" * 200 not in said.split("base64")[0]
+    look.settle()
 
 
 def test_a_failure_is_a_sentence_and_the_next_move_works(look, monkeypatch):

@@ -14,6 +14,7 @@ from rsprune_lib.errors import RspruneError, TrainingError
 from rsprune_lib.measure import predict, quality
 from rsprune_lib.models import create_model
 from rsprune_lib.training import Callback, StopTraining, fit, recipe
+from rsprune_lib.training.checkpoint import restore_checkpoint, save_checkpoint
 
 
 def _same(a: nn.Module, b: nn.Module) -> bool:
@@ -122,9 +123,18 @@ def test_checkpoint_runs_no_code_of_others(small, tiny_data, tmp_path):
 
     (tmp_path / "checkpoint").mkdir()
     torch.save({"run": Evil()}, tmp_path / "checkpoint" / "state.pt")
-    with pytest.raises(TrainingError, match="Cannot read the checkpoint"):
+    with pytest.raises(TrainingError, match="damaged, cut off, or none of ours; delete it"):
         fit(small, tiny_data, recipe("strong", epochs=1), out=tmp_path, resume=True, progress=False)
     assert not (tmp_path / "pwned").exists()
+
+
+@pytest.mark.parametrize("kept", [0, 1, 500, -1])
+def test_a_checkpoint_that_was_cut_off_is_a_sentence_of_ours(tmp_path, kept):
+    path = save_checkpoint(tmp_path, {"a": 1}, {"weights": torch.zeros(1000)})
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(TrainingError) as raised:
+        restore_checkpoint(tmp_path, {"a": 1}, lambda state: None)
+    assert str(raised.value).endswith("is damaged, cut off, or none of ours; delete it to start anew.")
 
 
 def test_nan_stops_with_a_sentence_and_keeps_the_last_good_state(small, tiny_data, tmp_path):

@@ -71,7 +71,10 @@ class PageHandler(TornadoVoilaHandler):
             text = f"All {pages.limit} pages of this studio are open. Close one, or wait until somebody does."
             self._notice(503, "The studio is full", text, "Try again")
         else:
-            await self._open(pages)
+            try:
+                await self._open(pages)
+            finally:
+                pages.answered()
 
     def _notice(self, status: int, title: str, text: str, again: str) -> None:
         self.set_status(status)
@@ -111,15 +114,25 @@ class PageKernels(Configurable):
 
     def __init__(self, **kwargs: object) -> None:
         self._pages: dict[str, int] = {}  # kernel -> how often its page has connected
+        self._coming = 0  # requests that were let in and have no kernel yet, or are just being answered
         self._ending: set[asyncio.Future] = set()
         super().__init__(**kwargs)
 
     async def room(self) -> bool:
-        """Whether one more page may open; waits for a moment if not, since a reload ends a page and opens one."""
+        """Whether one more page may open; waits for a moment if not, since a reload ends a page and opens one.
+
+        The place is kept until the request has been `answered`: a browser that opens all its tabs again asks for many
+        pages at once, long before the first one has its kernel.
+        """
         end = time.monotonic() + _ROOM
-        while len(self._pages) >= self.limit and time.monotonic() < end:
+        while (full := len(self._pages) + self._coming >= self.limit) and time.monotonic() < end:
             await asyncio.sleep(0.1)
-        return len(self._pages) < self.limit
+        self._coming += not full
+        return not full
+
+    def answered(self) -> None:
+        """Ends what `room` began: the page counts by its kernel from now on, or did not open."""
+        self._coming -= 1
 
     def waiting(self, notebook: str) -> bool:
         """Whether a kernel waits with the app already on it."""

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer.core import TyperCommand
 
-from rsprune_lib.errors import RspruneError
+from rsprune_lib.errors import RspruneError, visible
+from rsprune_lib.places import absolute
 
 if TYPE_CHECKING:
     from torch import nn
@@ -86,7 +87,7 @@ def _known_names() -> dict[str, str]:
 
 def say(line: str) -> None:
     """Tells a person something, on standard error, where it does not disturb scripts."""
-    print(line, file=sys.stderr, flush=True)
+    print(visible(line), file=sys.stderr, flush=True)
 
 
 def emit(result: Mapping[str, object], as_json: bool, text: str) -> None:
@@ -115,7 +116,7 @@ def data_paths(name: str | None) -> list[Path]:
     """Returns the folder or archive that ``--data`` names, as a list; an empty one for a data set's name."""
     from rsprune_lib.data import card_names
 
-    return [] if name is None or name == "auto" or name in card_names() else [Path(name).expanduser()]
+    return [] if name is None or name == "auto" or name in card_names() else [absolute(name)]
 
 
 def needed(model: "nn.Module", copies: int) -> int:

@@ -29,8 +29,8 @@ __all__ = ["prune"]
 
 
 Criterion = Annotated[
-    str,
-    typer.Option("--criterion", help="{criteria}."),
+    str | None,
+    typer.Option("--criterion", help="{criteria}; by default attention where the network has SE gates, else l2."),
 ]
 Scope = Annotated[str, typer.Option("--scope", help="{scopes}.")]
 Ratio = Annotated[
@@ -67,7 +67,7 @@ MultipleOf = Annotated[int, typer.Option("--multiple-of", min=1, help="Channel c
 
 
 def prune(
-    folder: BundleFolder, out: Out, criterion: Criterion = "attention", scope: Scope = "local", ratio: Ratio = None,
+    folder: BundleFolder, out: Out, criterion: Criterion = None, scope: Scope = "local", ratio: Ratio = None,
     threshold: Threshold = None, macs: Macs = None, plan: PlanFile = None, recovery: Recovery = "closed_form",
     images: Images = 1024, multiple_of: MultipleOf = 1, selector: Selector = None, rank: Rank = None,
     least: Least = None, data: Data = None, bands: Bands = None, seed: Seed = 0, force: Force = False,
@@ -81,16 +81,18 @@ def prune(
     if not given:
         amounts["ratio"] = 0.7
     own = {key: value for key, value in (("selector", selector), ("rank", rank)) if value is not None}
+    belongs = f"belongs to --criterion similarity, not to {criterion or 'another'}"
     if own and criterion != "similarity":
-        raise typer.BadParameter(f"--{next(iter(own))} belongs to --criterion similarity, not to {criterion}")
+        raise typer.BadParameter(f"--{next(iter(own))} {belongs}")
     if least is not None and criterion != "similarity":
-        raise typer.BadParameter(f"--least belongs to --criterion similarity, not to {criterion}")
+        raise typer.BadParameter(f"--least {belongs}")
     more = {"multiple_of": multiple_of}
     if least is not None:
         own, more = {"selector": "dominating", **own}, {**more, "least": least}
     from rsprune_lib.bundle_files import FILES
     from rsprune_lib.device import pick_device
     from rsprune_lib.pruning import SELECTORS, Plan, Request
+    from rsprune_lib.pruning.criteria.registry import usual_criterion
     from rsprune_lib.pruning.prune import prune as prune_network
 
     if selector in SELECTORS and SELECTORS[selector].needs and rank is None:
@@ -103,6 +105,8 @@ def prune(
     pick_device()  # a wrong RSPRUNE_DEVICE is told now
     bundle, loaded = open_run(folder, data, bands)
     run.apart_from(*data_paths(loaded.source))
+    if criterion is None and plan is None and (taken := usual_criterion(bundle.model)) != "attention":
+        say(f"No criterion was named, and the network has no SE gates: its channels are judged by {taken}.")
     with run.open(FILES, needed=needed(bundle.model, 2), resumable=False) as place:
         result = prune_network(bundle.model, loaded, request, first=bundle.plan, gates=bundle.gates)
         if narrow := sum(group.size < multiple_of for group in result.groups):

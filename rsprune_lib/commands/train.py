@@ -24,7 +24,7 @@ from rsprune_lib.commands.common import (
     say,
 )
 from rsprune_lib.commands.finish import finish
-from rsprune_lib.errors import TrainingError
+from rsprune_lib.errors import ModelError, TrainingError
 from rsprune_lib.run_folder import RunFolder, leads
 
 if TYPE_CHECKING:
@@ -76,16 +76,25 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a network and write it as a bundle (model.safetensors, config.json, history.json) into --out."""
+    import torch
+
     from rsprune_lib.course import profile as get_profile
     from rsprune_lib.data import load_data
     from rsprune_lib.models import create_model, load_weights, takes_size
 
     how = get_profile(profile)
     chosen = _recipe(recipe, epochs, how, how.train_epochs, loss)
-    run = _run_folder(out, "train", force, resume, data_paths(data))
+    sized = takes_size(model)
+    options = {"width": width, "stem": stem, "patch": patch}
+    with torch.device("meta"):  # wrong ones are told before data are decoded; which patch fits depends on the images
+        create_model(model, **options | ({"patch": None} if sized else {}))
+    run = _run_folder(out, "train", force, resume, [*data_paths(data), *([weights] if weights else [])])
+    if weights is not None and not weights.is_file():
+        raise ModelError(f"Found no weights at {weights}; check the path.")
     loaded = load_data(data, bands=bands)
-    size = loaded.image_size if takes_size(model) else None
-    network = create_model(model, loaded.num_classes, width=width, stem=stem, image_size=size, patch=patch, seed=seed)
+    network = create_model(
+        model, loaded.num_classes, image_size=loaded.image_size if sized else None, seed=seed, **options
+    )
     for note in load_weights(network, weights) if weights is not None else ():
         say(f"{weights}: {note}.")
     _work(_Job(network, model, loaded, chosen, how, loss, seed, run, how.train_images, half=half), as_json)

@@ -45,7 +45,8 @@ def decode(content: bytes, name: str, size: int | None = None, bands: str | None
     Grey becomes RGB; an image comes upright, as its orientation tag says; it is laid over black where it is
     transparent, and black where it holds no data; bands are chosen by `rsprune_lib.data.bands`; 16-bit and
     floating-point images are stretched from their 1st to their 99th percentile (all bands together), because their
-    range differs from sensor to sensor. An image that is not square does not keep its aspect.
+    range differs from sensor to sensor (one value everywhere has no range: it becomes mid grey). An image that is not
+    square does not keep its aspect.
 
     Args:
         content: the file.
@@ -244,10 +245,14 @@ def _alpha(raster: "DatasetReader") -> np.ndarray | None:
 
 
 def _stretch(bands: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """Map the 1st to 99th percentile of the valid pixels to 0..255."""
+    """Map the 1st to 99th percentile of the valid pixels to 0..255; one value everywhere is mid grey, zero is black."""
     usable = np.isfinite(bands) & valid
     if not usable.any():
         return np.zeros_like(bands)
     low, high = np.percentile(bands[usable], (1, 99))
-    scaled = (np.where(usable, bands, low) - low) / max(float(high - low), 1e-6)
+    if low == high:  # fewer than one pixel in a hundred differ
+        low, high = bands[usable].min(), bands[usable].max()
+    if low == high:
+        return np.full_like(bands, 0 if low == 0 else 128)
+    scaled = (np.where(usable, bands, low) - low) / float(high - low)
     return np.clip(np.rint(255 * scaled), 0, 255)

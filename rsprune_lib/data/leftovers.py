@@ -1,8 +1,9 @@
 """What of a folder or archive is left out, and why: counted, and said in one line."""
 
-import re
 from collections import defaultdict
 from collections.abc import Sequence
+
+from rsprune_lib.errors import visible
 
 __all__ = ["Left", "listed", "plain", "set_aside"]
 
@@ -68,8 +69,8 @@ class Left:
 
 
 def plain(name: str) -> str:
-    """A name for a line of text: without control characters, and not endless."""
-    name = re.sub(r"[\x00-\x1f\x7f]", "?", name).encode("utf-8", "replace").decode()
+    """A name for a line of text: every character can be seen, on one line, and it is not endless."""
+    name = visible(name.replace("\n", "\\n"))
     return name if len(name) <= 80 else f"…{name[-79:]}"
 
 

@@ -13,6 +13,7 @@ from rsprune_lib.data.leftovers import listed
 from rsprune_lib.data.notes import tell
 from rsprune_lib.data.prepare import card_arrays, folder_arrays, folder_classes, has_arrays, synthetic_arrays
 from rsprune_lib.errors import DataError
+from rsprune_lib.places import absolute
 
 __all__ = ["at_hand", "load_again", "load_data"]
 
@@ -90,6 +91,8 @@ def load_again(
         DataError: if the bundle does not say where its data is, or the classes are not those of the bundle (which is
             found before anything is downloaded or decoded).
     """
+    if name_or_path == "auto":
+        name_or_path = _automatic(info.get("image_size"), data_root(None), None)
     source = name_or_path or info.get("source") or info.get("name")
     if not source or not isinstance(source, str | Path):
         raise DataError("The bundle does not say what data it saw; name it (--data).")
@@ -106,8 +109,6 @@ def load_again(
 
 def _check_classes(name_or_path: str | Path, expected: Sequence[str]) -> None:
     path = _as_path(name_or_path)
-    if name_or_path == "auto":
-        return
     found = get_card(str(name_or_path)).classes if path is None else folder_classes(path)
     if list(found) != list(expected):
         raise DataError(
@@ -136,7 +137,9 @@ def _as_path(name_or_path: str | Path) -> Path | None:
     """
     if isinstance(name_or_path, str) and name_or_path in card_names():
         return None
-    path = Path(name_or_path).expanduser()
+    path = absolute(name_or_path)
+    if path.parent == path:
+        raise DataError(f"Got {path}, all files of this machine; give a folder of class folders, or an archive of one.")
     if path.exists():
         return path
     if isinstance(name_or_path, Path) or "/" in name_or_path or "\\" in name_or_path:

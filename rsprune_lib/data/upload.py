@@ -8,9 +8,10 @@ import numpy as np
 from PIL import Image
 
 from rsprune_lib.data.decode import FORMATS, decode, image_sides, is_image, quiet
+from rsprune_lib.data.leftovers import plain
 from rsprune_lib.errors import DataError
 
-__all__ = ["MAX_BYTES", "MAX_PIXELS", "read_upload"]
+__all__ = ["MAX_BYTES", "MAX_PIXELS", "file_name", "read_upload"]
 
 MAX_BYTES = 64_000_000
 MAX_PIXELS = 32_000_000  # decoding takes up to 30 bytes a pixel, and a class may share one machine
@@ -34,7 +35,7 @@ def read_upload(name: str, content: bytes, size: int, bands: str | None = None) 
     Raises:
         DataError: the file is empty, too large, no image of a known format, or broken.
     """
-    name, content = PurePath(name.replace("\\", "/")).name[:80] or "without a name", bytes(content)
+    name, content = file_name(name), bytes(content)
     if not content:
         raise DataError(f"The file {name} is empty; upload an image ({_known()}).")
     if len(content) > MAX_BYTES:
@@ -54,6 +55,11 @@ def read_upload(name: str, content: bytes, size: int, bands: str | None = None) 
         if error.__cause__ is None:
             raise
         raise DataError(f"The file {name} looks like an image but cannot be read; save it anew.") from error
+
+
+def file_name(name: str) -> str:
+    """The name of an uploaded file for a line of text: without folders, every character seen, and not endless."""
+    return plain(PurePath(str(name).replace("\\", "/")).name) or "without a name"
 
 
 def _check_pixels(name: str, content: bytes) -> None:

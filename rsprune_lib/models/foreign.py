@@ -165,9 +165,9 @@ def _read(path: Path) -> dict[str, Tensor]:
             state: Any = safetensors.torch.load_file(path)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # both libraries raise whatever a broken file brings up
+    except Exception:  # both libraries raise whatever a broken file brings up
         raise ModelError(
-            f"Cannot read {path} as plain weights ({str(error).splitlines()[0]}); save a state dict "
+            f"Cannot read {path} as plain weights: it is cut off, or holds more than tensors; save a state dict "
             "(torch.save(model.state_dict(), ...) or safetensors), no pickled network."
         ) from None
     for wrapper in _WRAPPERS:

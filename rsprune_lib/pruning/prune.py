@@ -14,7 +14,7 @@ from rsprune_lib.errors import ModelError
 from rsprune_lib.measure import LayerCost, layer_costs
 from rsprune_lib.pruning.choose import choose
 from rsprune_lib.pruning.criteria.gates import Gates, fold, gate_statistics, gated_norms, without_gates
-from rsprune_lib.pruning.criteria.registry import score
+from rsprune_lib.pruning.criteria.registry import score, usual_criterion
 from rsprune_lib.pruning.groups import Group, find_groups
 from rsprune_lib.pruning.plan import Plan, compose, full_plan
 from rsprune_lib.pruning.recovery.recoveries import RECOVERIES, Repair
@@ -80,6 +80,8 @@ def prune(
         >>> small = prune(model, load_data("eurosat"), ratio=0.7).model
     """
     request = Request(**asked) if request is None else replace(request, **asked)
+    if request.criterion is None:
+        request = replace(request, criterion=usual_criterion(model))
     _check_classes(model, data)
     device, gated = next(model.parameters()).device, bool(gated_norms(model))
     plain = without_gates(model) if gated else model

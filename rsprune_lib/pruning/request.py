@@ -26,7 +26,7 @@ class Request:
     """How to score, choose, cut and repair.
 
     Attributes:
-        criterion: key of `CRITERIA`.
+        criterion: key of `CRITERIA`; None takes the `usual_criterion` of the network.
         ratio: share of the channels to remove; give one of ratio, threshold, macs (or a plan), see `choose`.
         threshold: channels with a lower score go; with criterion ``"similarity"`` two channels are alike from this
             similarity on, and a selector decides which one stays (`select`).
@@ -44,7 +44,7 @@ class Request:
         RspruneError: a name is unknown, or a number is missing or out of its range.
     """
 
-    criterion: str = "attention"
+    criterion: str | None = None
     ratio: float | None = None
     threshold: float | None = None
     macs: float | None = None
@@ -64,7 +64,7 @@ class Request:
         if self.plan is None and self.by_graph:
             self._check_graph()
         elif self.plan is None:
-            find("criterion", CRITERIA, self.criterion, self.options)
+            find("criterion", CRITERIA, "l2" if self.criterion is None else self.criterion, self.options)
             self._check_choosing("argument of choose", _OF_CHOOSE)
             amount = {**self.amount, "per_group": self.choosing.get("per_group")}
             check_arguments(self.scope, amount, **self._only("min_keep", "multiple_of"))

@@ -56,8 +56,10 @@ def restore_checkpoint(out: Path, run: dict, restore: Callable[[dict[str, Any]],
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         saved = dict(state["run"])
-    except (OSError, RuntimeError, KeyError, TypeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-        raise TrainingError(f"Cannot read the checkpoint {path} ({_line(error)}); {again}.") from None
+    except PermissionError as error:
+        raise TrainingError(f"Cannot read the checkpoint {path} ({error.strerror}); change its permissions.") from None
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError, EOFError, pickle.UnpicklingError):
+        raise TrainingError(f"The checkpoint {path} is damaged, cut off, or none of ours; {again}.") from None
     for key in run | saved:
         if saved.get(key) != run.get(key):
             theirs, ours = _differing(saved.get(key), run.get(key))
@@ -67,8 +69,8 @@ def restore_checkpoint(out: Path, run: dict, restore: Callable[[dict[str, Any]],
             )
     try:
         restore(state)
-    except (KeyError, RuntimeError, TypeError, ValueError, AttributeError) as error:
-        raise TrainingError(f"The checkpoint {path} does not fit its own run ({_line(error)}); {again}.") from None
+    except (KeyError, RuntimeError, TypeError, ValueError, AttributeError):
+        raise TrainingError(f"The checkpoint {path} does not fit its own run: a part is missing; {again}.") from None
 
 
 def _differing(one: object, other: object) -> tuple[str, str]:
@@ -77,7 +79,3 @@ def _differing(one: object, other: object) -> tuple[str, str]:
         return repr(one), repr(other)
     keys = [key for key in one | other if one.get(key) != other.get(key)]
     return tuple(", ".join(f"{key}={side[key]!r}" for key in keys if key in side) or "without" for side in (one, other))
-
-
-def _line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

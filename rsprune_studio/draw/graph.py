@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from html import escape
-
 import numpy as np
 
 from rsprune_lib.colours import GRID, INK, KEPT, MUTED
 from rsprune_lib.pruning.similarity.hashes import TIE
-from rsprune_studio.draw.html import note
+from rsprune_studio.draw.html import escape, note
 
 __all__ = ["RULES", "graph"]
 

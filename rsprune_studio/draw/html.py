@@ -1,19 +1,19 @@
 """What the live tool shows, as small pieces of HTML: quick to make, sharp at any size, safe to set from a thread."""
 
+import html
 import math
 from collections.abc import Iterable, Sequence
-from html import escape
 
 import numpy as np
 
 from rsprune_lib.colours import CUT, GRID, INK, KEPT, MUTED, short
-from rsprune_lib.errors import RspruneError
+from rsprune_lib.errors import RspruneError, visible
 from rsprune_lib.pruning import Plan, diff
 from rsprune_lib.tasks import headline
 from rsprune_studio.engine.setting import Dense, Snapshot, recovery_titles
 
 __all__ = [
-    "bars", "classes", "code", "gauges", "glossary", "in_words", "message", "note", "pending", "ticks",
+    "bars", "classes", "code", "escape", "gauges", "glossary", "in_words", "message", "note", "pending", "ticks",
     "time_left", "working",
 ]  # fmt: skip
 
@@ -51,6 +51,11 @@ const select = () => {
 };
 if (navigator.clipboard) { navigator.clipboard.writeText(pre.textContent).then(done, select); } else { select(); }
 """
+
+
+def escape(text: str) -> str:
+    """Text for a page: no tag in it counts, and no character that turns the direction of what follows."""
+    return html.escape(visible(str(text)))
 
 
 def _gauge(title: str, value: str, note: str, share: float | None) -> str:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
-from html import escape
 
 import numpy as np
 from PIL import Image
 
 from rsprune_lib.colours import BLUE_RAMP, CUT, DIVERGING_RAMP, GRID, INK, KEPT, MUTED, shade
-from rsprune_studio.draw.html import note
+from rsprune_studio.draw.html import escape, note
 from rsprune_studio.engine.comparison import Answer, Comparison
 from rsprune_studio.engine.inside import Channels
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 
 import numpy as np
 
 from rsprune_lib.colours import CUT, GRID, INK, KEPT, MUTED, REMOVED, signed
 from rsprune_lib.measure import wilson
 from rsprune_lib.pruning import Scan
-from rsprune_studio.draw.html import note
+from rsprune_studio.draw.html import escape, note
 from rsprune_studio.engine.guided import guided_ratios
 from rsprune_studio.engine.setting import Snapshot
 from rsprune_studio.engine.studio import Studio

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from html import escape
 
 import numpy as np
 
 from rsprune_lib.colours import CUT, GRID, INK, KEPT, MUTED, REMOVED, short
-from rsprune_studio.draw.html import note, ticks
+from rsprune_studio.draw.html import escape, note, ticks
 from rsprune_studio.engine.history import Point
 from rsprune_studio.engine.setting import Snapshot, recovery_titles
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from rsprune_lib.errors import RspruneError
 from rsprune_studio.engine.setting import Setting, Snapshot
 
-__all__ = ["History", "Point", "pareto"]
+__all__ = ["LONGEST", "History", "Point", "pareto"]
+
+LONGEST = 20_000  # settings of a path: four hours of a move a second have fewer
 
 
 @dataclass(frozen=True)
@@ -139,9 +141,10 @@ class History:
         """The settings from the first to the last that can be redone."""
         return list(self._path)
 
-    def replace(self, settings: Collection[Setting], by: Callable[[Setting], Setting]) -> None:
-        """Puts others in place of some settings on the path, without a move."""
-        self._path = [by(setting) if setting in settings else setting for setting in self._path]
+    def replace(self, wrong: Callable[[Setting], bool], by: Callable[[Setting], Setting]) -> bool:
+        """Puts others in place of some settings on the path, without a move; returns whether there was any."""
+        path, self._path = self._path, [by(setting) if wrong(setting) else setting for setting in self._path]
+        return any(new is not old for new, old in zip(self._path, path, strict=True))
 
     @property
     def can_undo(self) -> bool:
@@ -157,7 +160,8 @@ class History:
         """Goes to a setting; what was undone can no longer be redone. The same setting again changes nothing."""
         if setting != self.now:
             self._path[self._place + 1 :] = [setting]
-            self._place += 1
+            del self._path[:-LONGEST]
+            self._place = len(self._path) - 1
 
     def undo(self) -> Setting:
         """Goes back; at the beginning it stays."""
@@ -213,6 +217,11 @@ class History:
         path, place, points = values["path"], values["place"], values["points"]
         if not (isinstance(path, list) and isinstance(points, list) and path):
             raise RspruneError("The history has no path of settings; take a session that the app wrote.")
+        if max(len(path), len(points)) > LONGEST:
+            raise RspruneError(
+                f"The history has {len(path):,} settings and {len(points):,} points, but at most {LONGEST:,} of each "
+                "are read; take a session that the app wrote."
+            )
         if isinstance(place, bool) or not isinstance(place, int) or not 0 <= place < len(path):
             raise RspruneError(
                 f"The history stands at {place!r} of {len(path)} settings; take a session the app wrote."

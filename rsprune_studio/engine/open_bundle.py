@@ -9,9 +9,9 @@ from typing import Any
 
 from rsprune_lib.bundle import Bundle, load_bundle
 from rsprune_lib.data import Dataset, at_hand, card_names, get_card, load_again
-from rsprune_lib.errors import ModelError, RspruneError, unknown
+from rsprune_lib.errors import ModelError, RspruneError, unknown, visible
 from rsprune_lib.files import read_json
-from rsprune_lib.places import bundles_folder, project_root
+from rsprune_lib.places import absolute, bundles_folder, project_root
 from rsprune_studio.engine.code import Origin
 from rsprune_studio.engine.studio import Studio
 
@@ -59,7 +59,8 @@ def bundles() -> list[Choice]:
 
 def _told_apart(choice: Choice) -> Choice:
     """A bundle that shares its name with another: opened by its folder, and listed with it."""
-    title = choice.title.replace(choice.name, f"{choice.name} (in {choice.path.parent.name})", 1)
+    name = visible(choice.name)
+    title = choice.title.replace(name, f"{name} (in {visible(choice.path.parent.name)})", 1)
     return replace(choice, key=str(choice.path), title=title)
 
 
@@ -75,7 +76,7 @@ def choice_of(folder: Path) -> Choice | None:
         return None
     title = f"{folder.name}: {model}{', pruned' if pruned else ''} on {data.get('title') or source or 'unknown data'}"
     title += f", {params / 1e6:.2f} M parameters" if isinstance(params, int | float) else ""
-    return Choice(folder.name, folder, source, title, folder.name)
+    return Choice(folder.name, folder, source, visible(title), folder.name)
 
 
 def data_sets() -> list[str]:
@@ -123,7 +124,7 @@ def open_studio(bundle: str | Path | None = None, data: str | Path | None = None
     elif str(bundle) in choices:
         path = choices[str(bundle)].path
     else:
-        path = Path(bundle).expanduser()
+        path = absolute(bundle)
         if not path.is_dir():
             raise unknown("bundle", str(bundle), choices)
     loaded = load_bundle(path)
@@ -131,7 +132,7 @@ def open_studio(bundle: str | Path | None = None, data: str | Path | None = None
     images = load_again(info, data, progress=False)
     _check_classes(path.name, info.get("classes"), images)
     named = data is None or str(data) in card_names()
-    origin = Origin(path, data and str(data if named else Path(data).expanduser().resolve()))
+    origin = Origin(path, data and str(data if named else absolute(data).resolve()))
     studio = Studio(loaded.model, images, gates=loaded.gates, progress=False, origin=origin, **options)
     return Opened(loaded, images, studio)
 

@@ -107,6 +107,9 @@ class Session:
         for scan in self.scans.values():
             if scan.curves.keys() != {group.name for group in studio.groups}:
                 raise RspruneError("The session's sensitivity scan has other groups than this network; scan again.")
+        for setting in (self.history.start, *self.history.path, *(point.setting for point in self.history.points)):
+            if setting.criterion not in studio.criteria:
+                raise RspruneError(f"The session goes by {setting.criterion}, for which this network has no scores.")
         studio.apply(self.history.now)
         if self.tuned is not None:
             self.tuned.plan.check(studio.groups)
@@ -126,9 +129,11 @@ class Session:
         if self.tuned is not None:
             self.tuned.restore(studio)
         studio.scans.update(self.scans)
-        missing = [s for s in self.history.path if s.recovery == "tuned" and not _has_tuned(studio, s)]
-        self.history.replace(missing, lambda setting: replace(setting, recovery="live"))
-        if not missing:
+        lost = self.history.replace(
+            lambda setting: setting.recovery == "tuned" and not _has_tuned(studio, setting),
+            lambda setting: replace(setting, recovery="live"),
+        )
+        if not lost:
             return ""
         return (
             "A session file holds no other fine-tuned network than the one it ends with, and none of more than "

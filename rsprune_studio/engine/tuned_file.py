@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -81,7 +80,7 @@ class TunedFile:
         TuneOptions(**options)
         try:
             return cls(Plan.from_json(json.dumps(values["plan"])), dict(note), base64.b64decode(weights, validate=True))
-        except binascii.Error:
+        except ValueError:  # `binascii.Error` is one
             raise wrong from None
 
     def restore(self, studio: Studio) -> None:

@@ -119,7 +119,8 @@ class StudioApp(View):
         self._picker.layout.display = "none" if self._lesson.task else ""  # a lesson is about one network
 
     def _chosen(self) -> tuple[str, str | None]:
-        return self.bundle_folder.value or self.bundle.value, self.data_folder.value or self.data.value or None
+        bundle, data = (_unquoted(text.value) for text in (self.bundle_folder, self.data_folder))
+        return bundle or self.bundle.value, data or self.data.value or None
 
     def pick(self, bundle: str | Path, data: str | Path | None = None, then: Callable[[], None] | None = None) -> None:
         """Opens another network in the background.
@@ -198,7 +199,8 @@ class StudioApp(View):
     def _notice(self) -> str:
         """What has to be said of the images that are open, whatever else the line says."""
         text = "Synthetic scenes: the images are drawn, and the numbers say nothing about real ones."
-        return html.message(text) if self.opened.data.synthetic else ""
+        said = html.message(text) if self.opened.data.synthetic else ""
+        return said + "".join(html.note(f"Images: {note}") for note in self.opened.data.notes)
 
     def _dismiss(self) -> None:
         """Takes down why the last network could not be opened: another one is being chosen."""
@@ -262,6 +264,12 @@ def open_app(
         refused = widgets.HTML(html.message(str(error), error=True))
         refused.add_class("rsprune-refused")
         return refused
+
+
+def _unquoted(path: str) -> str:
+    """A path without the blanks and quotes that it was copied with."""
+    path = path.strip()
+    return path[1:-1] if len(path) > 1 and path[0] == path[-1] and path[0] in "'\"" else path
 
 
 def _text(description: str, tip: str) -> widgets.Text:

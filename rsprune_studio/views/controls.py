@@ -213,10 +213,11 @@ class Controls(widgets.VBox):
             tuned: a fine-tuned network is kept for its plan.
         """
         scores = np.concatenate(list(values.values()))
-        low, high = float(min(scores.min(), 0.0)), float(np.quantile(scores, 0.98))
+        cut = snapshot.setting.threshold or 0.0
+        low, high = float(min(scores.min(), 0.0, cut)), float(np.quantile(scores, 0.98))
         self._quiet = True
         try:
-            set_range(self.threshold, low, max(high, low + 1e-9, snapshot.setting.threshold or low))
+            set_range(self.threshold, low, max(high, low + 1e-9, cut))
             self.show(snapshot.setting, tuned=tuned)
             self._quiet = True
             for name, slider in self.own.items():

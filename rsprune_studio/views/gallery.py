@@ -10,6 +10,7 @@ import numpy as np
 
 from rsprune_lib.data import Dataset
 from rsprune_lib.data.upload import MAX_BYTES
+from rsprune_lib.errors import visible
 from rsprune_studio.draw import html
 from rsprune_studio.draw.inside import thumbnail, verdict
 from rsprune_studio.engine.comparison import Comparison
@@ -65,7 +66,7 @@ class Gallery(widgets.VBox):
             style={"description_width": "52px"}, layout=widgets.Layout(width="232px"),
         )  # fmt: skip
         self.label = widgets.Dropdown(
-            options=[("all classes", _ALL), *((name, label) for label, name in enumerate(self.data.classes))],
+            options=[("all classes", _ALL), *((visible(name), label) for label, name in enumerate(self.data.classes))],
             description="true class", tooltip="List images of one class only",
             style={"description_width": "68px"}, layout=widgets.Layout(width="206px"),
         )  # fmt: skip

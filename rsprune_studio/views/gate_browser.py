@@ -6,6 +6,7 @@ import ipywidgets as widgets
 import numpy as np
 
 from rsprune_lib.data import Dataset
+from rsprune_lib.errors import visible
 from rsprune_lib.explain import GateValues
 from rsprune_lib.plots import Picture, gate_profile, png
 from rsprune_studio.engine.threads import LatestWins, Turn
@@ -77,7 +78,7 @@ class GateBrowser:
     def __init__(self, gates: GateValues, data: Dataset, indices: np.ndarray, start: GateView | None = None) -> None:
         self.gates, self.data, self.indices = gates, data, indices
         start = start or GateView(next(iter(gates.values)))
-        present = [(data.classes[k], k) for k in gates.labels.unique().tolist()]
+        present = [(visible(data.classes[k]), k) for k in gates.labels.unique().tolist()]
         style = {"description_width": "48px"}
         self.norm = widgets.Dropdown(
             options=list(gates.values), value=start.norm, description="layer", style=style,

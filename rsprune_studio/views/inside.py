@@ -9,7 +9,7 @@ from functools import partial
 import ipywidgets as widgets
 import numpy as np
 
-from rsprune_lib.data.upload import read_upload
+from rsprune_lib.data.upload import file_name, read_upload
 from rsprune_lib.errors import RspruneError
 from rsprune_lib.pruning.calibration import Stopped
 from rsprune_studio.draw import html
@@ -113,8 +113,10 @@ class LookInside(Part):
     def _sent(self, name: str, content: bytes) -> None:
         """Called with a file that a person sent; a bad one is told, and the image that was there stays."""
         try:
-            data = self.studio.data
-            self.choose(read_upload(name, content, data.image_size, data.bands), f"your image {name}")
+            data, name = self.studio.data, file_name(name)
+            pixels = read_upload(name, content, data.image_size, data.bands)
+            flat = ", one value everywhere: there is nothing to see" if (pixels == pixels[0, 0]).all() else ""
+            self.choose(pixels, f"your image {name}{flat}")
         except RspruneError as error:
             with self._screen:
                 self._fail(error)

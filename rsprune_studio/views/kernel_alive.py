@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 import time
-from html import escape
 
 import ipywidgets as widgets
 
@@ -72,7 +71,7 @@ class Pulse(widgets.HTML):
             self.value = html.message(_ASLEEP)
             return
         self.beats += 1
-        self.value = f'{_STYLE}<div class="rsprune-lost" role="alert">{escape(_LOST)}</div><!--{self.beats % 2}-->'
+        self.value = f'{_STYLE}<div class="rsprune-lost" role="alert">{html.escape(_LOST)}</div><!--{self.beats % 2}-->'
 
     def get_state(self, key: object = None, drop_defaults: bool = False) -> dict:
         """As ipywidgets has it; a page that asks for the whole state has just been opened."""

@@ -7,7 +7,6 @@ import io
 import tempfile
 import zipfile
 from collections.abc import Callable
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import ipywidgets as widgets
 
 from rsprune_lib.bundle import save_bundle
 from rsprune_lib.colours import KEPT
+from rsprune_lib.data.upload import file_name
 from rsprune_lib.errors import RspruneError
 from rsprune_lib.measure import provenance
 from rsprune_lib.pruning import Plan, compose
@@ -44,7 +44,9 @@ def link(name: str, content: bytes, kind: str, text: str) -> str:
         f"display:inline-block;padding:5px 12px;border:1px solid {KEPT};border-radius:4px;line-height:18px;color:{KEPT}"
     )
     data = f"data:{kind};base64,{base64.b64encode(content).decode()}"
-    return f'<a download="{escape(name)}" href="{data}" style="{look};text-decoration:none">{escape(text)}</a>'
+    return (
+        f'<a download="{html.escape(name)}" href="{data}" style="{look};text-decoration:none">{html.escape(text)}</a>'
+    )
 
 
 def bundle_zip(studio: Studio, snapshot: Snapshot, first: Plan | None = None, origin: str = "") -> bytes:
@@ -150,8 +152,12 @@ class TakeAway(Part):
         if self.snapshot is None or not self.snapshot.complete:
             self._say(_MEASURING, error=True)
             return
-        self.status.value = html.working("Packing the network")
-        content = bundle_zip(self.studio, self.snapshot, self._first, self._origin)
+        self.status.value, self.packed.value = html.working("Packing the network"), ""
+        try:
+            content = bundle_zip(self.studio, self.snapshot, self._first, self._origin)
+        except Exception as error:  # a full disk, for example
+            self._refuse(error)
+            return
         size = f"{len(content) / 1e6:.1f} MB"
         self.packed.value = link("bundle.zip", content, "application/zip", f"Bundle ({size})")
         self._say("")
@@ -191,14 +197,14 @@ class TakeAway(Part):
         """Reads an upload; whatever is wrong with it becomes a sentence, and the screen stays as it is."""
         if not files:
             return
-        name, content = str(files[0]["name"]), bytes(files[0]["content"])
+        name, content = file_name(files[0]["name"]), bytes(files[0]["content"])
         for upload in (self.plan_file, self.session_file):
             upload.value = ()  # lets go of the bytes; the same file may be sent again
         self.error = None
         try:
             if len(content) > most:
                 raise RspruneError(f"It has {len(content) / 1e6:.1f} MB, at most {most / 1e6:.0f} MB are expected.")
-            load(content.decode("utf-8"))
+            load(content.decode("utf-8-sig"))  # some editors put a mark before the text
         except UnicodeDecodeError:
             self._refuse(RspruneError(f"{name}: it is no text; take a JSON file that this app or the library wrote."))
         except RspruneError as error:
@@ -206,7 +212,7 @@ class TakeAway(Part):
 
     def _refuse(self, error: Exception) -> None:
         self.error = error
-        self._say(str(error), error=True)
+        self._say(html.in_words(error), error=True)
 
     def _say(self, text: str, *, error: bool = False) -> None:
         self.status.value = html.message(text, error=error) if text else ""

@@ -75,7 +75,10 @@ class PercentSlider(widgets.HBox):
 
     @traitlets.validate("value")
     def _within(self, proposal: dict) -> float:
-        return min(max(proposal["value"], self.slider.min), self.slider.max)
+        """A share of a file or a budget may lie beyond the ends; they move, so that it can be shown."""
+        value = min(max(proposal["value"], 0.0), 1.0)
+        self.slider.min, self.slider.max = min(self.slider.min, value), max(self.slider.max, value)
+        return value
 
     def _show(self) -> None:
         self.slider.value, self.percent.value = self.value, _percent(self.value)
@@ -88,7 +91,8 @@ class PercentSlider(widgets.HBox):
         if text != _percent(self.value):
             with contextlib.suppress(ValueError):
                 number = float(text.strip().removesuffix("%").replace(",", "."))
-                self.value = self.value if math.isnan(number) else plain(number / 100)
+                if math.isfinite(number):
+                    self.value = plain(min(max(number / 100, self.slider.min), self.slider.max))
             self._show()
 
 

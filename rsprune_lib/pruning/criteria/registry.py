@@ -18,7 +18,7 @@ from rsprune_lib.pruning.groups import Group
 from rsprune_lib.pruning.scores import Scores
 from rsprune_lib.pruning.similarity.hashes import Similarity, redundancy, similarity
 
-__all__ = ["CRITERIA", "Case", "Criterion", "scale_of", "score"]
+__all__ = ["CRITERIA", "Case", "Criterion", "scale_of", "score", "usual_criterion"]
 
 Batched = Iterable[tuple[Tensor, Tensor]]
 Values = dict[str, Tensor]
@@ -134,6 +134,11 @@ CRITERIA: dict[str, Criterion] = {
 def scale_of(criterion: str) -> str:
     """How scores of a criterion compete if nothing else is asked for; ``"mean"`` for one that is not registered."""
     return CRITERIA[criterion].scale if criterion in CRITERIA else "mean"
+
+
+def usual_criterion(model: nn.Module) -> str:
+    """The criterion where none is named: attention for a network with SE gates, else l2, which fits every network."""
+    return "attention" if gated_norms(model) else "l2"
 
 
 def score(

@@ -17,6 +17,7 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from rsprune_lib.pruning.recovery.least_squares import Factor, Fit, Moments, solve
 
@@ -50,13 +51,26 @@ def rectified(
     return fit
 
 
+def _forward(layer: nn.Module, x: Tensor) -> Tensor:
+    """The layer's output, past the hooks that a walk has put on it.
+
+    A narrow 1x1 convolution with a stride sees every second pixel only: the same numbers without oneDNN's gradient,
+    which writes beyond its memory there, see `rsprune_lib.training.optimise.strides_outside`.
+    """
+    narrow = isinstance(layer, nn.Conv2d) and layer.in_channels < 8 and layer.kernel_size == (1, 1)
+    if not narrow or layer.padding != (0, 0):
+        return layer.forward(x)
+    down, across = layer.stride
+    return functional.conv2d(x[..., ::down, ::across], layer.weight, layer.bias, groups=layer.groups)
+
+
 def _targets(fit: Fit, layer: nn.Module, samples: Iterable[Sample], moments: Moments) -> tuple[Tensor, Tensor]:
     """Means of the present targets (G, O / G), and their covariances with the inputs (G, D, O / G)."""
     layer.weight.data.copy_(fit.weight)
     bias, sums, products, count = fit.bias.to(layer.weight.dtype), 0.0, 0.0, 0
     for x, target, shortcut in samples:
         with torch.enable_grad():
-            out = layer.forward(x.detach())  # past the hooks that a walk has put on it
+            out = _forward(layer, x.detach())
         axis = -1 if isinstance(layer, nn.Linear) else 1
         shape = [1] * out.dim()
         shape[axis] = -1
