@@ -55,6 +55,25 @@ def test_identical_images_are_noted(tmp_path):
     assert build(tmp_path / "set", images).index["twins"] == [[1, 4]]
 
 
+def test_a_damaged_image_takes_its_label_its_name_and_its_part_with_it(tmp_path):
+    images, damaged = pixels(5), {}
+
+    def read():
+        for row in (0, 2, 3, 4):
+            yield row, images[row]
+        damaged[1] = "Cannot read the image 1.png; repair or remove it."
+
+    index = {
+        "files": [f"{i}.png" for i in range(5)],
+        "classes": ["a", "b"],
+        "fixed": ["train", "test", "val", "test", "train"],
+    }
+    found = build_arrays(tmp_path / "set", read(), [0, 1, 0, 1, 1], 8, index, progress=False, damaged=damaged)
+    assert (found.images == images[[0, 2, 3, 4]]).all() and found.labels.tolist() == [0, 0, 1, 1]
+    assert found.index["files"] == ["0.png", "2.png", "3.png", "4.png"]
+    assert found.index["fixed"] == ["train", "val", "test", "train"] and check_arrays(tmp_path / "set")["ok"]
+
+
 def test_missing_rows_leave_nothing_behind(tmp_path):
     with pytest.raises(DataError, match="2 of 6 images are missing"):
         build_arrays(tmp_path / "set", enumerate(pixels()[:4]), [0] * 6, 8, {"classes": ["a"]}, progress=False)

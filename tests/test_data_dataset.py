@@ -12,7 +12,7 @@ import pytest
 import rasterio
 from PIL import Image
 
-from rsprune_lib.data import Source, cifar, find, get_card, load_again, load_data
+from rsprune_lib.data import Source, Split, SplitRule, catalogue, cifar, find, get_card, load_again, load_data
 from rsprune_lib.errors import DataError, RspruneError
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
@@ -65,7 +65,9 @@ def test_a_second_load_decodes_nothing_and_sees_changes(tmp_path, monkeypatch):
     changed = load(tmp_path / "set", tmp_path)
     assert len(changed.labels) == 17 and changed.content_hash != first.content_hash
     assert len(list((tmp_path / "arrays").glob("folder-*"))) == 1, "the old arrays were kept"
-    assert load(tmp_path / "set", tmp_path, split_seed=1).split.hash != changed.split.hash
+    other = load(tmp_path / "set", tmp_path, split_seed=1)
+    assert other.split.hash != changed.split.hash and other.mean != changed.mean
+    assert np.allclose(other.mean, other.images[other.split.train].mean((0, 1, 2)) / 255, atol=1e-4), "its own part"
 
 
 def test_a_folder_of_everything(tmp_path):
@@ -324,6 +326,22 @@ def test_automatic_choice(tmp_path, monkeypatch):
     assert load_data(progress=False).name == "eurosat", "the cache is enough"
 
 
+@pytest.mark.usefixtures("small_cards")
+def test_a_shipped_split_is_that_of_its_seed_alone(tmp_path, monkeypatch):
+    tiny_eurosat(tmp_path / "mirror/EuroSAT_RGB.zip")
+    options = {"root": tmp_path, "mirror": tmp_path / "mirror"}
+    made = load("eurosat", **options)
+    shipped = Split(made.split.test, made.split.val, made.split.train)
+    shipped.save(tmp_path / "shipped/eurosat-66.json", made.files)
+    monkeypatch.setattr("rsprune_lib.data.dataset.SHIPPED", tmp_path / "shipped")
+    assert load("eurosat", **options).split.hash == shipped.hash
+    assert load("eurosat", split_seed=1, **options).split.hash not in (shipped.hash, made.split.hash)
+    card = dataclasses.replace(get_card("eurosat"), split=SplitRule((0.25, 0.25, 0.5)))
+    monkeypatch.setitem(catalogue.CARDS, "eurosat", card)
+    parts = load("eurosat", split_seed=2, **options).split
+    assert [len(parts.train), len(parts.val), len(parts.test)] == [10, 10, 20], "in the card's shares"
+
+
 def cifar_arrays():
     images, labels = random_pixels(0, 60, 32, 32, 3), np.arange(60) % 10
     return {"x_train": images[:50], "x_test": images[50:], "y_train": labels[:50], "y_test": labels[50:, None]}
@@ -354,6 +372,7 @@ def test_cifar_both_ways(tmp_path, monkeypatch):
         assert data.split.test.tolist() == list(range(50, 60)), "the published test part"
         assert [len(data.split.train), len(data.split.val)] == [40, 10]
         assert (data.images[7] == arrays["x_train"][7]).all() and data.labels[7] == 7
+        assert data.upright, "taken from the ground: only mirrored"
         hashes.add(data.content_hash)
     assert len(hashes) == 1
 

@@ -67,6 +67,16 @@ def test_sixteen_bits_are_stretched_not_cut_off():
         assert np.abs(got[..., 0].astype(int) - RAMP).max() < 6
 
 
+def test_a_stretch_knows_no_outliers_and_keeps_the_colours():
+    """One glint does not darken the rest, and a band that is half as bright stays half as bright."""
+    deep = np.stack([1000 + RAMP * 8, 1000 + RAMP * 4, 1000 + RAMP * 2]).astype(np.uint16)
+    deep[:, 0, 0] = 60_000
+    got = decode(geotiff(deep), "a").astype(int).reshape(-1, 3)[1:]
+    red, green, blue = got[:250].T  # below the highest percentile
+    assert np.abs(red - RAMP.ravel()[1:251]).max() < 8
+    assert np.abs(green - red / 2).max() < 4 and np.abs(blue - red / 4).max() < 4
+
+
 def test_sixteen_bit_rgb_png():
     raw = (
         (RGB.astype(np.uint16) * 8).astype(">u2").reshape(16, -1)
@@ -88,6 +98,7 @@ def test_bands_are_chosen_by_name_by_colour_by_sensor_and_by_hand():
 
     assert taken(3) == ([1, 2, 3], None)
     assert taken(13) == ([4, 3, 2], "of 13 bands B4, B3, B2 are taken as red, green, blue, in Sentinel-2's order")
+    assert taken(12)[0] == [4, 3, 2], "level 2A lacks band 10"
     assert taken(4) == ([1, 2, 3], "of 4 bands 1, 2, 3 are taken as red, green, blue"), "the fourth is near infrared"
     assert taken(4, names=["B02", "B03", "B04", "B08"])[0] == [3, 2, 1]
     assert taken(5, names=["Red Edge", "nir", "blue", "Green", "RED"])[0] == [5, 4, 3]
@@ -155,6 +166,18 @@ def test_images_come_upright(kind):
     assert (decode(encode(Image.fromarray(pixels), "PNG", exif=exif), "a") == pixels).all()
 
 
+def test_alpha_of_sixteen_bits_and_colours_that_were_multiplied_by_it_already():
+    deep = np.stack([1000 + RAMP * 4] * 3 + [np.full((16, 16), 65535)]).astype(np.uint16)
+    opaque = decode(geotiff(deep, photometric="RGB", alpha="non-premultiplied"), "a").astype(int)
+    deep[3] = 0x80FF
+    half = decode(geotiff(deep, photometric="RGB", alpha="non-premultiplied"), "a").astype(int)
+    assert np.abs(half - opaque / 2).max() <= 2 and opaque.max() == 255
+    premultiplied = {"photometric": "RGB", "alpha": "premultiplied"}
+    bands = np.concatenate([RGB.transpose(2, 0, 1) // 2, np.full((1, 16, 16), 128, np.uint8)])
+    assert (decode(geotiff(bands, **premultiplied), "a") == RGB // 2).all()
+    assert (decode(geotiff(deep, **premultiplied), "a") == opaque).all()
+
+
 def test_what_a_file_does_not_know_is_black_and_not_stretched():
     bands = (1000 + RGB.transpose(2, 0, 1).astype(np.int16)).copy()
     bands[1, 0] = -9999  # one band only, and the file does not say that it means no data
@@ -181,6 +204,9 @@ def test_float_tiff_with_gaps():
     bands[:, 1, 1] = np.nan
     got = decode(geotiff(bands, nodata=-9999.0), "a")
     assert (got[0, 0] == 0).all() and got.max() == 255
+    bands[:, 2, 2] = 3.4e38  # another usual value for no data, which this file does not state
+    again = decode(geotiff(bands, nodata=-9999.0), "a").astype(int)
+    assert (again[2, 2] == 0).all() and np.abs(again - got).reshape(256, 3)[35:].max() <= 1
     assert (decode(geotiff(np.full((1, 4, 4), np.nan, np.float32)), "a") == 0).all()
 
 
@@ -189,6 +215,8 @@ def test_size_and_sides():
     assert image_sides(content, "a") == (48, 32)
     assert decode(content, "a", 8).shape == (8, 8, 3)
     assert image_sides(geotiff(np.zeros((13, 5, 9), np.uint16)), "a") == (9, 5)
+    board = np.where(np.indices((32, 32)).sum(0) % 2, 255, 0).astype(np.uint8)[..., None].repeat(3, 2)
+    assert np.abs(resize(board, 16).astype(int) - 127).max() < 10, "antialiased: pixels are means, none is skipped"
     flat = resize(np.full((20, 30, 3), 77, np.uint8), 16)
     assert flat.shape == (16, 16, 3) and (flat == 77).all()
 

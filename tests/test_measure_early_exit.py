@@ -97,6 +97,9 @@ def test_outcome_by_hand():
     assert everyone.accuracy == pytest.approx(2 / 3) and everyone.lost == pytest.approx(1 / 3)
     assert everyone.accuracies[0] == pytest.approx(2 / 3) and math.isnan(everyone.accuracies[1])
     assert oracle(found, labels).tolist() == [0, 0, 2]
+    assert oracle(found[:1], torch.tensor([1])).tolist() == [1] and oracle(
+        found[1:2, ::2], torch.tensor([0])
+    ).tolist() == [1]
 
 
 @pytest.mark.parametrize("kind", ["max_probability", "entropy", "margin", "patience"])
@@ -195,12 +198,14 @@ def test_of_two_as_cheap_the_better_and_of_two_as_good_the_cheaper():
     assert tuned_to([other, third, one], cost=0.5) is third and tuned_to([one, other], cost=0.5) is other
 
 
-@pytest.mark.parametrize(("n", "rank"), [(19, 18), (20, 19), (99, 90), (9, 9)])
-def test_a_conformal_level_by_hand(n, rank):
-    """At a tenth missed, the rank is that of ceil(.9 (n + 1)) among the probabilities of the truth, largest first."""
+@pytest.mark.parametrize(
+    ("n", "alpha", "rank"), [(19, 0.1, 18), (20, 0.1, 19), (99, 0.1, 90), (9, 0.1, 9), (99, 0.41, 59)]
+)
+def test_a_conformal_level_by_hand(n, alpha, rank):
+    """The rank is ceil((n + 1) (1 - alpha)) among the probabilities of the truth, largest first."""
     sure = torch.linspace(0.2, 0.95, n, dtype=torch.float64)
     found = of_two(sure.flip(0).tolist())
-    (level,) = conformal_level(found, torch.zeros(n, dtype=torch.int64), 0.1)
+    (level,) = conformal_level(found, torch.zeros(n, dtype=torch.int64), alpha)
     assert level == pytest.approx(float(sure.flip(0)[rank - 1]))
 
 

@@ -1,6 +1,7 @@
 """Latency: what is timed and what is left alone. No test depends on how fast this machine is."""
 
 import copy
+import itertools
 import os
 import subprocess
 import sys
@@ -74,6 +75,12 @@ def test_device_is_stated(model):
     assert "cores" in measured.device
 
 
+def test_images_have_the_channels_of_the_network():
+    once = {"repeats": 1, "warmup": 0}
+    latency(create_model("resnet18", 4, in_channels=5, width=0.125), 32, **once)
+    latency(torch.nn.Conv2d(5, 2, 1), 8, in_channels=5, **once)
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -114,8 +121,67 @@ def test_networks_are_timed_in_turn(model):
         latencies([model], 32, rounds=0)
 
 
+@pytest.fixture
+def pretend(monkeypatch):
+    """Sets clocks on which the passes take these milliseconds, over and over; of each, its thread computes a share."""
+
+    def start(walls, shares=(1.0,)):
+        state, walls, shares = {"wall": 0.0, "own": 0.0, "last": 0.0}, itertools.cycle(walls), itertools.cycle(shares)
+        asked = {"wall": itertools.cycle((False, True)), "own": itertools.cycle((False, True))}
+
+        def wall():
+            if next(asked["wall"]):  # the second time: a pass has ended
+                state["last"] = next(walls) / 1000
+                state["wall"] += state["last"]
+            return state["wall"]
+
+        def own():
+            state["own"] += next(shares) * state["last"] if next(asked["own"]) else 0.0
+            return state["own"]
+
+        monkeypatch.setattr(clock, "perf_counter", wall)
+        monkeypatch.setattr(clock, "thread_time", own)
+
+    return start
+
+
+def test_timing_ends_when_it_has_taken_long_enough_but_not_before_the_third(model, pretend):
+    pretend([6])
+    assert latency(model, 32, at_most_ms=22, warmup=0).repeats == 4
+    assert latency(model, 32, at_most_ms=1, warmup=0).repeats == 3
+    assert latency(model, 32, repeats=6, warmup=0).repeats == 6
+    pretend([6])  # two passes of a network, 12 ms, are a round
+    for most, rounds in ((40, 4), (1, 3), (None, 10)):
+        found = latencies([model, model], 32, at_most_ms=most)
+        assert [len(one.rounds_ms) for one in found] == [rounds, rounds] and found[0].repeats == 2 * rounds
+
+
+def test_the_shortest_pass_of_a_round_stands_for_it(model, pretend):
+    pretend([4, 2, 3, 7, 8])  # three passes, then two that fill ten milliseconds
+    passes = []
+    model.register_forward_hook(lambda *_: passes.append(1))
+    (found,) = latencies([model], 32, rounds=2)
+    assert len(passes) == 4 + 3, "the first of each round is not timed"
+    assert found.rounds_ms == pytest.approx((2, 7)) and found.least_ms == pytest.approx(2)
+    assert found.median_ms == pytest.approx(4) and found.iqr_ms == pytest.approx(4)
+
+
+@pytest.mark.parametrize(
+    ("shares", "busy"), [((0.9,), False), ((0.7,), True), ((0.7, 0.9), False), ((0.7, 0.7, 1), True)]
+)
+def test_a_time_is_doubtful_where_others_computed_in_most_rounds(model, pretend, shares, busy):
+    pretend([20], shares)  # a pass a round
+    (found,) = latencies([model], 32, rounds=6)
+    assert found.busy is busy
+
+
 def pretended(rounds, busy=False):
     return Latency(sorted(rounds)[len(rounds) // 2], 0.0, 1, 1, "pretended", len(rounds), tuple(rounds), busy)
+
+
+def test_a_factor_is_the_median_of_the_rounds_between_their_quartiles():
+    found = Speed.of(pretended([1, 2, 3, 4, 10]), pretended([1] * 5))
+    assert (found.low, found.factor, found.high) == (2, 3, 4)
 
 
 @pytest.mark.parametrize(
@@ -125,6 +191,11 @@ def pretended(rounds, busy=False):
         ([8, 16, 8, 16, 8], [4, 8, 4, 8, 4], "2.0 times as fast"),  # what disturbs both in one round cancels
         ([1, 1, 1], [1.25, 1.25, 1.3], "slower (0.80 times the speed)"),
         ([1, 1.05, 0.98, 1.02], [1, 1, 1, 1], "about as fast"),
+        ([1.08, 1.09, 1.08], [1, 1, 1], "about as fast"),
+        ([1.15, 1.16, 1.15], [1, 1, 1], "1.1 times as fast"),
+        ([0.5, 0.6, 0.6, 0.9, 0.8, 0.7], [1] * 6, "slower (0.65 times the speed)"),  # 0.6 to 0.775: 1.29 < 1 / 0.65
+        ([0.7, 1.4, 1, 0.7, 1.4], [1] * 5, "not clear: this machine is busy"),  # 1.0 in the middle says nothing
+        ([0.4, 0.35, 0.9, 0.95, 0.6, 0.6], [1] * 6, "not clear: this machine is busy"),  # a factor 1.8 apart
         ([8, 3, 9, 2], [4, 4, 3, 3.5], "not clear: this machine is busy"),
     ],
 )
@@ -135,6 +206,7 @@ def test_a_factor_is_named_where_it_is_larger_than_its_spread(dense, pruned, wor
 def test_no_factor_is_named_of_a_busy_machine_and_of_times_of_two_moments():
     dense, pruned = pretended([8, 8, 8]), pretended([2, 2, 2], busy=True)
     assert str(Speed.of(dense, pruned)) == "not clear: this machine is busy"
+    assert str(Speed.of(pretended([8, 8, 8], busy=True), pretended([2, 2, 2]))) == "not clear: this machine is busy"
     with pytest.raises(RspruneError, match="3 and of 2 rounds.*in turn"):
         Speed.of(dense, pretended([2, 2]))
 

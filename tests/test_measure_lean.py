@@ -5,6 +5,7 @@ import importlib
 
 import pytest
 import torch
+from pruning_toys import lively
 
 from rsprune_lib.data import Batches
 from rsprune_lib.measure import lean, predict
@@ -63,3 +64,14 @@ def test_quick_statistics_are_nearly_the_exact_ones_and_float32(half, lively_se,
             torch.testing.assert_close(two, one, rtol=0.1 if half else 1e-4, atol=0.05 if half else 1e-4, msg=name)
         elif "num_batches" not in name:
             assert torch.equal(one, two), name
+
+
+def test_a_bias_in_front_of_a_norm_becomes_part_of_the_convolution_too():
+    model = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.ReLU(), torch.nn.Conv2d(4, 2, 1)
+    )
+    lively(model)[0].bias.data.copy_(torch.tensor([1.0, -2.0, 3.0, -4.0]))
+    x = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    fused = lean(model, fuse=True)
+    assert isinstance(fused[1], torch.nn.Identity)
+    torch.testing.assert_close(fused(x), model(x))

@@ -22,7 +22,7 @@ MAX_PIXELS = 80_000_000  # a larger image is a bomb or a whole scene that should
 EIGHT_BIT = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
 NO_BANDS = ("1", "P", "CMYK", "LAB")  # TIFF whose bands are no colours yet: Pillow converts them
 NODATA = -9999  # where a file with signed values does not state its nodata, this and less is taken for it
-ORIENTATION = 0x0112
+ORIENTATION, EXTRA_SAMPLES = 0x0112, 0x0152  # tags of TIFF; an extra band of kind 1 is a premultiplied alpha
 # First bytes of the formats that are read. None of them names other files or addresses.
 FORMATS = {
     "JPEG": (b"\xff\xd8\xff",),
@@ -138,7 +138,7 @@ def _reason(error: Exception) -> str:
 
 
 def _read(content: bytes, bands: str | None) -> np.ndarray:
-    orientation = 1
+    orientation, multiplied = 1, False
     try:
         with Image.open(io.BytesIO(content)) as image:
             _bound(*image.size)
@@ -147,10 +147,11 @@ def _read(content: bytes, bands: str | None) -> np.ndarray:
                 rgb = rgb if image.format == "TIFF" else _upright(rgb, _orientation(image))  # Pillow turns TIFF itself
                 return _pick(rgb, bands)
             orientation = _orientation(image)
+            multiplied = image.format == "TIFF" and 1 in image.tag_v2.get(EXTRA_SAMPLES, ())
     except Image.UnidentifiedImageError:
         if content[:2] not in (b"II", b"MM"):
             raise
-    return _upright(_read_raster(content, bands), orientation)
+    return _upright(_read_raster(content, bands, multiplied), orientation)
 
 
 def _bound(width: int, height: int) -> None:
@@ -212,7 +213,8 @@ def _raster(content: bytes) -> "Iterator[DatasetReader]":
         yield raster
 
 
-def _read_raster(content: bytes, wanted: str | None) -> np.ndarray:
+def _read_raster(content: bytes, wanted: str | None, multiplied: bool) -> np.ndarray:
+    """RGB of any raster; ``multiplied``: the colours have been multiplied by the alpha already."""
     with _raster(content) as raster:
         _bound(raster.width, raster.height)
         chosen, _ = choose_bands(raster.descriptions, [colour.name for colour in raster.colorinterp], wanted)
@@ -222,7 +224,7 @@ def _read_raster(content: bytes, wanted: str | None) -> np.ndarray:
         if any(raster.colorinterp[i - 1].name == "alpha" for i in chosen):  # asked for as a colour
             valid, alpha = np.full(bands.shape, True) if raster.nodata is None else bands != raster.nodata, None
         else:
-            valid, alpha = raster.read_masks(chosen) > 0, _alpha(raster)
+            valid, alpha = raster.read_masks(chosen) > 0, None if multiplied else _alpha(raster)
         inverted = raster.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") == "YES"
     if bands.dtype.kind in "if" and bands.dtype.itemsize > 1:
         valid &= (bands > NODATA) & (bands < 1e30)
@@ -234,9 +236,9 @@ def _read_raster(content: bytes, wanted: str | None) -> np.ndarray:
 
 
 def _alpha(raster: "DatasetReader") -> np.ndarray | None:
-    """(H, W) uint8 opacity; None where the file states none, or where the colours were multiplied by it already."""
+    """(H, W) uint8 opacity; None where the file states none."""
     places = [i for i, colour in enumerate(raster.colorinterp, 1) if colour.name == "alpha"]
-    if not places or raster.tags(places[0], ns="IMAGE_STRUCTURE").get("ALPHA") == "PREMULTIPLIED":
+    if not places:
         return None
     alpha = raster.read(places[0])
     if alpha.dtype == np.uint8:
