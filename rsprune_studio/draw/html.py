@@ -13,7 +13,8 @@ from rsprune_lib.tasks import headline
 from rsprune_studio.engine.setting import Dense, Snapshot, recovery_titles
 
 __all__ = [
-    "bars", "classes", "code", "escape", "gauges", "glossary", "in_words", "message", "note", "pending", "ticks",
+    "bars", "card", "cards", "classes", "code", "escape", "gauges", "glossary", "in_words", "message", "note",
+    "pending", "ticks",
     "time_left", "working",
 ]  # fmt: skip
 
@@ -58,7 +59,8 @@ def escape(text: str) -> str:
     return html.escape(visible(str(text)))
 
 
-def _gauge(title: str, value: str, note: str, share: float | None) -> str:
+def card(title: str, value: str, note: str, share: float | None) -> str:
+    """A gauge: a title, a number, a bar that is filled to a share in [0, 1] (None: empty), and a line below."""
     width = 0 if share is None else 100 * max(0.0, min(1.0, share))
     return (
         '<div class="rsprune-card" '
@@ -81,13 +83,13 @@ def gauges(snapshot: Snapshot, *, measured: bool = True) -> str:
     """
     params = snapshot.cost.params / snapshot.dense.cost.params
     macs = snapshot.cost.macs / snapshot.dense.cost.macs
-    cards = [
-        _gauge(_TITLES[0], short(snapshot.cost.params), f"{params:.1%} of {short(snapshot.dense.cost.params)}", params),
-        _gauge(_TITLES[1], short(snapshot.cost.macs), f"{macs:.1%} of {short(snapshot.dense.cost.macs)}", macs),
+    shown = [
+        card(_TITLES[0], short(snapshot.cost.params), f"{params:.1%} of {short(snapshot.dense.cost.params)}", params),
+        card(_TITLES[1], short(snapshot.cost.macs), f"{macs:.1%} of {short(snapshot.dense.cost.macs)}", macs),
     ]
     if measured:
-        cards += [_latency(snapshot), _quality(snapshot)]
-    return _row(cards)
+        shown += [_latency(snapshot), _quality(snapshot)]
+    return cards(shown)
 
 
 def pending(dense: Dense, *, measured: bool = True) -> str:
@@ -98,26 +100,27 @@ def pending(dense: Dense, *, measured: bool = True) -> str:
         known.append("" if dense.quality is None else f"{dense.quality.score:.1%}")
     titles = (*_TITLES, headline(dense.metric))
     rows = zip(titles, known, strict=False)
-    return _row([_gauge(title, "…", value and f"dense {value}", None) for title, value in rows])
+    return cards([card(title, "…", value and f"dense {value}", None) for title, value in rows])
 
 
-def _row(cards: Iterable[str]) -> str:
-    row = 'class="rsprune-cards" role="group" aria-label="the pruned network in numbers"'
-    return f'<div {row} style="display:flex;gap:10px;flex-wrap:wrap">{"".join(cards)}</div>'
+def cards(parts: Iterable[str], label: str = "the pruned network in numbers") -> str:
+    """A row of gauges; the label is for a screen reader."""
+    row = f'class="rsprune-cards" role="group" aria-label="{label}"'
+    return f'<div {row} style="display:flex;gap:10px;flex-wrap:wrap">{"".join(parts)}</div>'
 
 
 def _latency(snapshot: Snapshot) -> str:
     now, dense = snapshot.latency, snapshot.dense.latency
     title = _TITLES[2]
     if now is None:
-        return _gauge(title, "…", "" if dense is None else f"dense {dense.median_ms:.2f} ms", None)
+        return card(title, "…", "" if dense is None else f"dense {dense.median_ms:.2f} ms", None)
     if dense is None:
-        return _gauge(title, f"{now.median_ms:.2f} ms", "", None)
+        return card(title, f"{now.median_ms:.2f} ms", "", None)
     if snapshot.speed is None or not snapshot.speed.clear:
         words = "" if snapshot.speed is None else f"; {snapshot.speed}"
-        return _gauge(title, f"{now.median_ms:.2f} ms", f"dense {dense.median_ms:.2f} ms{words}", None)
+        return card(title, f"{now.median_ms:.2f} ms", f"dense {dense.median_ms:.2f} ms{words}", None)
     time = 1 / snapshot.speed.factor
-    return _gauge(title, f"{now.median_ms:.2f} ms", f"{snapshot.speed}; dense {dense.median_ms:.2f} ms", time)
+    return card(title, f"{now.median_ms:.2f} ms", f"{snapshot.speed}; dense {dense.median_ms:.2f} ms", time)
 
 
 def _quality(snapshot: Snapshot) -> str:
@@ -127,14 +130,14 @@ def _quality(snapshot: Snapshot) -> str:
     if dense is not None and snapshot.only_folded:
         against += " with its SE gates"
     if now is None:
-        return _gauge(title, "…", against.removeprefix("; "), None)
+        return card(title, "…", against.removeprefix("; "), None)
     kind = f"{now.n} validation images"
     if snapshot.recovered != snapshot.setting.recovery:
         kind += f", {recovery_titles(tuned=True)[snapshot.recovered]} so far"
     elif not snapshot.final:
         kind += ", first estimate"
     low, high = now.ci
-    return _gauge(title, f"{now.score:.1%}", f"{low:.1%} to {high:.1%} on {kind}{against}", now.score)
+    return card(title, f"{now.score:.1%}", f"{low:.1%} to {high:.1%} on {kind}{against}", now.score)
 
 
 def _rows(rows: Iterable[tuple[str, float, float, float | None, str]], label: str) -> str:

@@ -12,6 +12,7 @@ from rsprune_lib.pruning import Plan
 from rsprune_studio.engine.session import Session
 from rsprune_studio.engine.setting import Setting
 from rsprune_studio.engine.studio import Studio
+from rsprune_studio.views.exits import ExitView
 from rsprune_studio.views.graph import GraphView
 from rsprune_studio.views.inside import LookInside
 from rsprune_studio.views.panel import PruningPanel
@@ -25,6 +26,7 @@ _TITLES = {
     "graph": "Graph",
     "sensitivity": "Sensitivity",
     "finetune": "Fine-tune",
+    "exits": "Exits",
     "inside": "Inside",
     "takeaway": "Take away",
 }
@@ -37,7 +39,8 @@ class Lesson:
     Attributes:
         task: what the learner is to do, one or two sentences on top of the tool.
         hide: controls to leave out, of `rsprune_studio.views.panel.HIDDEN`.
-        parts: further views to show, of ``"graph"``, ``"sensitivity"``, ``"finetune"``, ``"inside"``, ``"takeaway"``.
+        parts: further views to show, of ``"graph"``, ``"sensitivity"``, ``"finetune"``, ``"exits"``, ``"inside"``,
+            ``"takeaway"``.
         front: the one of them that is in front at first; None for none.
         start: fields of the first `Setting`; what is missing is the network's own default.
         measured: measure latency and accuracy.
@@ -45,7 +48,7 @@ class Lesson:
 
     task: str
     hide: tuple[str, ...] = ()
-    parts: tuple[str, ...] = ("graph", "sensitivity", "finetune", "inside", "takeaway")
+    parts: tuple[str, ...] = ("graph", "sensitivity", "finetune", "exits", "inside", "takeaway")
     front: str | None = None
     start: Mapping[str, Any] = field(default_factory=dict)
     measured: bool = True
@@ -92,6 +95,14 @@ LESSONS: dict[str, Lesson] = {
         "Meet a budget in MMACs, then one in milliseconds, and beat the uniform preset at equal MACs.",
         parts=("sensitivity", "takeaway"),
         start={"amount": "macs", "macs": 0.25, "multiple_of": 1},
+    ),
+    "exits": Lesson(
+        "Fit exits, then move the doubt that may remain until accuracy begins to fall. Which classes leave early, and "
+        "what do the images that go to the end have in common? Then prune more, and fit again.",
+        hide=("criterion", "scope", "normalise", "amount", "own", "multiple_of", "presets"),
+        parts=("exits",),
+        front="exits",
+        start={"ratio": 0.5},
     ),
     "finetune": Lesson(
         "Fine-tune the pruned network with two losses. Which mistakes went away, and is the gain more than chance?",
@@ -146,6 +157,8 @@ def lesson_panel(
         parts["sensitivity"] = ScanView(studio, folder, go=lambda setting: panel.go(setting))
     if "finetune" in chosen.parts:
         parts["finetune"] = TuneView(studio, go=lambda setting: panel.go(setting))
+    if "exits" in chosen.parts and studio.task.name in ("classification", "exits"):
+        parts["exits"] = ExitView(studio)
     if "inside" in chosen.parts:
         parts["inside"] = LookInside(studio)
     if "takeaway" in chosen.parts:
@@ -157,7 +170,7 @@ def lesson_panel(
     )
     if "takeaway" in parts:
         parts["takeaway"].explorer = panel.explorer
-    if chosen.front:
+    if chosen.front in parts:
         panel.tabs.selected_index = panel.tabs.titles.index(_TITLES[chosen.front])
     panel.explorer.begin()
     return panel
