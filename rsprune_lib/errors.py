@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 __all__ = ["DataError", "ModelError", "PlanError", "RspruneError", "TrainingError", "unknown", "visible"]
 
-_LONGEST = 2000  # characters of a sentence; what was got may be a file of megabytes
+_LONGEST = 1000  # characters of a sentence; what was got may be a file of megabytes
 _JOINERS = "\n\t\u00a0\u200c\u200d"  # of text as people write it; everything else that prints nothing is shown escaped
 
 

@@ -153,6 +153,8 @@ def test_on_a_phone_the_gauges_stay_in_sight_of_the_slider(page, shots):
         assert 0 <= box["y"] and box["y"] + box["height"] <= PHONE["height"]
     assert handle(page).evaluate(ON_TOP)
     page.screenshot(path=shots / "phone.png")
+    slider, percent = (page.locator(f".rsprune-percent:visible {kind}").first for kind in (".widget-slider", "input"))
+    assert abs(slider.bounding_box()["y"] - percent.bounding_box()["y"]) < 20  # on one line
     page.set_viewport_size(SIZE)
     assert page.locator(".rsprune-gauges").get_attribute("aria-live") == "polite"
     assert handle(page).get_attribute("aria-valuetext") == "50 %"

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from rsprune_lib.data import archives
 from rsprune_lib.data.archives import folder_files, read_members
+from rsprune_lib.data.leftovers import Left
 from rsprune_lib.errors import DataError
 
 FILES = {
@@ -165,3 +166,13 @@ def test_linked_folders_are_followed_and_loops_are_not(tmp_path):
     (tmp_path / "set/a").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "set/loop").symlink_to(tmp_path / "set")
     assert [name for name, _ in folder_files(tmp_path / "set")] == ["a/1.jpg"]
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_the_first_of_two_members_of_one_name_counts_and_the_other_is_told(tmp_path):
+    with zipfile.ZipFile(tmp_path / "two.zip", "w") as archive:
+        for name, content in (("a/1.png", b"first"), ("./a/1.png", b"second"), ("a/1.png", b"third")):
+            archive.writestr(name, content)
+    left = Left()
+    assert list(read_members(tmp_path / "two.zip", left=left)) == [("a/1.png", b"first")]
+    assert left.line() == "2 second files of the same name (a/1.png, …)"

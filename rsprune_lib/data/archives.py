@@ -63,10 +63,13 @@ def read_members(
     try:
         if path.stat().st_size == 0:
             raise DataError(f"{path} is empty (0 bytes); delete it and fetch it again.")
-        if zipfile.is_zipfile(path):
-            yield from _from_zip(path, suffixes, contents, left)
-        else:
-            yield from _from_tar(path, suffixes, contents, left)
+        seen: set[str] = set()
+        for name, content in (_from_zip if zipfile.is_zipfile(path) else _from_tar)(path, suffixes, contents, left):
+            if name in seen:
+                left.add("twice", name)
+                continue
+            seen.add(name)
+            yield name, content
     except BROKEN as error:
         raise DataError(f"{path} is damaged or cut off ({error}); delete it and fetch it again.") from error
 

@@ -19,6 +19,7 @@ WORDS = {  # in the order of the line: one, several
     "other": ("file that is no image", "files that are no images"),
     "special": ("pipe or device", "pipes or devices"),
     "empty": ("empty file", "empty files"),
+    "twice": ("second file of the same name", "second files of the same name"),
     "unreadable": ("unreadable file or folder", "unreadable files or folders"),
     "links": ("second link to a folder", "second links to folders"),
     "bare": ("folder without images", "folders without images"),

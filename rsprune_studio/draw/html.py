@@ -223,12 +223,14 @@ def ticks(low: float, high: float, most: int = 7) -> list[float]:
 def message(text: str, *, error: bool = False) -> str:
     """One line of words; an error in orange with a sign, so that colour is not all that tells."""
     colour, sign = (CUT, "⚠ ") if error else (INK, "")
-    return f'<div style="color:{colour};font-size:14px;line-height:1.5">{sign}{escape(text)}</div>'
+    return (
+        f'<div style="color:{colour};font-size:14px;line-height:1.5;overflow-wrap:anywhere">{sign}{escape(text)}</div>'
+    )
 
 
 def note(text: str) -> str:
     """A quiet line of words."""
-    return f'<div style="color:{MUTED};font-size:12px;line-height:1.5">{escape(text)}</div>'
+    return f'<div style="color:{MUTED};font-size:12px;line-height:1.5;overflow-wrap:anywhere">{escape(text)}</div>'
 
 
 def glossary() -> str:
@@ -246,7 +248,9 @@ def working(text: str, share: float | None = None) -> str:
         if share is None
         else f' <progress aria-label="{escape(text)}" max="1" value="{share:.3f}" style="height:8px"></progress>'
     )
-    return f'<div style="color:{MUTED};font-size:12px;line-height:1.5">{escape(text)} …{bar}</div>'
+    return (
+        f'<div style="color:{MUTED};font-size:12px;line-height:1.5;overflow-wrap:anywhere">{escape(text)} …{bar}</div>'
+    )
 
 
 def code(text: str) -> str:

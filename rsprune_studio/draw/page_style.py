@@ -21,7 +21,7 @@ STYLE = f"""<style>
   }}
   .rsprune-app .widget-hbox, .rsprune-panel .widget-hbox {{ flex-wrap: wrap; }}
   #rendered_cells {{ scroll-padding-top: 170px; }}
-  .rsprune-panel .rsprune-labelled {{ flex-wrap: nowrap; }}
+  .rsprune-panel .rsprune-labelled, .rsprune-panel .rsprune-percent {{ flex-wrap: nowrap; }}
   .rsprune-panel .widget-toggle-buttons, .rsprune-panel .widget-toggle-buttons > div {{ flex: 1 1 0; display: flex; }}
   .rsprune-panel .widget-toggle-buttons button {{ flex: 1 1 0; width: auto !important; padding: 0 2px; min-width: 0; }}
   .rsprune-controls .widget-box > button {{ flex: 1 1 40%; }}

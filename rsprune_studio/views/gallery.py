@@ -18,7 +18,7 @@ from rsprune_studio.engine.comparison import Comparison
 __all__ = ["Gallery"]
 
 SLOTS = 8  # of 96 px: one row of a page 1,280 px wide
-_SOURCES = {"any of the validation set": "any", "hardest first": "hardest", "lost by pruning": "lost"}
+_SOURCES = {"any validation image": "any", "hardest first": "hardest", "lost by pruning": "lost"}
 _ALL = -1  # a Dropdown takes None for "nothing is chosen"
 _TIP = (
     "Any in random order; by falling loss of the pruned network; those of them that were right before and are wrong now"

@@ -68,6 +68,7 @@ class PercentSlider(widgets.HBox):
             layout={"width": "62px", "flex": "0 0 62px"},
         )  # fmt: skip
         super().__init__([self.slider, self.percent], layout={"width": width}, value=low)
+        self.add_class("rsprune-percent")
         self.slider.observe(lambda change: setattr(self, "value", change.new), "value")
         self.percent.observe(lambda change: self._typed(change.new), "value")
         self.observe(lambda change: self._show(), "value")
