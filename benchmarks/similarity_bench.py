@@ -20,7 +20,7 @@ from rows import row, table
 from scipy.fft import dct
 
 from rsprune_lib.data import Batches, Dataset
-from rsprune_lib.models import create_model
+from rsprune_lib.models import create_model, hooked
 from rsprune_lib.pruning import find_groups, perceptual_hash, similarity
 
 IMAGES, PAIRS, BUDGET = 50, 12, 1000.0
@@ -35,16 +35,12 @@ def similarity_rows(data: Dataset) -> Iterator[dict]:
     images = torch.cat([x for x, _ in Batches(data, "train", IMAGES, limit=IMAGES).epoch(0, shrink)])
     maps = {}
     hooks = [
-        model.get_submodule(group.name).register_forward_hook(
-            lambda _m, _x, y, name=group.name: maps.__setitem__(name, y.clone())
-        )
+        (model.get_submodule(group.name), lambda _m, _x, y, name=group.name: maps.__setitem__(name, y.clone()))
         for group in groups
         if group.name.startswith("conv")
     ]
-    with torch.no_grad():
+    with torch.no_grad(), hooked(hooks):
         model(images)
-    for hook in hooks:
-        hook.remove()
     start = time.perf_counter()
     for value in maps.values():
         signs = perceptual_hash(value).transpose(0, 1).flatten(1).float() * 2 - 1

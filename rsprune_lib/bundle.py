@@ -81,9 +81,7 @@ def save_bundle(
         provenance: `rsprune_lib.measure.provenance`.
         measured: numbers by name, JSON-able.
         gates: SE gate statistics to keep with it.
-        half: store weight matrices in half precision, for half the size. Vectors (biases, norms and their running
-            statistics) stay float32: they are a hundredth of the size, and a running variance can exceed what half
-            precision holds.
+        half: store weight matrices in half precision, for half the size; vectors stay float32, see `_halved`.
         command: the command line that made it.
 
     Returns:

@@ -5,7 +5,7 @@ import os
 import traceback
 from collections.abc import Iterable
 
-__all__ = ["DataError", "ModelError", "PlanError", "RspruneError", "TrainingError", "unknown", "visible"]
+__all__ = ["DataError", "ModelError", "PlanError", "RspruneError", "Stopped", "TrainingError", "unknown", "visible"]
 
 _LONGEST = 1000  # characters of a sentence; what was got may be a file of megabytes
 _JOINERS = "\n\t\u00a0\u200c\u200d"  # of text as people write it; everything else that prints nothing is shown escaped
@@ -50,6 +50,10 @@ class ModelError(RspruneError):
 
 class PlanError(RspruneError):
     """A pruning plan is malformed, impossible, or made for another network."""
+
+
+class Stopped(RspruneError):
+    """Long work ended early because its batches are no longer wanted; nothing was changed."""
 
 
 class TrainingError(RspruneError):

@@ -7,8 +7,27 @@ import numpy as np
 import torch
 from torch import nn
 
+from rsprune_lib.errors import Stopped
 from rsprune_lib.models import create_model, model_names
 from rsprune_lib.pruning import Plan, find_groups
+
+
+class Unwanted(list):
+    """Batches that are no longer wanted after so many checks."""
+
+    def __init__(self, batches, checks):
+        super().__init__(batches)
+        self.left = checks
+
+    def check(self):
+        self.left -= 1
+        if self.left < 0:
+            raise Stopped("no longer wanted")
+
+    def __iter__(self):
+        for batch in super().__iter__():
+            self.check()
+            yield batch
 
 
 def lively(model, seed=0):

@@ -181,6 +181,27 @@ def test_no_module_imports_itself_through_others():
     assert [circle for circle in nx.strongly_connected_components(graph) if len(circle) > 1] == []
 
 
+def test_no_function_is_longer_than_60_lines():
+    for name, path in _sources("rsprune_lib", "rsprune_studio").items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef):
+                lines = node.end_lineno - node.lineno + 1
+                assert lines <= 60, f"{name}.{node.name} has {lines} lines"
+
+
+def test_one_public_name_has_one_meaning():
+    homes = {}
+    for name, path in _sources("rsprune_lib", "rsprune_studio").items():
+        for node in ast.parse(path.read_text()).body:
+            targets = getattr(node, "targets", [getattr(node, "target", None)])
+            made = [target.id for target in targets if isinstance(target, ast.Name)]
+            made += [node.name] if isinstance(node, ast.ClassDef) else []
+            for one in made:
+                homes.setdefault(one, []).append(name)
+    for one in ("Fit", "Lesson", "LESSONS", "LOSSES", "RECOVERIES", "CRITERIA", "SELECTORS", "NETWORKS"):
+        assert len(homes.get(one, [])) <= 1, f"{one} is made in {homes[one]}"
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="priorities of threads are Linux's")
 def test_a_thread_that_gives_way_takes_no_other_with_it():
     before, found = os.getpriority(os.PRIO_PROCESS, 0), []

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from rsprune_lib import plots
 from rsprune_lib.course import (
-    LESSONS,
+    CHAPTERS,
     SYSTEMS,
     CheckFailed,
     Chooser,
@@ -162,11 +162,11 @@ def test_the_chooser_draws_what_is_chosen():
 
 
 def test_the_syllabus_is_in_order():
-    assert [lesson.name.split("_")[0] for lesson in LESSONS] == "00 01 02 03 03b 04 05 06 07 08".split()
-    assert all(lesson.question.endswith("?") for lesson in LESSONS)
-    known = {lesson.name.split("_")[0] for lesson in LESSONS}
+    assert [lesson.name.split("_")[0] for lesson in CHAPTERS] == "00 01 02 03 03b 04 05 06 07 08".split()
+    assert all(lesson.question.endswith("?") for lesson in CHAPTERS)
+    known = {lesson.name.split("_")[0] for lesson in CHAPTERS}
     assert all(set(system.lessons) <= known and system.link.startswith("https://") for system in SYSTEMS)
-    assert [lesson.here for lesson in LESSONS[:2]] == [True, True]
+    assert [lesson.here for lesson in CHAPTERS[:2]] == [True, True]
 
 
 def test_layer_times_cover_the_network_and_leave_it_alone(tiny_se):

@@ -4,13 +4,12 @@ from functools import partial
 
 import pytest
 import torch
-from pruning_toys import groups_of, network, random_plan
+from pruning_toys import Unwanted, groups_of, network, random_plan
 from pruning_toys import images as pictures
 
 from rsprune_lib.data import Batches
-from rsprune_lib.errors import DataError, PlanError
+from rsprune_lib.errors import DataError, PlanError, Stopped
 from rsprune_lib.models import hooked
-from rsprune_lib.pruning.calibration import Stopped
 from rsprune_lib.pruning.choose import choose
 from rsprune_lib.pruning.criteria.gates import fold, gate_statistics
 from rsprune_lib.pruning.criteria.registry import score
@@ -154,7 +153,6 @@ def test_errors_and_stopping(tiny_se, tiny_data, live, batches):
         live.solve(Plan({}, {"conv1": (0,)}, {"conv1": 8}, {}))
     with pytest.raises(DataError, match="training split"):
         Live(tiny_se, None, Batches(tiny_data, "val"), progress=False)
-    calls = iter([False] * 9 + [True] * 9)
     with pytest.raises(Stopped):
-        Live(tiny_se, None, batches, progress=False, should_stop=lambda: next(calls))
+        Live(tiny_se, None, Unwanted(batches, 9), progress=False)
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in tiny_se.modules())

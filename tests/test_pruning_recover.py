@@ -2,12 +2,13 @@
 
 import pytest
 import torch
+from pruning_toys import Unwanted
 from torch import nn
 
 from rsprune_lib.data import Batches
-from rsprune_lib.errors import DataError, ModelError, PlanError
+from rsprune_lib.errors import DataError, ModelError, PlanError, Stopped
 from rsprune_lib.models import Network, create_model
-from rsprune_lib.pruning.calibration import RecoveryError, Stopped
+from rsprune_lib.pruning.calibration import RecoveryError
 from rsprune_lib.pruning.choose import choose
 from rsprune_lib.pruning.criteria.gates import fold, gate_statistics
 from rsprune_lib.pruning.criteria.registry import score
@@ -333,16 +334,10 @@ def test_wrong_plan_wrong_network_wrong_images(tiny_se, tiny_data):
 
 def test_it_can_be_stopped(tiny_se):
     plain = fold(tiny_se, gate_statistics(tiny_se, _images(1), progress=False))
-    asked = []
-
-    def soon():
-        asked.append(1)
-        return len(asked) > 12
-
     with pytest.raises(Stopped):
-        sequential(tiny_se, plain, None, _images(2), progress=False, should_stop=soon)
+        sequential(tiny_se, plain, None, Unwanted(_images(2), 12), progress=False)
     with pytest.raises(Stopped):
-        reestimate_bn(plain, _images(2), progress=False, should_stop=lambda: True)
+        reestimate_bn(plain, Unwanted(_images(2), 0), progress=False)
 
 
 def test_reestimated_statistics_are_those_of_the_images():
@@ -364,9 +359,8 @@ def test_reestimated_statistics_are_those_of_the_images():
 
 def test_stopped_reestimation_leaves_the_statistics(tiny_se):
     before = tiny_se.bn1.running_mean.clone()
-    calls = iter([False, True])
     with pytest.raises(Stopped):
-        reestimate_bn(tiny_se, _images(3), progress=False, should_stop=lambda: next(calls))
+        reestimate_bn(tiny_se, Unwanted(_images(3), 4), progress=False)
     assert torch.equal(tiny_se.bn1.running_mean, before)
 
 

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
+from pruning_toys import Unwanted
 
-from rsprune_lib.errors import DataError, PlanError
+from rsprune_lib.errors import DataError, PlanError, Stopped
 from rsprune_lib.models import create_model
 from rsprune_lib.pruning import apply, choose, find_groups, score, sensitivity_scan
-from rsprune_lib.pruning.calibration import Stopped
 
 RATIOS = (0.0, 0.5, 0.8)
 
@@ -62,15 +62,11 @@ def test_the_network_is_left_alone_and_the_fragile_come_first():
 
 def test_it_can_be_stopped_and_says_what_is_missing():
     model, data = case("resnet18_se")
-    groups, asked = find_groups(model, 32), []
+    groups = find_groups(model, 32)
     scores = score(model, groups, "l2")
 
-    def stop():
-        asked.append(True)
-        return len(asked) > 3
-
     with pytest.raises(Stopped):
-        sensitivity_scan(model, groups, scores, data, (0.5,), should_stop=lambda: asked.append(1) or len(asked) > 3)
+        sensitivity_scan(model, groups, scores, Unwanted(data, 3), (0.5,))
     with pytest.raises(PlanError, match="at least one ratio"):
         sensitivity_scan(model, groups, scores, data, ())
     with pytest.raises(PlanError, match="below 1"):

@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from rsprune_lib.errors import PlanError, RspruneError
+from rsprune_lib.errors import PlanError, RspruneError, Stopped
 from rsprune_lib.measure import cost, predict
 from rsprune_lib.models import create_model
 from rsprune_lib.pruning import full_plan, masked
-from rsprune_lib.pruning.calibration import Stopped
 from rsprune_studio import (
     LatestWins,
     PruningPanel,
@@ -26,7 +25,7 @@ from rsprune_studio import (
 )
 from rsprune_studio.draw import html, scores_and_trail
 from rsprune_studio.engine.presets import fits_latency, fits_macs
-from rsprune_studio.engine.threads import Collector
+from rsprune_studio.engine.threads import Collector, Watch
 
 
 @pytest.fixture(scope="module")
@@ -172,9 +171,9 @@ def test_work_that_nobody_needs_any_more_is_dropped(fresh):
 def test_matrices_that_nobody_needs_any_more_are_not_collected(fresh, monkeypatch):
     begun, went_on = threading.Event(), []
 
-    def collect(should_stop):
+    def collect(stop):
         begun.set()
-        while not should_stop():
+        while not stop():
             time.sleep(0.01)
         went_on.append(False)
         raise Stopped("nobody wants it")
@@ -458,7 +457,7 @@ def test_a_latency_budget_is_met_by_measurement(studio, monkeypatch):
     with pytest.raises(RspruneError, match="more than the 1e-09 ms"):
         fits_latency(studio, start, 1e-9)
     with pytest.raises(Stopped):
-        fits_latency(studio, start, whole / 3, should_stop=lambda: True)
+        fits_latency(studio, start, whole / 3, Watch(lambda: True))
     for bad in (0.0, -1.0, float("nan"), float("inf")):
         with pytest.raises(RspruneError, match="expected a number above 0"):
             fits_latency(studio, start, bad)

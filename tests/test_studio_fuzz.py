@@ -148,12 +148,12 @@ def machine_of(studio):
         def preset(self, name):
             if self.explorer.snapshot is not None:
                 snapshot = self.explorer.snapshot
-                self.explorer.find(lambda stop, tell: PRESETS[name].make(studio, snapshot))
+                self.explorer.find(lambda watch: PRESETS[name].make(studio, snapshot))
 
         @rule(mmacs=st.floats(0.001, 3))
         def fits(self, mmacs):
             setting = self.explorer.setting
-            self.explorer.find(lambda stop, tell: fits_macs(studio, setting, mmacs))
+            self.explorer.find(lambda watch: fits_macs(studio, setting, mmacs))
 
         @precondition(lambda self: self.points)
         @rule(place=st.integers(0, 10_000))

@@ -18,16 +18,16 @@ from torch.nn import functional as F
 from rsprune_lib.data import Batches
 from rsprune_lib.data.decode import quiet
 from rsprune_lib.data.upload import MAX_BYTES, read_upload
-from rsprune_lib.errors import DataError, RspruneError
+from rsprune_lib.errors import DataError, RspruneError, Stopped
 from rsprune_lib.measure import wilson
 from rsprune_lib.models import create_model
-from rsprune_lib.pruning.calibration import Stopped
 from rsprune_studio import Setting, Studio
 from rsprune_studio.draw import inside as inside_charts
 from rsprune_studio.draw.inside import agreement, heat_map, largest_changes
 from rsprune_studio.engine.comparison import Answer, Comparison
 from rsprune_studio.engine.inside import Inside
 from rsprune_studio.engine.network_cache import Kept
+from rsprune_studio.engine.threads import Watch
 from rsprune_studio.views.gallery import SLOTS
 from rsprune_studio.views.inside import LookInside
 
@@ -189,13 +189,13 @@ def test_what_was_judged_is_not_asked_again(studio, snapshot, other, monkeypatch
     told = lambda text, share: asked.append(text)  # noqa: E731
     latest = studio.final(Setting("l2", ratio=0.4, recovery="none"))
     assert inside.known(latest) is None
-    first = inside.compare(latest, tell=told)
+    first = inside.compare(latest, Watch(tell=told))
     assert asked == []  # its logits are those behind the accuracy on the screen
     assert float((first.pruned.argmax(1) == first.labels).float().mean()) == pytest.approx(latest.quality.accuracy)
     assert float((first.dense.argmax(1) == first.labels).float().mean()) == pytest.approx(studio.dense.quality.accuracy)
-    assert inside.compare(latest, tell=told) is first is inside.known(latest)
+    assert inside.compare(latest, Watch(tell=told)) is first is inside.known(latest)
     monkeypatch.setattr(studio, "kept", Kept())  # others have come since
-    again = Inside(studio).compare(latest, tell=told)
+    again = Inside(studio).compare(latest, Watch(tell=told))
     assert set(asked) == {"Asking the pruned network"}
     assert again.dense is first.dense
     torch.testing.assert_close(again.pruned, first.pruned)
@@ -206,7 +206,7 @@ def test_a_comparison_can_be_stopped_and_started_again(studio, snapshot, monkeyp
     inside, asked = Inside(studio), []
     studio.recovered(snapshot)
     with pytest.raises(Stopped):
-        inside.compare(snapshot, lambda: asked.append(1) or len(asked) > 1)
+        inside.compare(snapshot, Watch(lambda: asked.append(1) or len(asked) > 1))
     assert len(asked) == 2
     assert inside.known(snapshot) is None
     assert inside.compare(snapshot).pruned.shape == (len(studio.validation.indices), 4)
@@ -517,12 +517,12 @@ def test_a_comparison_that_is_no_longer_wanted_stops(studio, snapshot, other, mo
     view, gate, stopped = LookInside(studio), threading.Event(), []
     compare = view.inside.compare
 
-    def slow(which, should_stop, tell):
+    def slow(which, watch):
         if which is snapshot:
             gate.wait(5)
-            stopped.append(should_stop())
+            stopped.append(watch.stop())
             raise Stopped("x")
-        return compare(which, should_stop, tell)
+        return compare(which, watch)
 
     monkeypatch.setattr(view.inside, "compare", slow)
     view.active = True

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from rsprune_lib.errors import PlanError, RspruneError, TrainingError
+from rsprune_lib.errors import PlanError, RspruneError, Stopped, TrainingError
 from rsprune_lib.models import create_model
 from rsprune_lib.pruning import Scan, choose, plan_cost, sensitivity_scan
-from rsprune_lib.pruning.calibration import Stopped
 from rsprune_lib.training import fit, recipe
 from rsprune_studio import Setting, Studio
 from rsprune_studio.draw.html import time_left
@@ -21,7 +20,7 @@ from rsprune_studio.engine import scans, tuning
 from rsprune_studio.engine.guided import guided_ratios, guided_setting, ratios_within
 from rsprune_studio.engine.network_cache import private_copy
 from rsprune_studio.engine.scans import Scanner, digest
-from rsprune_studio.engine.threads import Background
+from rsprune_studio.engine.threads import Background, Watch
 from rsprune_studio.engine.tune_run import GENTLE, TuneOptions
 from rsprune_studio.engine.tuning import FineTune
 from rsprune_studio.views.scan import ScanView
@@ -98,9 +97,8 @@ def scanned(studio, folder=None, criterion="l2", **options):
 def no_scan(monkeypatch):
     """Scans that cost nothing, where it is their files that matter."""
 
-    def made(model, groups, scores, batches, ratios, *, progress, should_stop):
-        if should_stop():
-            raise Stopped("stopped")
+    def made(model, groups, scores, batches, ratios, *, progress):
+        batches.check()
         curve = tuple(0.9 - ratio * 0.7 for ratio in ratios)
         return Scan(scores.criterion, tuple(ratios), {group.name: curve for group in groups}, 0.9, 8)
 
@@ -152,7 +150,7 @@ def test_time_left_in_words():
 
 def test_a_scan_is_that_of_the_library_and_survives_its_file(studio, bundle):
     told = []
-    scanner, scan = scanned(studio, bundle, tell=lambda text, share: told.append(share))
+    scanner, scan = scanned(studio, bundle, watch=Watch(tell=lambda text, share: told.append(share)))
     batches = studio.batches("val", 8)
     assert scan == sensitivity_scan(studio.plain, studio.groups, studio.scores("l2"), batches, RATIOS, progress=False)
     assert studio.scans == {"l2": scan}
@@ -181,7 +179,7 @@ def test_the_test_part_is_never_looked_at(studio, data, snapshot):
 def test_a_cancelled_scan_keeps_nothing(studio, bundle, home):
     asked = []
     with pytest.raises(Stopped):
-        scanned(studio, bundle, should_stop=lambda: asked.append(1) or len(asked) > 20)
+        scanned(studio, bundle, watch=Watch(lambda: asked.append(1) or len(asked) > 20))
     assert studio.scans == {}
     assert list(bundle.iterdir()) == []
     assert not home.exists()

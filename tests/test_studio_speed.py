@@ -157,11 +157,11 @@ def test_a_worker_without_work_ends_its_thread_and_comes_back():
 def test_collecting_rests_and_is_begun_anew():
     asked = []
 
-    def collect(should_stop):
+    def collect(stop):
         asked.append(0)
         for _ in range(200):
-            if should_stop():
-                from rsprune_lib.pruning.calibration import Stopped
+            if stop():
+                from rsprune_lib.errors import Stopped
 
                 raise Stopped("")
             time.sleep(0.005)

@@ -5,9 +5,8 @@ import time
 
 import pytest
 
-from rsprune_lib.errors import RspruneError
-from rsprune_lib.pruning.calibration import Stopped
-from rsprune_studio.engine.threads import Collector
+from rsprune_lib.errors import RspruneError, Stopped
+from rsprune_studio.engine.threads import Collector, Watch
 
 
 def until(condition, seconds=5.0):
@@ -23,11 +22,11 @@ class Work:
     def __init__(self):
         self.held, self.begun, self.asked = threading.Event(), 0, 0
 
-    def __call__(self, should_stop):
+    def __call__(self, stop):
         self.begun += 1
         while self.asked < 10 * self.begun or self.held.is_set():
             self.asked += 1
-            if should_stop():
+            if stop():
                 raise Stopped("no longer wanted")
             time.sleep(0.005)
         return self.begun
@@ -51,11 +50,11 @@ def test_who_leaves_finds_it_further_on_and_is_told_how_far():
     work.held.set()
     collector = Collector(work, 10)
     with pytest.raises(Stopped):
-        collector.get(lambda: len(told) > 2, lambda text, share: told.append((text, share)))
+        collector.get(Watch(lambda: len(told) > 2, lambda text, share: told.append((text, share))))
     before = work.asked
     until(lambda: work.asked > before)  # nobody waits, and it goes on
     work.held.clear()
-    assert collector.get(tell=lambda text, share: told.append((text, share))) == 1
+    assert collector.get(Watch(tell=lambda text, share: told.append((text, share)))) == 1
     shares = [share for _, share in told]
     assert shares == sorted(shares) and max(shares) <= 1 and all("Gram" in text for text, _ in told)
 
@@ -65,7 +64,7 @@ def test_nothing_moves_while_it_is_paused():
     work.held.set()
     collector = Collector(work, 10)
     with pytest.raises(Stopped):
-        collector.get(lambda: work.asked > 0)
+        collector.get(Watch(lambda: work.asked > 0))
     with collector.paused():
         before = work.asked
         time.sleep(0.1)
@@ -82,7 +81,7 @@ def test_what_nobody_wants_ends_and_begins_anew_when_it_is_wanted():
     work.held.set()
     collector = Collector(work, 10)
     with pytest.raises(Stopped):
-        collector.get(lambda: work.asked > 0)
+        collector.get(Watch(lambda: work.asked > 0))
     before = threading.active_count()
     collector.stop()
     until(lambda: threading.active_count() < before)
@@ -94,7 +93,7 @@ def test_what_nobody_wants_ends_and_begins_anew_when_it_is_wanted():
 def test_an_error_is_told_and_the_next_call_tries_again():
     tries = []
 
-    def collect(should_stop):
+    def collect(stop):
         tries.append(1)
         if len(tries) == 1:
             raise RspruneError("an image is gone")

@@ -15,7 +15,7 @@ from rsprune_lib.places import bundle_path, project_root
 _LAZY = {
     "Chooser": "chooser",
     "CourseRun": "headless.runner",
-    "LESSONS": "syllabus",
+    "CHAPTERS": "syllabus",
     "LiveCurves": "widgets.live_curves",
     "LossPanel": "widgets.loss_panel",
     "NotebookRun": "headless.execute",
@@ -33,7 +33,7 @@ _LAZY = {
 }
 
 __all__ = [
-    "LESSONS",
+    "CHAPTERS",
     "PROFILES",
     "SYSTEMS",
     "CheckFailed",

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from rsprune_lib.course.headless.notebooks import notebook_names, notebooks_folder
 from rsprune_lib.errors import RspruneError
 
-__all__ = ["LESSONS", "SYSTEMS", "Lesson", "System"]
+__all__ = ["CHAPTERS", "SYSTEMS", "Chapter", "System"]
 
 
 @dataclass(frozen=True)
-class Lesson:
+class Chapter:
     """One notebook.
 
     Attributes:
@@ -52,49 +52,49 @@ class System:
     lessons: tuple[str, ...]
 
 
-LESSONS = (
-    Lesson(
+CHAPTERS = (
+    Chapter(
         "00_start",
         "What do I need, what will I look at, and how does the course work?",
         "environment, data, split, normalisation, a first pruning",
     ),
-    Lesson(
+    Chapter(
         "01_train",
         "How good is the dense network, how do we know, and where does its time go?",
         "ResNet-18 with SE, recipes, one training loop, honest measurement",
     ),
-    Lesson(
+    Chapter(
         "02_se_attention",
         "Which channels does the network itself call important?",
         "gates over classes, importance, folding the attention away",
     ),
-    Lesson(
+    Chapter(
         "03_prune",
         "Which channels can go, how many, and what does it buy?",
         "criteria, scopes, plans, surgery, recovery without labels",
     ),
-    Lesson(
+    Chapter(
         "03b_similarity_graph",
         "Which channels say the same, and is one of them enough?",
         "hashes of feature maps, similarity graphs, selectors, the collapse and its cure",
     ),
-    Lesson(
+    Chapter(
         "04_mining_finetune",
         "What brings the lost accuracy back?",
         "hard samples, mining and focal losses, fine-tuning",
     ),
-    Lesson(
+    Chapter(
         "05_distill_early_exit",
         "Can a small network learn from a large one, and stop early on easy images?",
         "distillation, early exits, gates that decide when to leave",
     ),
-    Lesson(
+    Chapter(
         "06_segmentation_pruning",
         "How is a segmentation network pruned without losing its rare classes?",
         "light segmentation networks, class-wise scores, soft masks",
     ),
-    Lesson("07_gradcam", "What does a network look at, before and after pruning?", "Grad-CAM, dense beside pruned"),
-    Lesson("08_deploy", "What does the small network cost where it shall run?", "export, parity check, int8, latency"),
+    Chapter("07_gradcam", "What does a network look at, before and after pruning?", "Grad-CAM, dense beside pruned"),
+    Chapter("08_deploy", "What does the small network cost where it shall run?", "export, parity check, int8, latency"),
 )
 
 SYSTEMS = (

@@ -1,6 +1,7 @@
 """Batches from a memory map: cut, augmented and normalised as whole batches, never image by image."""
 
-from collections.abc import Iterator
+import copy
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -94,6 +95,13 @@ class Batches:
         self.rank, self.world = shard
         mean, std = (torch.tensor(v, dtype=torch.float32, device=self.device) for v in (data.mean, data.std))
         self.scale, self.offset = 1 / (255 * std), -mean / std
+        self.check: Callable[[], None] = lambda: None
+
+    def watched(self, check: Callable[[], None]) -> "Batches":
+        """The same batches with a check before each one, which raises `rsprune_lib.errors.Stopped` to end the work."""
+        made = copy.copy(self)
+        made.check = check
+        return made
 
     @property
     def size(self) -> int:
@@ -126,6 +134,7 @@ class Batches:
         if self.shuffle:
             order = np.random.default_rng([self.seed, number]).permutation(order)
         for step, where in enumerate(self._slices()):
+            self.check()
             batch = order[where]
             random = np.random.default_rng([self.seed, number, step + 1])
             draws = _draw(self.augment, len(batch), random, self._elements)

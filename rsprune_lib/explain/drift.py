@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from rsprune_lib.errors import ModelError
-from rsprune_lib.models import evaluating, placement
+from rsprune_lib.models import evaluating, hooked, placement
 from rsprune_lib.pruning.criteria.gates import gated_norms
 
 __all__ = ["Drift", "drift"]
@@ -68,15 +68,11 @@ def drift(
 def _outputs(model: nn.Module, places: Mapping[str, str], images: Tensor) -> dict[str, Tensor]:
     """Output of every gate's place (an SE block, or the identity that stands there instead): (B, C, H, W) each."""
     found: dict[str, Tensor] = {}
-    hooks = [
-        model.get_submodule(place).register_forward_hook(lambda _m, _x, out, norm=norm: found.update({norm: out}))
+    with hooked(
+        (model.get_submodule(place), lambda _m, _x, out, norm=norm: found.update({norm: out}))
         for norm, place in places.items()
-    ]
-    try:
+    ):
         model(images)
-    finally:
-        for hook in hooks:
-            hook.remove()
     return found
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from rsprune_lib.errors import ModelError, unknown
-from rsprune_lib.models import evaluating, placement
+from rsprune_lib.models import evaluating, hooked, placement
 from rsprune_lib.pruning.criteria.gates import Gates, gated_norms
 
 __all__ = ["GateSpread", "GateValues", "frozen", "gate_values"]
@@ -84,20 +84,14 @@ def gate_values(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], prog
     found: dict[str, list[Tensor]] = {norm: [] for norm in names}
     labels = []
     hooks = [
-        model.get_submodule(gate).sigmoid.register_forward_hook(
-            lambda _m, _x, out, norm=norm: found[norm].append(out.float().cpu())
-        )
+        (model.get_submodule(gate).sigmoid, lambda _m, _x, out, rows=found[norm]: rows.append(out.float().cpu()))
         for norm, gate in names.items()
     ]
     device, dtype = placement(model)
-    try:
-        with evaluating(model):
-            for images, target in tqdm(batches, "gates", leave=False, disable=not progress):
-                model(images.to(device, dtype))
-                labels.append(target.cpu())
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with evaluating(model), hooked(hooks):
+        for images, target in tqdm(batches, "gates", leave=False, disable=not progress):
+            model(images.to(device, dtype))
+            labels.append(target.cpu())
     if not labels:
         raise ModelError("There is no image to look at; give batches of a part that has images.")
     return GateValues({norm: torch.cat(parts) for norm, parts in found.items()}, torch.cat(labels))
@@ -129,17 +123,9 @@ def frozen(model: nn.Module, gates: Gates, only: Iterable[str] | None = None) ->
     for norm in chosen:
         if norm not in names or norm not in gates.mean:
             raise unknown("gated batch norm", norm, [n for n in names if n in gates.mean])
-    hooks = [
-        model.get_submodule(names[norm]).sigmoid.register_forward_hook(
-            lambda _m, _x, out, mean=gates.mean[norm]: mean.to(out).expand_as(out)
-        )
-        for norm in chosen
-    ]
-    try:
+    frozen_at = {model.get_submodule(names[norm]).sigmoid: gates.mean[norm] for norm in chosen}
+    with hooked((gate, lambda _m, _x, out, mean=mean: mean.to(out).expand_as(out)) for gate, mean in frozen_at.items()):
         yield model
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def _names(model: nn.Module) -> dict[str, str]:

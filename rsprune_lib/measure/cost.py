@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from rsprune_lib.errors import RspruneError
-from rsprune_lib.models import evaluating, placement, plain_attention
+from rsprune_lib.models import evaluating, hooked, placement, plain_attention
 
 __all__ = ["COUNTED", "Cost", "LayerCost", "cost", "example_images", "layer_costs"]
 
@@ -149,14 +149,12 @@ def layer_costs(model: nn.Module, image_size: int | tuple[int, int], in_channels
         rows[name] = _row(name, module, inputs[0], output, before)
 
     images = example_images(model, image_size, in_channels=in_channels)
-    handles = [m.register_forward_hook(partial(record, n)) for n, m in model.named_modules() if isinstance(m, COUNTED)]
-    apart = _Functions(model)
-    try:
-        with evaluating(model), plain_attention(), torch.inference_mode(), apart:
-            model(images)
-    finally:
-        for handle in handles:
-            handle.remove()
+    counted, apart = (
+        [(m, partial(record, n)) for n, m in model.named_modules() if isinstance(m, COUNTED)],
+        _Functions(model),
+    )
+    with evaluating(model), plain_attention(), torch.inference_mode(), hooked(counted), apart:
+        model(images)
     for name, (x, out) in apart.linear.items():  # attention calls functions with the weights of layers
         if name not in rows:
             record(name, model.get_submodule(name), (x,), out)

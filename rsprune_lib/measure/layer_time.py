@@ -15,7 +15,7 @@ from torch import nn
 from rsprune_lib.device import synchronize
 from rsprune_lib.errors import RspruneError
 from rsprune_lib.measure.cost import example_images, layer_costs
-from rsprune_lib.models import SqueezeExcite
+from rsprune_lib.models import SqueezeExcite, hooked
 
 __all__ = ["LayerTime", "layer_times", "macs_beside_times"]
 
@@ -65,10 +65,8 @@ def layer_times(
     images = example_images(network, image_size, batch=batch).to(memory_format=torch.channels_last)
     clock = _Clock(images.device)
     layers = dict(_layers(network))
-    for name, module in layers.items():
-        module.register_forward_pre_hook(partial(clock.start, name))
-        module.register_forward_hook(partial(clock.stop, name))
-    with torch.inference_mode():
+    starts, stops = ([(m, partial(do, n)) for n, m in layers.items()] for do in (clock.start, clock.stop))
+    with torch.inference_mode(), hooked(stops, starts):
         passes = [clock.time(network, images) for _ in range(warmup + repeats)][warmup:]
     names = dict.fromkeys(name for one in passes for name in one)
     kinds = {name: type(module).__name__ for name, module in layers.items()} | {_REST: _REST}

@@ -145,6 +145,24 @@ def add_exits(
         raise ModelError(f"{type(model).__name__} has no last layer norm to share; take norm=True.")
     made = without_exits(model)
     places = spread_places(made, places) if isinstance(places, int) else list(places)
+    whole, seen = _at_places(made, places, check)
+    shared = made.get_submodule("norm") if norm == "shared" else bool(norm)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        heads = [_head(made, place, seen[place], whole.shape[1], pool, shared) for place in places]
+    device, dtype = placement(made)
+    made.exits, made.task = Exits(heads, places).to(device, dtype), "exits"
+    made.register_forward_pre_hook(_Hook(made.exits, "_begin"))
+    made.register_forward_hook(_Hook(made.exits, "_end"))
+    for number, place in enumerate(places):
+        made.get_submodule(place).register_forward_hook(_Hook(made.exits, "_behind", number))
+    if hasattr(made, "config"):
+        made.config = dict(made.config) | {"exits": {"places": list(places), "pool": pool, "norm": norm}}
+    return made
+
+
+def _at_places(made: nn.Module, places: Sequence[str], check: bool) -> tuple[Tensor, dict[str, Tensor]]:
+    """Logits of some images and what the places send on, after a check that exits can hang there."""
     images = example(made, 3)
     seen: dict[str, Tensor] = {}
     with evaluating(made), torch.no_grad():
@@ -162,19 +180,7 @@ def add_exits(
         raise ModelError(
             f"Exits must be given in execution order, each once: {', '.join(order)}; got {', '.join(places)}."
         )
-    shared = made.get_submodule("norm") if norm == "shared" else bool(norm)
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        heads = [_head(made, place, seen[place], whole.shape[1], pool, shared) for place in places]
-    device, dtype = placement(made)
-    made.exits, made.task = Exits(heads, places).to(device, dtype), "exits"
-    made.register_forward_pre_hook(_Hook(made.exits, "_begin"))
-    made.register_forward_hook(_Hook(made.exits, "_end"))
-    for number, place in enumerate(places):
-        made.get_submodule(place).register_forward_hook(_Hook(made.exits, "_behind", number))
-    if hasattr(made, "config"):
-        made.config = dict(made.config) | {"exits": {"places": list(places), "pool": pool, "norm": norm}}
-    return made
+    return whole, seen
 
 
 def without_exits(model: nn.Module) -> nn.Module:

@@ -131,8 +131,7 @@ def create_model(
         in_channels: channels of an image.
         width: factor on the number of channels of every layer, rounded to whole channels.
         stem: ``"imagenet"`` or, for images of 32 pixels and less, ``"small"``, which leaves out the first downsampling
-            (ResNet: stride and max-pool of the stem; VGG: the first max-pool). None takes the usual one: ``"small"``
-            for the networks that were published on CIFAR-10, which have no other, ``"imagenet"`` for the rest.
+            (ResNet: stride and max-pool of the stem; VGG: the first max-pool); None takes the usual one.
         image_size: side, or height and width, of the images, for networks that are made for one size.
         patch: pixels a side of one token, for networks of tokens.
         exits: what `rsprune_lib.models.add_exits` noted in a config: ``places``, ``pool``, ``norm``.
@@ -157,30 +156,34 @@ def create_model(
             seed=seed,
         )  # fmt: skip
         return add_exits(bare, **{**exits, "check": False}).train()
-    config = {"name": name, "num_classes": _count("num_classes", num_classes)}
-    config |= {"in_channels": _count("in_channels", in_channels)}
     given = {"width": width, "stem": stem, "image_size": image_size, "patch": patch}
-    if ":" in str(name):
-        _refuse(name, given, ("image_size",))
-        config |= {} if image_size is None else {"image_size": _count("image_size", image_size)}
-        with _seeded(seed):
-            model = foreign_model(**config)
-        model.config = config
-        return model
-    if name not in NETWORKS:
-        raise unknown("model", str(name), NETWORKS)
-    entry = NETWORKS[name]
-    _refuse(name, given, entry.options)
-    for key, default in entry.options.items():
-        config[key] = default if given[key] is None else _CHECKED[key](key, given[key])
-    if "stem" in entry.options and config["stem"] not in entry.stems:
-        raise ModelError(f"{name} has the stem {' or '.join(map(repr, entry.stems))}, but stem is {stem!r}.")
-    if config["num_classes"] > 10_000 or config["in_channels"] > 64 or config.get("width", 1) > 4:
+    counts = {"num_classes": _count("num_classes", num_classes), "in_channels": _count("in_channels", in_channels)}
+    config = {"name": name, **counts, **_options(str(name), given)}
+    if ":" not in name and (config["num_classes"] > 10_000 or config["in_channels"] > 64 or config.get("width", 1) > 4):
         _check_size(config)
     with _seeded(seed):
         model = _build(config)
     model.config = config
     return model
+
+
+def _options(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a network, checked, with the defaults of those that are not given."""
+    if ":" in name:
+        _refuse(name, given, ("image_size",))
+        size = given["image_size"]
+        return {} if size is None else {"image_size": _count("image_size", size)}
+    if name not in NETWORKS:
+        raise unknown("model", name, NETWORKS)
+    entry = NETWORKS[name]
+    _refuse(name, given, entry.options)
+    options = {
+        key: default if given[key] is None else _CHECKED[key](key, given[key]) for key, default in entry.options.items()
+    }
+    if "stem" in options and options["stem"] not in entry.stems:
+        stems = " or ".join(map(repr, entry.stems))
+        raise ModelError(f"{name} has the stem {stems}, but stem is {given['stem']!r}.")
+    return options
 
 
 def _refuse(name: str, given: Mapping[str, Any], known: Iterable[str]) -> None:
@@ -191,6 +194,8 @@ def _refuse(name: str, given: Mapping[str, Any], known: Iterable[str]) -> None:
 
 
 def _build(config: dict[str, Any]) -> nn.Module:
+    if ":" in config["name"]:
+        return foreign_model(**config)
     return NETWORKS[config["name"]].build(**{key: value for key, value in config.items() if key != "name"})
 
 

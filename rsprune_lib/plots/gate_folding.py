@@ -7,6 +7,7 @@ from matplotlib.ticker import PercentFormatter
 
 from rsprune_lib.colours import COLOURS, CUT, GRID, INK, KEPT, MUTED, REMOVED, signed
 from rsprune_lib.plots.style import BLUES, DIVERGING, Picture, beside, canvas, dress, heading, legend
+from rsprune_lib.pruning.layers import channels_left
 
 __all__ = ["freezing_costs", "gate_and_relu", "gate_heatmap", "over_depth", "score_shift"]
 
@@ -193,7 +194,7 @@ def score_shift(
 
 def _ranks(ax: object, scores: list[np.ndarray], ratio: float, labels: tuple[str, str]) -> None:
     count = len(scores[0])
-    stay = max(1, int(count * (1 - ratio) + 1e-9))
+    stay = channels_left(count, ratio, 1)
     one, other = (np.argsort(np.argsort(-x, kind="stable"), kind="stable") for x in scores)  # rank 0 is the best
     kept = (one < stay).astype(int) + (other < stay)
     size = 26 if count <= 128 else 10

@@ -1,8 +1,9 @@
-"""What every data-driven step shares: training images only, one after the other, with progress and a way to stop."""
+"""What every data-driven step shares: training images only, one after the other, with progress."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -12,15 +13,14 @@ from tqdm.auto import tqdm
 from rsprune_lib.errors import DataError, RspruneError
 from rsprune_lib.models import placement
 
-__all__ = ["RecoveryError", "Stopped", "device_of", "feed"]
+__all__ = ["RecoveryError", "device_of", "feed", "wanted"]
+
+
+Thing = TypeVar("Thing")
 
 
 class RecoveryError(RspruneError):
     """A pruned network could not be repaired; the message says why, and no network was changed."""
-
-
-class Stopped(RspruneError):
-    """A long computation ended early because ``should_stop`` said so; nothing was changed."""
 
 
 def device_of(model: nn.Module) -> torch.device:
@@ -34,7 +34,6 @@ def feed(
     title: str,
     *,
     progress: bool = True,
-    should_stop: Callable[[], bool] | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yields (images, labels) on the network's device, after a check that they come from the training split.
 
@@ -45,21 +44,35 @@ def feed(
         model: the network that will see them.
         title: what the progress bar says.
         progress: show the bar.
-        should_stop: asked before each batch; True ends the work.
 
     Raises:
         DataError: an image is not in the training split, or there is none at all.
-        Stopped: ``should_stop`` returned True.
+        Stopped: the batches are no longer wanted.
     """
     _training_only(batches)
     device, count = device_of(model), 0
     for images, labels in tqdm(batches, title, leave=False, disable=not progress):
-        if should_stop is not None and should_stop():
-            raise Stopped(f"{title} was stopped after {count} images; start it again to get a result.")
         count += len(images)
         yield images.to(device), labels.to(device)
     if count == 0:
         raise DataError(f"{title} got no image at all; give it batches from the training split.")
+
+
+def wanted(batches: object, things: Iterable[Thing]) -> Iterator[Thing]:
+    """Yields things made of batches, one after the other, as long as the batches are wanted.
+
+    Args:
+        batches: those of the work; the check of `rsprune_lib.data.Batches.watched` ones goes before each thing.
+        things: the same images again, or whatever the work goes through.
+
+    Raises:
+        Stopped: the check ends the work.
+    """
+    check = getattr(batches, "check", None)
+    for thing in things:
+        if check is not None:
+            check()
+        yield thing
 
 
 def _training_only(batches: object) -> None:

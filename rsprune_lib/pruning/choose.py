@@ -1,4 +1,8 @@
-"""From scores to a plan: which channels stay, under which amount and in which competition."""
+"""From scores to a plan: which channels stay, under which amount and in which competition.
+
+Ties: within a group the lower index stays; between groups the one goes first that has lost the smaller share of its
+channels so far (so equal scores prune uniformly), then the earlier group.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,15 @@ from rsprune_lib.measure import LayerCost
 from rsprune_lib.pruning.costs import CostModel
 from rsprune_lib.pruning.criteria.registry import scale_of
 from rsprune_lib.pruning.groups import Group
-from rsprune_lib.pruning.ladders import Contest, Ladder, make_contests, make_ladder, merged, total_steps
+from rsprune_lib.pruning.ladders import (
+    Contest,
+    Ladder,
+    make_contests,
+    make_ladder,
+    merged,
+    total_steps,
+)
+from rsprune_lib.pruning.layers import channels_left
 from rsprune_lib.pruning.normalise import normalised
 from rsprune_lib.pruning.plan import Plan
 from rsprune_lib.pruning.scores import Scores
@@ -42,30 +54,21 @@ def choose(
 ) -> Plan:
     """Decides which channels stay. Deterministic; more pruning always keeps a subset.
 
-    Ties: within a group the lower index stays; between groups the one goes first that has lost the smaller share of its
-    channels so far (so equal scores prune uniformly), then the earlier group.
-
     Args:
         scores: one number a channel; higher stays.
         groups: `find_groups` of the network.
-        ratio: amount: share of the channels to remove, in [0, 1). Of C channels ``floor(C * (1 - ratio))`` stay; C
-            counts a group's channels in local scope, those of all that compete in the others.
-        threshold: amount: channels whose normalised score (`normalised`) is below it go, whatever the scope.
-        macs: amount: the most MACs that may be left for one image. The shortest sequence of removals that gets there is
-            found by bisection; then comes back, last gone first, what the budget still holds.
-        per_group: amount: group name -> ratio; other groups stay whole, or follow ``ratio`` if that is given too. Local
-            scope only.
-        scope: who competes under ``ratio`` and ``macs``: ``"local"``, nobody, every group loses the same share;
-            ``"global"``, all channels of the network; ``"isomorphic"``, groups of the same shape
-            (https://arxiv.org/abs/2407.04616).
+        ratio: amount: share of the channels of each group, or of all that compete, to remove, see `channels_left`.
+        threshold: amount: channels whose score, `normalised`, is below it go, whatever the scope.
+        macs: amount: the most MACs that may be left for one image; what the budget still holds comes back.
+        per_group: amount, local scope: group name -> ratio; the others follow ``ratio``, or stay whole without it.
+        scope: what competes under ``ratio`` and ``macs``: ``"local"``, nothing, every group loses the same share;
+            ``"global"``, all channels; ``"isomorphic"``, groups of the same shape (https://arxiv.org/abs/2407.04616).
         costs: `layer_costs` of the network; needed for ``macs``.
         min_keep: least number of channels that a group keeps; what it cannot give, its competitors give.
-        multiple_of: a group ends at the multiple of this that is nearest to what the amount asks for (the larger of two
-            as near), never at 0, or stays whole. Hardware likes 8.
+        multiple_of: a group ends at the nearest multiple of this (ties round up), never at 0, or stays whole.
         locked: names of groups that stay whole; they do not count for ``ratio``.
         normalise: see `normalised`.
-        clip: where a ``threshold`` would leave fewer than ``min_keep`` channels, keep the best ``min_keep``; otherwise
-            that is an error.
+        clip: keep the best ``min_keep`` where a ``threshold`` would leave fewer; otherwise that is an error.
 
     Returns:
         The plan; ``plan.how`` records these arguments.
@@ -75,30 +78,22 @@ def choose(
         RspruneError: a name is unknown.
 
     Example:
-        >>> choose(scores, groups, ratio=0.7).widths["conv1"]
-        19
-        >>> choose(scores, groups, macs=15e6, scope="global", costs=layer_costs(model, 64))
+        >>> choose(scores, groups, macs=15e6, scope="global", costs=layer_costs(model, 64)).widths["conv1"]
     """
     given = {"ratio": ratio, "threshold": threshold, "macs": macs, "per_group": per_group}
-    limits = {"min_keep": min_keep, "multiple_of": multiple_of}
-    amount, limits = check_arguments(scope, given, **limits)
+    amount, limits = check_arguments(scope, given, min_keep=min_keep, multiple_of=multiple_of)
     _check_names(groups, amount.get("per_group", {}), locked)
     values = normalised(scores, groups, normalise)
     ladders = [make_ladder(g, values[g.name], locked=g.name in locked, **limits) for g in groups]
     _check_steps(groups, ladders, multiple_of)
-    contests = make_contests(groups, ladders, scope)
     how = {"criterion": scores.criterion, "scope": scope, **amount, **limits, "locked": sorted(locked)}
     how["normalise"] = normalise or scale_of(scores.criterion)
     if "threshold" in amount:
         removed = _below(groups, values, ladders, amount["threshold"], min_keep, clip)
         how["clip"] = bool(clip)
-    elif "macs" in amount:
-        if costs is None:
-            raise PlanError("A MACs budget needs the costs of the network; pass costs=layer_costs(model, image_size).")
-        removed, how["reached"] = _within(amount["macs"], CostModel(costs, groups), groups, contests)
     else:
-        ratios = [amount.get("per_group", {}).get(group.name, amount.get("ratio", 0.0)) for group in groups]
-        removed = sum(contest.removed(_to_remove(contest.total, ratios[contest.first])) for contest in contests)
+        removed, reached = _competing(amount, groups, make_contests(groups, ladders, scope), costs)
+        how |= reached
     keep = {g.name: ladder.order[n:].tolist() for g, ladder, n in zip(groups, ladders, removed, strict=True)}
     return Plan(getattr(groups, "model", {}), keep, {group.name: group.size for group in groups}, how)
 
@@ -129,11 +124,6 @@ def check_arguments(
     return amount, {"min_keep": _whole("min_keep", min_keep), "multiple_of": _whole("multiple_of", multiple_of)}
 
 
-def _to_remove(total: int, ratio: float) -> int:
-    """Channels to remove; the small term undoes rounding errors such as 10 * (1 - 0.9) = 0.9999999999999998."""
-    return total - math.floor(total * (1 - ratio) + 1e-9)
-
-
 def _below(
     groups: Sequence[Group],
     values: Mapping[str, np.ndarray],
@@ -157,10 +147,34 @@ def _below(
     return [ladder.nearest(asked) for ladder, asked in zip(ladders, below, strict=True)]
 
 
+def _competing(
+    amount: Mapping[str, Any],
+    groups: Sequence[Group],
+    contests: Sequence[Contest],
+    costs: Sequence[LayerCost] | None,
+) -> tuple[np.ndarray, dict[str, int]]:
+    """(groups,) channels to remove by ratios or for a MACs budget, and the MACs reached, if they count."""
+    if "macs" in amount:
+        if costs is None:
+            raise PlanError("A MACs budget needs the costs of the network; pass costs=layer_costs(model, image_size).")
+        removed, reached = _within(amount["macs"], CostModel(costs, groups), groups, contests)
+        return removed, {"reached": reached}
+    own, common = amount.get("per_group", {}), amount.get("ratio", 0.0)
+    removed = np.zeros(len(groups), dtype=np.int64)
+    for contest in contests:
+        ratio = own.get(groups[contest.first].name, common)
+        removed += contest.removed(contest.total - channels_left(contest.total, ratio))
+    return removed, {}
+
+
 def _within(
     budget: float, count: CostModel, groups: Sequence[Group], contests: Sequence[Contest]
 ) -> tuple[np.ndarray, int]:
-    """(groups,) the fewest channels to remove for at most ``budget`` MACs, and the MACs reached."""
+    """(groups,) the fewest channels to remove for at most ``budget`` MACs, and the MACs reached.
+
+    The shortest sequence of removals that gets there is found by bisection; then comes back, last gone first, what the
+    budget still holds.
+    """
     group, steps = merged(contests)
     sizes = np.array([g.size for g in groups], dtype=np.int64)
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from rsprune_lib.models import Unit
+from rsprune_lib.models import Unit, hooked
 
 __all__ = ["Flow", "Spot", "trace_flow"]
 
@@ -46,17 +46,11 @@ def trace_flow(model: nn.Module, units: Sequence[Unit], image: Tensor) -> dict[s
         Layer name -> its flow.
     """
     watch = _Watch()
-    hooks = []
-    for unit in units:
-        layer, last = model.get_submodule(unit.layer), model.get_submodule(unit.norm or unit.layer)
-        hooks.append(layer.register_forward_pre_hook(lambda _m, x, name=unit.layer: watch.see((name, "in"), x[0])))
-        hooks.append(last.register_forward_hook(lambda _m, _x, y, name=unit.layer: watch.see((name, "out"), y)))
-    try:
-        with watch:
-            model(image)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    names = {unit.layer: unit.norm or unit.layer for unit in units}
+    ins = [(model.get_submodule(n), lambda _m, x, name=n: watch.see((name, "in"), x[0])) for n in names]
+    outs = [(model.get_submodule(b), lambda _m, _x, y, name=n: watch.see((name, "out"), y)) for n, b in names.items()]
+    with hooked(outs, ins), watch:
+        model(image)
     return {unit.layer: watch.flow((unit.layer, "out")) for unit in units}
 
 

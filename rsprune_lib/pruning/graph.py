@@ -19,14 +19,12 @@ from torch import Tensor, nn
 
 from rsprune_lib.errors import ModelError
 from rsprune_lib.measure.cost import example_images
-from rsprune_lib.models import channels_of, plain_attention
+from rsprune_lib.models import channels_of, hooked, plain_attention
 from rsprune_lib.pruning.label_rules import norm_rule, rule_of
 from rsprune_lib.pruning.labels import LOCK, Labels
 from rsprune_lib.pruning.layers import KINDS, kind_of, makes_channels
 
-__all__ = ["WEIGHTED", "Coupled", "Touch", "coupled_outputs"]
-
-WEIGHTED = (nn.modules.conv._ConvNd, nn.Linear)
+__all__ = ["Coupled", "Touch", "coupled_outputs"]
 
 
 class Touch(NamedTuple):
@@ -90,9 +88,9 @@ def _watched(labels: Labels) -> Iterator[None]:
         kind = kind_of(module)
         if kind is not None and KINDS[kind].mixes:
             module.forward = _norm(labels, name, module)
-        module.register_forward_pre_hook(lambda _m, _x, name=name: labels.stack.append(name))
-        module.register_forward_hook(lambda _m, _x, _y: labels.stack.__delitem__(-1))
-    with plain_attention():
+    begun = [(module, lambda _m, _x, name=name: labels.stack.append(name)) for name, module in labels.modules.items()]
+    done = [(module, lambda _m, _x, _y: labels.stack.__delitem__(-1)) for module in labels.modules.values()]
+    with plain_attention(), hooked(done, begun):
         yield
 
 

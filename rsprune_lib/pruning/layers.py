@@ -6,6 +6,7 @@ function is new to `rsprune_lib.pruning.labels`, one rule there.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +15,17 @@ import numpy as np
 import torch
 from torch import nn
 
-__all__ = ["KINDS", "LayerKind", "axis_of", "channels", "kind_of", "make_cut", "makes_channels", "mixes"]
+__all__ = [
+    "KINDS",
+    "LayerKind",
+    "axis_of",
+    "channels",
+    "channels_left",
+    "kind_of",
+    "make_cut",
+    "makes_channels",
+    "mixes",
+]
 
 
 @dataclass(frozen=True)
@@ -162,3 +173,12 @@ def _more(module: nn.Module, kind: LayerKind) -> list[str]:
     size = channels(module, "out")
     own = module.named_parameters(recurse=False)
     return [n for n, p in own if n not in kind.out and p.dim() and p.shape[0] == p.numel() == size]
+
+
+def channels_left(total: int, ratio: float, least: int = 0) -> int:
+    """Number of channels that stay when a share of them goes: ``floor(total * (1 - ratio))``, but at least ``least``.
+
+    Every ratio of the library and of the studio becomes a number here. The small term undoes rounding errors such as
+    10 * (1 - 0.9) = 0.9999999999999998.
+    """
+    return max(least, math.floor(total * (1 - ratio) + 1e-9))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,10 +12,11 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from rsprune_lib.errors import DataError, PlanError
-from rsprune_lib.models import Unit, evaluating, placement, units
-from rsprune_lib.pruning.calibration import Stopped
+from rsprune_lib.models import Unit, evaluating, hooked, placement, units
+from rsprune_lib.pruning.calibration import wanted
 from rsprune_lib.pruning.choose import choose
 from rsprune_lib.pruning.groups import Group
+from rsprune_lib.pruning.plan import Plan
 from rsprune_lib.pruning.scores import Scores
 from rsprune_lib.pruning.surgery import apply
 from rsprune_lib.tasks import task_of
@@ -88,7 +90,6 @@ def sensitivity_scan(
     ratios: Sequence[float] = (0.0, 0.3, 0.5, 0.7, 0.9),
     *,
     progress: bool = True,
-    should_stop: Callable[[], bool] | None = None,
 ) -> Scan:
     """Prunes each group alone at each ratio, without recovery, and measures the task's leading number.
 
@@ -102,12 +103,11 @@ def sensitivity_scan(
         batches: validation images and labels.
         ratios: shares of the channels to remove, in [0, 1); 0 costs nothing.
         progress: show a bar, one step a network and batch.
-        should_stop: asked before each network; True ends the work.
 
     Raises:
         PlanError: there is no ratio, or one is out of range.
         DataError: there was no image.
-        Stopped: ``should_stop`` returned True.
+        Stopped: the batches, which are asked before each network, too, are no longer wanted.
 
     Example:
         >>> scan = sensitivity_scan(model, find_groups(model), score(model, groups, "l2"), Batches(data, "val"))
@@ -117,68 +117,56 @@ def sensitivity_scan(
     if not ratios:
         raise PlanError("A sensitivity scan needs at least one ratio; give some, such as (0.5, 0.9).")
     ratios = tuple(sorted(float(ratio) for ratio in ratios))
-    plans = {g.name: [choose(scores, groups, per_group={g.name: r}) for r in ratios] for g in groups}
-    task = task_of(model, batches)
-    records = {name: [[] for _ in ratios] for name in plans}
-    chain = units(model)
-    first = {unit.layer: number for number, unit in enumerate(chain)}
-    device, dtype = placement(model)
-    dense, seen = [], []
+    plans = {(g.name, r): choose(scores, groups, per_group={g.name: r}) for g in groups for r in ratios}
+    task, (device, dtype) = task_of(model, batches), placement(model)
+    seen, dense, records = [], [], {key: [] for key in plans}
     with evaluating(model), tqdm(total=0, desc="sensitivity", leave=False, disable=not progress) as bar:
         for images, labels in batches:
-            images, labels = images.to(device, dtype), labels.to(device)
-            outputs, answers = _outputs(model, chain, images)
-            whole = task.record(answers, labels).cpu()
-            dense.append(whole)
+            labels, pruned = labels.to(device), _Pruned(model, groups, images.to(device, dtype))
             seen.append(task.label(labels).cpu())
-            bar.total = bar.n + len(plans) * len(ratios)
-            for name, own in plans.items():
-                before = chain[: first[name]]
-                for place, plan in enumerate(own):
-                    if should_stop is not None and should_stop():
-                        raise Stopped("The sensitivity scan was stopped; start it again to get its curves.")
-                    if plan.widths[name] == plan.sizes[name]:
-                        record = whole
-                    else:
-                        answers = _answers(apply(model, plan, groups), images, before, outputs)
-                        record = task.record(answers, labels).cpu()
-                    records[name][place].append(record)
-                    bar.update()
+            dense.append(task.record(pruned.whole, labels).cpu())
+            bar.total = bar.n + len(plans)
+            for key, plan in wanted(batches, plans.items()):
+                cut = plan.widths[key[0]] < plan.sizes[key[0]]
+                records[key].append(task.record(pruned.answers(key[0], plan), labels).cpu() if cut else dense[-1])
+                bar.update()
     if not seen:
         raise DataError("A sensitivity scan got no image at all; give it batches of the validation part.")
     labels = torch.cat(seen)
-    curves = {
-        name: tuple(task.quality(torch.cat(parts), labels).score for parts in row) for name, row in records.items()
-    }
+    found = {key: task.quality(torch.cat(parts), labels).score for key, parts in records.items()}
+    curves = {group.name: tuple(found[group.name, ratio] for ratio in ratios) for group in groups}
     whole = task.quality(torch.cat(dense), labels)
     return Scan(scores.criterion, ratios, curves, whole.score, whole.n, whole.metric)
 
 
-def _outputs(model: nn.Module, units: Sequence[Unit], images: Tensor) -> tuple[dict[str, Tensor], Any]:
-    """One pass of the whole network: what it sends on behind each unit (a copy), and its outputs."""
-    outputs: dict[str, Tensor] = {}
+class _Pruned:
+    """What networks say about a batch of images of which one group is pruned.
 
-    def keep(name: str) -> Callable[..., None]:
-        return lambda _module, _x, y: outputs.update({name: y.clone()})  # the network may go on in place
+    Attributes:
+        whole: outputs of the unpruned network.
+    """
 
-    hooks = [model.get_submodule(_last(unit)).register_forward_hook(keep(_last(unit))) for unit in units]
-    try:
-        answers = model(images)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return outputs, answers
+    def __init__(self, model: nn.Module, groups: Sequence[Group], images: Tensor) -> None:
+        self._model, self._groups, self._images, self._chain = model, groups, images, units(model)
+        self._first = {unit.layer: number for number, unit in enumerate(self._chain)}
+        self._outputs: dict[str, Tensor] = {}  # what the network sends on behind each unit, as a copy
+        with hooked((model.get_submodule(_last(unit)), partial(self._keep, _last(unit))) for unit in self._chain):
+            self.whole = model(images)
+
+    def _keep(self, name: str, _module: nn.Module, _x: object, y: Tensor) -> None:
+        self._outputs[name] = y.clone()  # the network may go on in place
+
+    def answers(self, name: str, plan: Plan) -> Any:  # noqa: ANN401 - as the network gives them
+        """Outputs of the network of a plan that prunes this group alone."""
+        small = apply(self._model, plan, self._groups)
+        for unit in self._chain[: self._first[name]]:
+            for part in {unit.layer, unit.norm, unit.gate} - {None}:
+                # in front of the end of a unit anything small does: nothing reads it
+                output = self._outputs[part] if part == _last(unit) else self._images[:1, :1, :1, :1]
+                small.get_submodule(part).forward = lambda _x, output=output: output.clone()
+        return small(self._images)
 
 
 def _last(unit: Unit) -> str:
     """The module behind which a unit's output is complete."""
     return unit.gate or unit.norm or unit.layer
-
-
-def _answers(small: nn.Module, images: Tensor, before: Sequence[Unit], outputs: Mapping[str, Tensor]) -> Any:  # noqa: ANN401
-    """Outputs of a network whose units ``before`` are known already; the network is spent afterwards."""
-    for unit in before:
-        for name in {unit.layer, unit.norm, unit.gate} - {None}:
-            output = outputs[name] if name == _last(unit) else images[:1, :1, :1, :1]  # anything small: nobody reads it
-            small.get_submodule(name).forward = lambda _x, output=output: output.clone()
-    return small(images)

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from rsprune_lib.errors import ModelError
 from rsprune_lib.measure.cost import example_images
-from rsprune_lib.models import channels_of
+from rsprune_lib.models import channels_of, hooked
 from rsprune_lib.pruning.cutting import kept_positions, silenced, small_copy
+from rsprune_lib.pruning.layers import channels_left
 
 __all__ = ["difference", "sound", "tensors_of"]
 
@@ -80,14 +81,16 @@ def _try(model: nn.Module, groups: Sequence, image: Tensor) -> _Fault | None:
     keep = {}
     for group in groups:
         share = random.uniform(0.3, 0.9)
-        keep[group.name] = np.sort(random.permutation(group.size)[: max(1, int(group.size * share))])
+        keep[group.name] = np.sort(random.permutation(group.size)[: channels_left(group.size, 1 - share, 1)])
     cuts = kept_positions(groups, keep, model)
     small, ran = small_copy(model, cuts), []
-    for name, module in small.named_modules():
-        module.register_forward_pre_hook(lambda _m, _x, name=name: ran.append(("in", name)))
-        module.register_forward_hook(lambda _m, _x, _y, name=name: ran.append(("out", name)))
+    begun, done = (
+        [(module, lambda *_, event=(side, name): ran.append(event)) for name, module in small.named_modules()]
+        for side in ("in", "out")
+    )
     try:
-        got = small(image)
+        with hooked(done, begun):
+            got = small(image)
     except Exception as error:  # whatever the network raises
         stack: list[str] = []
         for event, name in ran:

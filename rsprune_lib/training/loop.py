@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -100,28 +101,32 @@ def fit(
         raise TrainingError("Got resume=True without a folder; pass out= with the folder of the interrupted run.")
     callbacks = [*callbacks, *([objective] if isinstance(objective, Callback) else [])]
     run = _Run(model, data, recipe, loss, objective, seed, limit, val_limit, callbacks)
-    same = (
-        {}
-        if out is None
-        else run_identity(model, data, recipe, objective or run.loss, seed=seed, limits=[limit, val_limit])
-    )
+    limits = [limit, val_limit]
+    same = {} if out is None else run_identity(model, data, recipe, objective or run.loss, seed=seed, limits=limits)
     if resume:
         restore_checkpoint(Path(out), same, run.restore)
-    result = Fit(run.best, run.history, run.best_epoch)
-    try:
-        while run.epoch < recipe.epochs:
-            run.train_epoch(progress)
-            run.validate()
-            if out is not None and run.accelerator.is_main_process:
-                save_checkpoint(Path(out), same, run.state())
-            for callback in callbacks:
-                callback.on_epoch(run.history, run.candidate)
-    except StopTraining:
-        result.stopped = True
-    result.model, result.best_epoch = run.best.eval(), run.best_epoch
+    stopped = _epochs(run, None if out is None else partial(save_checkpoint, Path(out), same), callbacks, progress)
+    result = Fit(run.best.eval(), run.history, run.best_epoch, stopped)
     for callback in callbacks:
         callback.on_end(result.model)
     return result
+
+
+def _epochs(
+    run: "_Run", save: Callable[[dict[str, Any]], Path] | None, callbacks: Iterable[Callback], progress: bool
+) -> bool:
+    """Trains all epochs that are left; returns whether a callback ended it early."""
+    try:
+        while run.epoch < run.recipe.epochs:
+            run.train_epoch(progress)
+            run.validate()
+            if save is not None and run.accelerator.is_main_process:
+                save(run.state())
+            for callback in callbacks:
+                callback.on_epoch(run.history, run.candidate)
+    except StopTraining:
+        return True
+    return False
 
 
 class _Run:

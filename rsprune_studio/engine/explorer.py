@@ -14,16 +14,15 @@ from functools import partial
 from typing import Any, Protocol
 
 from rsprune_lib.device import give_memory_back
-from rsprune_lib.errors import RspruneError
-from rsprune_lib.pruning.calibration import Stopped
+from rsprune_lib.errors import RspruneError, Stopped
 from rsprune_studio.engine.history import History
 from rsprune_studio.engine.setting import Setting, Snapshot
 from rsprune_studio.engine.studio import Studio
-from rsprune_studio.engine.threads import LatestWins, Stop, Tell, Turn
+from rsprune_studio.engine.threads import LatestWins, Turn, Watch
 
 __all__ = ["Explorer", "Screen", "Search"]
 
-Search = Callable[[Stop, Tell], Setting]
+Search = Callable[[Watch], Setting]
 _TELL_EVERY = 0.1  # seconds between two words on progress
 _AGAIN, _AT_MOST = 2.0, 60.0  # seconds until an unclear time is measured again: at first, and after many times
 
@@ -121,7 +120,7 @@ class Explorer:
         """Lets a search run on the worker and moves to the setting that it finds; the next move ends it.
 
         Args:
-            search: (should_stop, tell) -> setting.
+            search: watch -> setting.
         """
         with self.lock:
             self.error = None
@@ -176,7 +175,7 @@ class Explorer:
         tell = partial(self._tell, turn)
         try:
             if turn.job.search is not None:
-                found = turn.job.search(turn.stale, tell)
+                found = turn.job.search(Watch(turn.stale, tell))
                 self._unless_stale(turn, self.go, found)
                 return
             begun, wanted = turn.job.begun, lambda: turn.newest and turn.newest.setting

@@ -11,6 +11,7 @@ import numpy as np
 from rsprune_lib.errors import PlanError, RspruneError
 from rsprune_lib.measure import LayerCost
 from rsprune_lib.pruning import CostModel, Group, Scan
+from rsprune_lib.pruning.layers import channels_left
 from rsprune_studio.engine.setting import Setting, Snapshot, recovery_titles
 from rsprune_studio.engine.studio import Studio
 
@@ -88,7 +89,7 @@ def ratios_within(
     count, sizes = CostModel(costs, groups), [group.size for group in groups]
 
     def reached(ratios: Mapping[str, float]) -> int:
-        kept = [_kept(size, ratio) for size, ratio in zip(sizes, ratios.values(), strict=True)]
+        kept = [channels_left(size, ratio, 1) for size, ratio in zip(sizes, ratios.values(), strict=True)]
         return count(kept).macs
 
     def guided(drop: float) -> dict[str, float]:
@@ -130,7 +131,7 @@ def guided_setting(studio: Studio, snapshot: Snapshot, drop: float | None = None
         own, _ = ratios_within(scan, groups, studio.costs, snapshot.cost.macs, locked=setting.locked)
     else:
         own = guided_ratios(scan, groups, drop, locked=setting.locked)
-    kept = sum(_kept(group.size, own[group.name]) for group in groups)
+    kept = sum(channels_left(group.size, own[group.name], 1) for group in groups)
     share = round(1 - kept / sum(group.size for group in groups), 2)  # what the common slider shows
     recovery = (
         setting.recovery if setting.recovery in recovery_titles() else "live"
@@ -138,11 +139,6 @@ def guided_setting(studio: Studio, snapshot: Snapshot, drop: float | None = None
     return replace(
         setting, amount="ratio", scope="local", ratio=share, own=own, given=None, threshold=None, recovery=recovery
     )
-
-
-def _kept(size: int, ratio: float) -> int:
-    """Channels that `rsprune_lib.pruning.choose` keeps of a group with a ratio of its own."""
-    return max(1, math.floor(size * (1 - ratio) + 1e-9))
 
 
 def _least(enough: Callable[[float], bool]) -> float:

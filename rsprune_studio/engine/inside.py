@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from rsprune_lib.errors import DataError, unknown
 from rsprune_lib.measure import lean
-from rsprune_lib.models import placement, units
+from rsprune_lib.models import hooked, placement, units
 from rsprune_lib.pruning.groups import Group
 from rsprune_lib.pruning.layers import KINDS, kind_of
 from rsprune_studio.engine.comparison import Answer, Comparison
 from rsprune_studio.engine.setting import Snapshot
 from rsprune_studio.engine.studio import Studio
-from rsprune_studio.engine.threads import Stop, Tell
+from rsprune_studio.engine.threads import UNWATCHED, Watch
 
 __all__ = ["Channels", "Inside", "channel_order", "network_key"]
 
@@ -110,26 +110,23 @@ class Inside:
             )
         return np.asarray(data.images[image])
 
-    def answer(
-        self, snapshot: Snapshot, image: int | np.ndarray, should_stop: Stop | None = None, tell: Tell | None = None
-    ) -> Answer:
+    def answer(self, snapshot: Snapshot, image: int | np.ndarray, watch: Watch = UNWATCHED) -> Answer:
         """What both networks say about an image; milliseconds once the pruned network is at hand.
 
         Args:
             snapshot: says which pruned network.
             image: number of a validation image in the data set, or (H, W, 3) uint8 pixels of another image.
-            should_stop: asked while the pruned network is made anew; True ends the work.
-            tell: told what is being done meanwhile.
+            watch: of the work, where the pruned network has to be made anew.
 
         Raises:
             DataError: see `picture`.
-            Stopped: ``should_stop`` returned True.
+            Stopped: it is no longer wanted.
         """
         known = None if isinstance(image, np.ndarray) else self.known(snapshot)
         if known is not None and image in known.images:
             return known.answer(int(image))
         x = self._tensor(image)
-        networks = [lean(network) for network in (self._dense, self._pruned(snapshot, should_stop, tell))]
+        networks = [lean(network) for network in (self._dense, self._pruned(snapshot, watch))]
         with torch.inference_mode():
             says = [network(x.to(placement(network)[1]))[0].double().softmax(0) for network in networks]
         dense, pruned = (one.cpu().numpy() for one in says)
@@ -141,16 +138,16 @@ class Inside:
         """The comparison of a snapshot if it has been made before."""
         return self._compared.get(network_key(snapshot))
 
-    def compare(self, snapshot: Snapshot, should_stop: Stop | None = None, tell: Tell | None = None) -> Comparison:
+    def compare(self, snapshot: Snapshot, watch: Watch = UNWATCHED) -> Comparison:
         """What both networks say about all validation images of the studio; the dense one is asked only once.
 
         Raises:
-            Stopped: ``should_stop``, asked before each batch, returned True.
+            Stopped: it is no longer wanted.
         """
         found = self.known(snapshot)
         if found is None:
             with self._making:
-                dense, pruned = self.studio.logits(snapshot, should_stop, tell)
+                dense, pruned = self.studio.logits(snapshot, watch)
             images = self.studio.validation.indices
             found = Comparison(images, torch.as_tensor(self.studio.data.labels[images]).long(), dense, pruned)
             with self._lock:
@@ -188,10 +185,10 @@ class Inside:
             group, found.size, len(keep), first, order, scores[order], stays, filters[order], maps[order], *large
         )
 
-    def _pruned(self, snapshot: Snapshot, should_stop: Stop | None, tell: Tell | None) -> nn.Module:
+    def _pruned(self, snapshot: Snapshot, watch: Watch) -> nn.Module:
         """The pruned network; two threads that want the same one do not both make it."""
         with self._making:
-            return self.studio.recovered(snapshot, should_stop, tell)
+            return self.studio.recovered(snapshot, watch)
 
     def _tensor(self, image: int | np.ndarray) -> Tensor:
         """(1, 3, H, W) normalised exactly as the batches are, on the network's device."""
@@ -216,11 +213,8 @@ class Inside:
         watched = self._hooked.get_submodule(unit.norm or unit.layer)
         with self._lock, torch.inference_mode():
             # a copy, because a ReLU behind may work in place
-            hook = watched.register_forward_hook(lambda _module, _x, out: seen.append(out[0].float().cpu().clone()))
-            try:
+            with hooked([(watched, lambda _module, _x, out: seen.append(out[0].float().cpu().clone()))]):
                 self._hooked(x)
-            finally:
-                hook.remove()
         value = seen[0].movedim(-1, 0) if group.members[0].axis == -1 else seen[0]
         maps = value[group.members[0].index[:, 0]]  # (size, h, w), or (size,) of a linear layer, (size, n) of tokens
         maps = maps[:, :, None] if maps.dim() == 2 else maps

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -27,14 +27,15 @@ from rsprune_lib.pruning import (
     select_in_scope,
     similarity,
 )
-from rsprune_lib.pruning.calibration import Stopped, device_of
+from rsprune_lib.pruning.calibration import device_of
 from rsprune_lib.pruning.criteria.gates import Gates, fold, gate_statistics, gated_norms
+from rsprune_lib.pruning.layers import channels_left
 from rsprune_lib.tasks import task_of
 from rsprune_studio.engine.code import Basis, Origin, as_code
 from rsprune_studio.engine.setting import Dense, Setting, Snapshot
-from rsprune_studio.engine.threads import Stop, Tell
+from rsprune_studio.engine.threads import UNWATCHED, Watch
 
-__all__ = ["NORM_IMAGES", "Planner", "Watched", "asking"]
+__all__ = ["NORM_IMAGES", "Planner"]
 
 NORM_IMAGES = 192  # training images of a batch-norm re-estimation, at most; 512 gain .2 points on EuroSAT
 
@@ -115,39 +116,36 @@ class Planner:
         """Whether `apply` answers at once: the scores are there, and no graph searches for its thresholds."""
         return setting.criterion in self._scores and not (setting.by_graph and setting.amount != "threshold")
 
-    def scores(self, criterion: str, should_stop: Stop | None = None, tell: Tell | None = None) -> Scores:
+    def scores(self, criterion: str, watch: Watch = UNWATCHED) -> Scores:
         """Scores of all groups by a criterion, computed once.
 
         Args:
             criterion: key of `CRITERIA`.
-            should_stop: asked before each batch of images; True ends the work.
-            tell: told what is being done.
+            watch: of the work.
 
         Raises:
             RspruneError: the criterion is unknown or not for this network.
-            Stopped: ``should_stop`` returned True.
+            Stopped: they are no longer wanted.
         """
         if criterion not in self._scores:
-            images = self.batches("train", self.images)
-            ask = asking(should_stop, tell, f"Scoring all channels by {criterion}, once", len(images))
-            how = {"data": Watched(images, ask), "gates": self.gates, "progress": False}
+            images = watch.over(self.batches("train", self.images), f"Scoring all channels by {criterion}, once")
+            how = {"data": images, "gates": self.gates, "progress": False}
             if criterion == "similarity":
-                how["similar"] = self.similar(should_stop, tell)
+                how["similar"] = self.similar(watch)
             with self.using:
                 self._scores[criterion] = score(self.model, self.groups, criterion, **how)
         return self._scores[criterion]
 
-    def similar(self, should_stop: Stop | None = None, tell: Tell | None = None) -> Similarity:
+    def similar(self, watch: Watch = UNWATCHED) -> Similarity:
         """How alike the feature maps of each group's channels are, computed once.
 
         Raises:
-            Stopped: ``should_stop`` returned True.
+            Stopped: they are no longer wanted.
         """
         with self.using:
             if self._similar is None:
-                images = self.batches("train", self.images)
-                ask = asking(should_stop, tell, "Comparing all feature maps, once", len(images))
-                self._similar = similarity(self.model, self.groups, images, progress=False, should_stop=ask)
+                images = watch.over(self.batches("train", self.images), "Comparing all feature maps, once")
+                self._similar = similarity(self.model, self.groups, images, progress=False)
         return self._similar
 
     def values(self, criterion: str, normalise: str | None = None) -> Mapping[str, np.ndarray]:
@@ -160,7 +158,7 @@ class Planner:
     def threshold(self, criterion: str, ratio: float, normalise: str | None = None) -> float:
         """The threshold that removes a share of all channels."""
         ordered = np.sort(np.concatenate(list(self.values(criterion, normalise).values())))
-        return float(ordered[min(int(ratio * len(ordered)), len(ordered) - 1)])
+        return float(ordered[-channels_left(len(ordered), ratio, 1)])
 
     def apply(self, setting: Setting) -> Snapshot:
         """Decides what stays and counts it; milliseconds once the criterion's scores are known.
@@ -217,36 +215,3 @@ class Planner:
         snapshot = self.apply(setting)
         choosing = {} if setting.amount == "plan" else self.choosing(snapshot.setting)
         return as_code(setting, choosing, snapshot.plan, basis, tuned)
-
-
-def asking(should_stop: Stop | None, tell: Tell | None, text: str, total: int) -> Stop:
-    """A ``should_stop`` that also reports how often it has been asked, as a share of ``total``."""
-    asked = 0
-
-    def ask() -> bool:
-        nonlocal asked
-        if tell is not None:
-            tell(text, min(asked / max(total, 1), 1.0))
-        asked += 1
-        return should_stop is not None and should_stop()
-
-    return ask
-
-
-class Watched:
-    """Batches that ask before each one whether they are still wanted, and end with `Stopped` if not."""
-
-    def __init__(self, batches: Batches, should_stop: Stop) -> None:
-        self._batches, self._should_stop = batches, should_stop
-        self.data, self.indices = batches.data, batches.indices
-
-    def __len__(self) -> int:
-        """Batches."""
-        return len(self._batches)
-
-    def __iter__(self) -> Iterator[Any]:
-        """Yields the batches."""
-        for batch in self._batches:
-            if self._should_stop():
-                raise Stopped("A newer setting is wanted; start again to get an answer to this one.")
-            yield batch

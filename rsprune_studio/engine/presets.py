@@ -6,11 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from rsprune_lib.errors import RspruneError
-from rsprune_lib.pruning.calibration import Stopped
 from rsprune_studio.engine.guided import guided_setting
 from rsprune_studio.engine.setting import Setting, Snapshot
 from rsprune_studio.engine.studio import Studio
-from rsprune_studio.engine.threads import Stop, Tell
+from rsprune_studio.engine.threads import UNWATCHED, Watch
 
 __all__ = ["PRESETS", "Preset", "fits_latency", "fits_macs"]
 
@@ -76,9 +75,7 @@ def fits_macs(studio: Studio, setting: Setting, mmacs: float) -> Setting:
     return replace(setting, amount="macs", macs=share, given=None)
 
 
-def fits_latency(
-    studio: Studio, setting: Setting, ms: float, should_stop: Stop | None = None, tell: Tell | None = None
-) -> Setting:
+def fits_latency(studio: Studio, setting: Setting, ms: float, watch: Watch = UNWATCHED) -> Setting:
     """The setting with the most MACs whose really pruned network was measured to answer within ``ms`` milliseconds.
 
     Found by bisection over the MACs budget with a measurement at each step (batch 1). Latency is noisy and MACs are a
@@ -87,7 +84,7 @@ def fits_latency(
 
     Raises:
         RspruneError: not even the smallest network is quick enough, or ``ms`` is no positive number.
-        Stopped: ``should_stop`` returned True.
+        Stopped: it is no longer wanted.
     """
     if not 0 < ms < float("inf"):
         raise RspruneError(f"Got a budget of {ms} ms; expected a number above 0.")
@@ -113,10 +110,7 @@ def fits_latency(
             f"{again}allow more time, or take a smaller network."
         )
     for step in range(_STEPS):
-        if should_stop is not None and should_stop():
-            raise Stopped("The search for a latency was stopped; start it again.")
-        if tell is not None:
-            tell(f"Measuring networks that might answer within {ms:g} ms", step / _STEPS)
+        watch.check(f"Measuring networks that might answer within {ms:g} ms", step / _STEPS)
         middle = (low * high) ** 0.5
         low, high = (middle, high) if took(middle) <= ms else (low, middle)
     return within(low)

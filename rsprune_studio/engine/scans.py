@@ -19,9 +19,8 @@ from rsprune_lib.files import read_json, write_json
 from rsprune_lib.pruning import CRITERIA, Gates, Scan, sensitivity_scan
 from rsprune_lib.pruning.calibration import device_of
 from rsprune_studio.engine.network_cache import private_copy
-from rsprune_studio.engine.planner import asking
 from rsprune_studio.engine.studio import Studio
-from rsprune_studio.engine.threads import Stop, Tell
+from rsprune_studio.engine.threads import UNWATCHED, Watch
 
 __all__ = ["RATIOS", "Scanner", "digest"]
 
@@ -93,8 +92,7 @@ class Scanner:
         *,
         images: int = 256,
         ratios: Sequence[float] = RATIOS,
-        should_stop: Stop | None = None,
-        tell: Tell | None = None,
+        watch: Watch = UNWATCHED,
     ) -> Scan:
         """Scans all groups by a criterion on validation images, and keeps the result; nothing is kept of half a scan.
 
@@ -102,21 +100,20 @@ class Scanner:
             criterion: key of `CRITERIA`.
             images: validation images, class-balanced.
             ratios: shares of a group's channels to remove.
-            should_stop: asked before each pruned network; True ends the work.
-            tell: told what is being done, and which share of it is done.
+            watch: of the work.
 
         Raises:
-            Stopped: ``should_stop`` returned True.
+            Stopped: it is no longer wanted.
             RspruneError: the criterion is unknown or not for this network, or there is no image.
         """
         studio = self.studio
-        scores = studio.scores(criterion, should_stop, tell)
+        scores = studio.scores(criterion, watch)
         batches = Batches(studio.data, "val", _BATCH, limit=images, device=device_of(studio.model))
-        total = len(batches) * len(studio.groups) * len(ratios)
-        ask = asking(should_stop, tell, f"Scanning {len(studio.groups)} groups by {criterion}", total)
+        steps = len(batches) * (1 + len(studio.groups) * len(ratios))
+        batches = watch.over(batches, f"Scanning {len(studio.groups)} groups by {criterion}", steps)
         with studio.using:
             network = private_copy(studio.plain)
-        made = sensitivity_scan(network, studio.groups, scores, batches, ratios, progress=False, should_stop=ask)
+        made = sensitivity_scan(network, studio.groups, scores, batches, ratios, progress=False)
         studio.scans[criterion] = made
         self.refused.pop(criterion, None)
         self.saved = self._save(made)

@@ -14,13 +14,13 @@ from torch import Tensor, nn
 
 from rsprune_lib.data import Batches, Dataset
 from rsprune_lib.device import supports_bf16
+from rsprune_lib.errors import Stopped
 from rsprune_lib.measure import Latency, Quality, Speed, latencies, lean, predict
 from rsprune_lib.pruning import Plan
-from rsprune_lib.pruning.calibration import Stopped, device_of
+from rsprune_lib.pruning.calibration import device_of
 from rsprune_lib.pruning.scan import Scan
-from rsprune_studio.engine.planner import Watched, asking
 from rsprune_studio.engine.setting import Dense, Setting, Snapshot
-from rsprune_studio.engine.threads import Stop, Tell
+from rsprune_studio.engine.threads import UNWATCHED, Stop, Tell, Watch
 from rsprune_studio.engine.workshop import Workshop
 
 __all__ = ["Studio"]
@@ -92,10 +92,11 @@ class Studio(Workshop):
     def measure_dense(self, tell: Tell | None = None) -> Dense:
         """Latency and accuracy of the trained network, measured once."""
         if self.dense.quality is None:
-            ask = asking(None, tell, "Measuring the trained network, once", len(self._all))
             with self.using:
                 (took,) = self.time([self.model])
-                self._dense_logits, labels = self.predict(self.model, ask)
+                self._dense_logits, labels = self.predict(
+                    self.model, Watch(tell=tell), "Measuring the trained network, once"
+                )
             self.dense = replace(self.dense, latency=took, quality=self.task.quality(self._dense_logits, labels))
         return self.dense
 
@@ -104,36 +105,36 @@ class Studio(Workshop):
         """The type that accuracies are computed in, see `rsprune_lib.measure.lean`."""
         return "bfloat16" if supports_bf16(device_of(self.model)) else "float32"
 
-    def predict(self, network: nn.Module, should_stop: Stop | None = None) -> tuple[Tensor, Tensor]:
+    def predict(
+        self, network: nn.Module, watch: Watch = UNWATCHED, text: str = "Asking the network"
+    ) -> tuple[Tensor, Tensor]:
         """What a network says about the validation images.
 
         Args:
             network: dense, pruned or fine-tuned; a `rsprune_lib.measure.lean` copy of it is asked.
-            should_stop: asked before each batch; True ends the work.
+            watch: of the work.
+            text: what it is told.
 
         Returns:
             One record and one label for each image: logits (N, K) and classes (N,) of a classifier.
 
         Raises:
-            Stopped: ``should_stop`` returned True.
+            Stopped: they are no longer wanted.
         """
-        return self._ask(lean(network, fuse=True), self._all, should_stop)
+        return predict(lean(network, fuse=True), watch.over(self._all, text), progress=False)
 
-    def logits(
-        self, snapshot: Snapshot, should_stop: Stop | None = None, tell: Tell | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def logits(self, snapshot: Snapshot, watch: Watch = UNWATCHED) -> tuple[Tensor, Tensor]:
         """What the dense and the pruned network of a snapshot say about the validation images, (N, K) float32 each.
 
         Raises:
-            Stopped: ``should_stop`` returned True.
+            Stopped: they are no longer wanted.
         """
-        self.measure_dense(tell)
-        network = self.recovered(snapshot, should_stop, tell)
+        self.measure_dense(watch.tell)
+        network = self.recovered(snapshot, watch)
         recent = self.kept.recent(snapshot.plan, snapshot.setting.recovery)
         if recent is not None and recent.model is network and recent.logits is not None:
             return self._dense_logits, recent.logits
-        ask = asking(should_stop, tell, "Asking the pruned network", len(self._all))
-        return self._dense_logits, self.predict(network, ask)[0]
+        return self._dense_logits, self.predict(network, watch, "Asking the pruned network")[0]
 
     def keep(self, plan: Plan, model: nn.Module, note: Mapping[str, Any]) -> None:
         """Keeps a fine-tuned network for a plan in place of the one before; what was measured of that is forgotten."""
@@ -231,28 +232,26 @@ class Studio(Workshop):
         stale = stale or (lambda: newest() != setting)
         try:
             if begun is None:
-                self.scores(setting.criterion, lambda: _field(newest(), "criterion") != setting.criterion, tell)
+                other = Watch(lambda: _field(newest(), "criterion") != setting.criterion, tell)
+                self.scores(setting.criterion, other)
                 begun = self.apply(setting)
                 yield begun
             if self.dense.quality is None:
                 self.measure_dense(tell)
                 begun = self._with_times(replace(begun, dense=self.dense))
-            yield from self._measured(begun, newest, stale, tell)
+            yield from self._measured(begun, newest, Watch(stale, tell))
         except Stopped:
             return
 
-    def _measured(
-        self, begun: Snapshot, newest: Callable[[], Setting | None], stale: Stop, tell: Tell | None
-    ) -> Iterator[Snapshot]:
+    def _measured(self, begun: Snapshot, newest: Callable[[], Setting | None], watch: Watch) -> Iterator[Snapshot]:
         """Adds a first estimate by what is at hand, the latency, then the setting's own recovery on all images.
 
         Args:
             begun: the plan and what it costs.
             newest: as `answers` takes it.
-            stale: likewise.
-            tell: likewise.
+            watch: of the work.
         """
-        plan, recovery = begun.plan, begun.setting.recovery
+        plan, recovery, silent = begun.plan, begun.setting.recovery, Watch(watch.stop)
         if _field(newest(), "recovery") != "live":
             self.collector.stop()
         if begun.final:
@@ -261,8 +260,9 @@ class Studio(Workshop):
             return
         quick = "live" if self.is_live else "bn"
         quick = recovery if recovery in ("none", "bn", "tuned") else quick
-        small = self.unfinished(plan, quick, should_stop=stale)
-        answers = self._ask(self.sketch(small, quick, stale), self._first, stale)
+        small = self.unfinished(plan, quick, watch=silent)
+        first = silent.over(self._first, "A first estimate")
+        answers = predict(self.sketch(small, quick, silent), first, progress=False)
         guess = replace(begun, quality=self.task.quality(*answers), recovered=quick)
         if begun.latency is None:
             yield guess
@@ -270,19 +270,15 @@ class Studio(Workshop):
             guess = self._with_times(guess)
         yield guess
         if recovery == "live":
-            self.live(stale, tell)
+            self.live(watch)
         if quick == recovery:
-            self.finish(small, recovery, should_stop=stale)
+            self.finish(small, recovery, watch=silent)
         else:
-            small = self.network(plan, recovery, should_stop=stale, tell=tell)
-        logits, labels = self.predict(small, stale)
+            small = self.network(plan, recovery, watch=watch)
+        logits, labels = self.predict(small, silent)
         self.kept.remember(plan, recovery, small, logits)
         self._qualities[plan.hash, recovery] = self.task.quality(logits, labels)
         yield self.apply(begun.setting)
-
-    @staticmethod
-    def _ask(worker: nn.Module, images: Batches, should_stop: Stop | None) -> tuple[Tensor, Tensor]:
-        return predict(worker, Watched(images, should_stop) if should_stop else images, progress=False)
 
 
 def _field(setting: Setting | None, name: str) -> str | None:

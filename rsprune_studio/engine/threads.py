@@ -5,15 +5,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
 from typing import Generic, TypeVar
 
 from rsprune_lib.background import background_thread, register
+from rsprune_lib.data import Batches
 from rsprune_lib.device import give_way
-from rsprune_lib.errors import RspruneError
-from rsprune_lib.pruning.calibration import Stopped
+from rsprune_lib.errors import RspruneError, Stopped
 from rsprune_lib.pruning.recovery.live import Live
 
-__all__ = ["Background", "Collector", "LatestWins", "Stop", "Tell", "Turn"]
+__all__ = ["UNWATCHED", "Background", "Collector", "LatestWins", "Stop", "Tell", "Turn", "Watch"]
 
 Job = TypeVar("Job")
 Stop = Callable[[], bool]
@@ -22,6 +24,44 @@ _END = 5.0  # seconds that closing waits for work that has been told to stop; a 
 _TEXT = "Collecting the dense network's Gram matrices, once"
 _LOOK = 0.05  # seconds between two looks at how far it is
 _PARK = 5.0  # seconds that `paused` waits at most; a batch takes a tenth of one, solving a wide layer two
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Whether work is still wanted, and what is told how far it is.
+
+    Attributes:
+        stop: returns whether the work shall end; None lets it go on.
+        tell: called with what is being done, and which share of it is done.
+    """
+
+    stop: Stop | None = None
+    tell: Tell | None = None
+
+    def check(self, text: str, share: float | None = None) -> None:
+        """Tells how far the work is, and ends it once it is no longer wanted.
+
+        Raises:
+            Stopped: ``stop`` returned True.
+        """
+        if self.tell is not None:
+            self.tell(text, share)
+        if self.stop is not None and self.stop():
+            raise Stopped(f"{text} was stopped; start it again to get a result.")
+
+    def over(self, batches: Batches, text: str, steps: int | None = None) -> Batches:
+        """The same batches, which make this check before each step.
+
+        Args:
+            batches: what the work goes through.
+            text: what is being done.
+            steps: how often they will check; once a batch if None.
+        """
+        done, steps = count(), max(1, len(batches) if steps is None else steps)
+        return batches.watched(lambda: self.check(text, min(next(done) / steps, 1.0)))
+
+
+UNWATCHED = Watch()
 
 
 class Turn(Generic[Job]):
@@ -241,15 +281,14 @@ class Collector:
         """Whether the matrices are there."""
         return self._found is not None
 
-    def get(self, should_stop: Stop | None = None, tell: Tell | None = None) -> Live:
+    def get(self, watch: Watch = UNWATCHED) -> Live:
         """The matrices; begins to collect them if nobody has yet, and waits.
 
         Args:
-            should_stop: asked while waiting; True ends the waiting, not the collecting.
-            tell: told how far it is.
+            watch: of the waiting; it does not end the collecting.
 
         Raises:
-            Stopped: ``should_stop`` returned True, or `stop` was called meanwhile.
+            Stopped: the result is no longer wanted, or `stop` was called meanwhile.
             Exception: what went wrong while collecting; the next call begins anew.
         """
         while True:
@@ -268,10 +307,7 @@ class Collector:
                     self._thread.start()
                 self._changed.wait(_LOOK)
                 share = min(self._asked / max(self._steps, 1), 1.0)
-            if tell is not None:
-                tell(_TEXT, share)
-            if should_stop is not None and should_stop():
-                raise Stopped("Another setting is wanted by now.")
+            watch.check(_TEXT, share)
 
     def stop(self) -> None:
         """Ends the collecting at the next batch, unless somebody asks for the matrices before; nothing is kept."""

@@ -10,14 +10,14 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from rsprune_lib.errors import RspruneError, TrainingError
+from rsprune_lib.errors import RspruneError, Stopped, TrainingError
 from rsprune_lib.measure import compare
-from rsprune_lib.pruning.calibration import Stopped, device_of
+from rsprune_lib.pruning.calibration import device_of
 from rsprune_lib.training import Callback, Fit, StopTraining, fit, make_loss
 from rsprune_studio.engine.network_cache import private_copy
 from rsprune_studio.engine.setting import Setting, Snapshot
 from rsprune_studio.engine.studio import Studio
-from rsprune_studio.engine.threads import Background
+from rsprune_studio.engine.threads import Background, Watch
 from rsprune_studio.engine.tune_run import GENTLE, TuneOptions, TuneResult, TuneRun
 
 __all__ = ["FineTune"]
@@ -137,9 +137,9 @@ class FineTune:
     def _train(self, run: TuneRun) -> str:
         """Measures, trains and measures again; returns the phase it ends in."""
         studio, began = self.studio, time.monotonic()
-        first = private_copy(studio.recovered(run.snapshot, run.stopping.is_set, partial(self._prepare, run)))
+        first = private_copy(studio.recovered(run.snapshot, Watch(run.stopping.is_set, partial(self._prepare, run))))
         self._prepare(run, "Measuring the network as it is", None)
-        before, labels = studio.predict(first, run.stopping.is_set)
+        before, labels = studio.predict(first, Watch(run.stopping.is_set))
         task, run.metric = studio.task, studio.task.metric
         found = task.quality(before, labels)
         run.accuracies.append((0, found.score))

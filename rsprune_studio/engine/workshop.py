@@ -11,15 +11,16 @@ from rsprune_lib.measure import lean
 from rsprune_lib.models import units
 from rsprune_lib.pruning import RECOVERIES, Plan, Repair, apply
 from rsprune_lib.pruning.recovery.live import Live
-from rsprune_lib.pruning.recovery.sequential import reestimate_bn, sequential, settle_norms
+from rsprune_lib.pruning.recovery.sequential import reestimate_bn, settle_norms
 from rsprune_studio.engine.network_cache import Kept, private_copy
-from rsprune_studio.engine.planner import NORM_IMAGES, Planner, Watched, asking
+from rsprune_studio.engine.planner import NORM_IMAGES, Planner
 from rsprune_studio.engine.setting import Snapshot
-from rsprune_studio.engine.threads import Collector, Stop, Tell
+from rsprune_studio.engine.threads import UNWATCHED, Collector, Stop, Watch
 
 __all__ = ["Workshop"]
 
 _NORMALISED = ("bn", "live")  # recoveries that end with a batch-norm re-estimation
+_NORMS = "Re-estimating the batch norms"
 _SKETCH_IMAGES = 64  # training images of the one behind a first estimate
 
 
@@ -47,22 +48,21 @@ class Workshop(Planner):
         """Whether the matrices behind the live recovery are there."""
         return self.collector.ready
 
-    def live(self, should_stop: Stop | None = None, tell: Tell | None = None) -> Live:
+    def live(self, watch: Watch = UNWATCHED) -> Live:
         """The Gram matrices behind the live recovery, collected once; takes some seconds.
 
         Args:
-            should_stop: asked while waiting for them; True ends the waiting.
-            tell: told what is being done.
+            watch: of the waiting for them.
 
         Raises:
-            Stopped: ``should_stop`` returned True.
+            Stopped: it is no longer wanted.
         """
-        return self.collector.get(should_stop, tell)
+        return self.collector.get(watch)
 
-    def _collect(self, batches: Batches, should_stop: Stop) -> Live:
+    def _collect(self, batches: Batches, stop: Stop) -> Live:
         with self.using:
             dense = private_copy(self.model)  # others may use the original meanwhile
-        return Live(dense, self.groups, batches, progress=False, should_stop=should_stop)
+        return Live(dense, self.groups, Watch(stop).over(batches, "Collecting Gram matrices"), progress=False)
 
     def network(
         self,
@@ -70,8 +70,7 @@ class Workshop(Planner):
         recovery: str = "none",
         *,
         images: int | None = None,
-        should_stop: Stop | None = None,
-        tell: Tell | None = None,
+        watch: Watch = UNWATCHED,
     ) -> nn.Module:
         """The really pruned network of a plan, recovered.
 
@@ -79,15 +78,14 @@ class Workshop(Planner):
             plan: what to keep.
             recovery: key of `recovery_titles`.
             images: training images to recover with; by default all that the studio uses.
-            should_stop: asked before each batch; True ends the work.
-            tell: told what is being done.
+            watch: of the work.
 
         Raises:
-            Stopped: ``should_stop`` returned True.
+            Stopped: it is no longer wanted.
             RspruneError: no fine-tuned network is kept for this plan.
         """
-        small = self.unfinished(plan, recovery, images=images, should_stop=should_stop, tell=tell)
-        return self.finish(small, recovery, images=images, should_stop=should_stop)
+        small = self.unfinished(plan, recovery, images=images, watch=watch)
+        return self.finish(small, recovery, images=images, watch=watch)
 
     def unfinished(
         self,
@@ -95,8 +93,7 @@ class Workshop(Planner):
         recovery: str,
         *,
         images: int | None = None,
-        should_stop: Stop | None = None,
-        tell: Tell | None = None,
+        watch: Watch = UNWATCHED,
     ) -> nn.Module:
         """What `network` makes, before its batch norms are re-estimated; takes its arguments."""
         if recovery == "tuned":
@@ -104,48 +101,46 @@ class Workshop(Planner):
         with self.using:
             small = apply(self.plain, plan, self.groups)
         if recovery == "live":
-            return self.live(should_stop, tell).refit(small, plan)
+            return self.live(watch).refit(small, plan)
         if recovery in ("none", "bn"):
             return small
         batches = self.batches("train", images or self.images)
-        ask = asking(should_stop, tell, "Refitting layer by layer", len(batches) * (1 + len(units(self.model))))
+        batches = watch.over(batches, "Refitting layer by layer", len(batches) * (1 + len(units(self.model))))
+        repair = RECOVERIES["closed_form" if recovery == "sequential" else recovery]
         with self.using:
-            if recovery == "sequential":
-                return sequential(self.model, small, plan, batches, groups=self.groups, progress=False, should_stop=ask)
-            case = Repair(self.model, small, plan, self.groups, Watched(batches, ask), progress=False)
-            return RECOVERIES[recovery].run(case)
+            return repair.run(Repair(self.model, small, plan, self.groups, batches, progress=False))
 
     def finish(
-        self, small: nn.Module, recovery: str, *, images: int | None = None, should_stop: Stop | None = None
+        self, small: nn.Module, recovery: str, *, images: int | None = None, watch: Watch = UNWATCHED
     ) -> nn.Module:
         """Re-estimates the batch norms of an `unfinished` network in place if its recovery asks for it; returns it.
 
         Raises:
-            Stopped: ``should_stop`` returned True; the network is as it was.
+            Stopped: the network is no longer wanted; it is as it was.
         """
         if recovery in _NORMALISED:
             few = self.batches("train", min(images or self.images, NORM_IMAGES))
-            reestimate_bn(small, few, progress=False, quick=True, should_stop=should_stop)
+            reestimate_bn(small, watch.over(few, _NORMS, 2 * len(few)), progress=False, quick=True)
         return small
 
-    def sketch(self, small: nn.Module, recovery: str, should_stop: Stop | None = None) -> nn.Module:
+    def sketch(self, small: nn.Module, recovery: str, watch: Watch = UNWATCHED) -> nn.Module:
         """A copy of an `unfinished` network for a first estimate: lean, its batch norms estimated on a few images.
 
         Raises:
-            Stopped: ``should_stop`` returned True.
+            Stopped: it is no longer wanted.
         """
         worker = lean(small, fuse=recovery not in _NORMALISED)
         if recovery in _NORMALISED:
-            settle_norms(worker, self.batches("train", _SKETCH_IMAGES), progress=False, should_stop=should_stop)
+            settle_norms(worker, watch.over(self.batches("train", _SKETCH_IMAGES), _NORMS), progress=False)
         return worker
 
-    def recovered(self, snapshot: Snapshot, should_stop: Stop | None = None, tell: Tell | None = None) -> nn.Module:
+    def recovered(self, snapshot: Snapshot, watch: Watch = UNWATCHED) -> nn.Module:
         """The really pruned network behind a snapshot's accuracy; shared and kept for a while, so leave it as it is."""
         plan, recovery = snapshot.plan, snapshot.setting.recovery
         recent = self.kept.recent(plan, recovery)
         if recent is not None:
             return recent.model
-        network = self.network(plan, recovery, should_stop=should_stop, tell=tell)
+        network = self.network(plan, recovery, watch=watch)
         self.kept.remember(plan, recovery, network)
         return network
 

@@ -7,13 +7,13 @@ from functools import partial
 import ipywidgets as widgets
 import numpy as np
 
+from rsprune_lib.errors import Stopped
 from rsprune_lib.graph_layout import graph_places
-from rsprune_lib.pruning.calibration import Stopped
 from rsprune_studio.draw import graph, html
 from rsprune_studio.draw.html import in_words
 from rsprune_studio.engine.setting import Snapshot
 from rsprune_studio.engine.studio import Studio
-from rsprune_studio.engine.threads import LatestWins, Turn
+from rsprune_studio.engine.threads import LatestWins, Turn, Watch
 from rsprune_studio.views.tab import Part
 
 __all__ = ["GraphView"]
@@ -91,7 +91,7 @@ class GraphView(Part):
             return
         snapshot, name = turn.job
         try:
-            similar = self.studio.similar(turn.stale, partial(self._tell, turn))
+            similar = self.studio.similar(Watch(turn.stale, partial(self._tell, turn)))
             if name in similar.blind:
                 text = html.note(f"{name} is left out: {similar.blind[name]}.")
             else:

@@ -10,14 +10,13 @@ import ipywidgets as widgets
 import numpy as np
 
 from rsprune_lib.data.upload import file_name, read_upload
-from rsprune_lib.errors import RspruneError
-from rsprune_lib.pruning.calibration import Stopped
+from rsprune_lib.errors import RspruneError, Stopped
 from rsprune_studio.draw import html
 from rsprune_studio.engine.comparison import Comparison
 from rsprune_studio.engine.inside import Inside, channel_order, network_key
 from rsprune_studio.engine.setting import Snapshot
 from rsprune_studio.engine.studio import Studio
-from rsprune_studio.engine.threads import LatestWins, Turn
+from rsprune_studio.engine.threads import LatestWins, Turn, Watch
 from rsprune_studio.views.gallery import Gallery
 from rsprune_studio.views.inside_pages import PAGE, AnswerPage, ChannelPage, Look, MistakesPage
 from rsprune_studio.views.tab import Part
@@ -176,7 +175,7 @@ class LookInside(Part):
         try:
             if look.snapshot.final and self._drawn["answer"] != look.answer:
                 tell = partial(self._tell, turn, self.status)
-                answer = self.inside.answer(look.snapshot, look.image, turn.stale, tell)
+                answer = self.inside.answer(look.snapshot, look.image, Watch(turn.stale, tell))
                 self._draw(turn, "answer", look.answer, partial(self.one.draw, answer))
             if self._drawn["channels"] != look.channels:
                 page = self.inside.channels(look.snapshot, look.group, look.image, first=look.first, limit=PAGE)
@@ -192,7 +191,7 @@ class LookInside(Part):
         if turn.job is None:
             return
         try:
-            found = self.inside.compare(turn.job, turn.stale, partial(self._tell, turn, self.progress))
+            found = self.inside.compare(turn.job, Watch(turn.stale, partial(self._tell, turn, self.progress)))
             self._draw(turn, "comparison", network_key(turn.job), partial(self._compared, found))
         except Stopped:
             return

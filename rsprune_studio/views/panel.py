@@ -183,7 +183,7 @@ class PruningPanel(View):
         """Looks for the setting of a preset, beginning with what is on the screen."""
         if self.snapshot is not None:
             snapshot = self.snapshot
-            self.explorer.find(lambda stop, tell: search(self.studio, snapshot, stop, tell))
+            self.explorer.find(lambda watch: search(self.studio, snapshot, watch))
 
     def _front(self) -> None:
         """Tells each further view whether it is in front."""

@@ -11,11 +11,11 @@ from rsprune_studio.engine.history import History, Point, pareto
 from rsprune_studio.engine.presets import PRESETS, fits_latency, fits_macs
 from rsprune_studio.engine.setting import Setting, Snapshot
 from rsprune_studio.engine.studio import Studio
-from rsprune_studio.engine.threads import Stop, Tell
+from rsprune_studio.engine.threads import Watch
 
 __all__ = ["Ask", "PresetBar", "Trail"]
 
-Ask = Callable[[Studio, Snapshot, Stop, Tell], Setting]
+Ask = Callable[[Studio, Snapshot, Watch], Setting]
 _UNITS = {"MMACs": "macs", "ms": "latency"}
 _LISTED = 200  # newest points in the list; the front is always in it
 
@@ -39,9 +39,7 @@ class PresetBar(widgets.VBox):
         self.buttons = {}
         for name, preset in PRESETS.items():
             button = widgets.Button(description=preset.title, tooltip=preset.tip, layout=widgets.Layout(width="187px"))
-            button.on_click(
-                lambda _, make=preset.make: ask(lambda studio, snapshot, _stop, _tell: make(studio, snapshot))
-            )
+            button.on_click(lambda _, make=preset.make: ask(lambda studio, snapshot, _watch: make(studio, snapshot)))
             self.buttons[name] = button
         self.budget = widgets.BoundedFloatText(
             value=15.0, min=0.01, max=1e6, step=1, description="fits into", tooltip="The most that a pass may cost",
@@ -60,8 +58,8 @@ class PresetBar(widgets.VBox):
 
     def _within(self, unit: str, budget: float) -> Ask:
         if unit == "latency":
-            return lambda studio, snapshot, stop, tell: fits_latency(studio, snapshot.setting, budget, stop, tell)
-        return lambda studio, snapshot, _stop, _tell: fits_macs(studio, snapshot.setting, budget)
+            return lambda studio, snapshot, watch: fits_latency(studio, snapshot.setting, budget, watch)
+        return lambda studio, snapshot, _watch: fits_macs(studio, snapshot.setting, budget)
 
 
 class Trail(widgets.VBox):

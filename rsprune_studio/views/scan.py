@@ -10,8 +10,7 @@ from pathlib import Path
 
 import ipywidgets as widgets
 
-from rsprune_lib.errors import RspruneError
-from rsprune_lib.pruning.calibration import Stopped
+from rsprune_lib.errors import RspruneError, Stopped
 from rsprune_studio.draw import html
 from rsprune_studio.draw.html import in_words, time_left
 from rsprune_studio.draw.scan import fragility, scan_curves
@@ -19,7 +18,7 @@ from rsprune_studio.engine.guided import guided_setting
 from rsprune_studio.engine.scans import Scanner
 from rsprune_studio.engine.setting import Setting, Snapshot
 from rsprune_studio.engine.studio import Studio
-from rsprune_studio.engine.threads import Background
+from rsprune_studio.engine.threads import Background, Watch
 from rsprune_studio.views.tab import Part
 
 __all__ = ["ScanView"]
@@ -184,7 +183,7 @@ class ScanView(Part):
         """Runs on the thread."""
         try:
             self._reader.settle()
-            self.scanner.scan(criterion, images=images, should_stop=stop.is_set, tell=self._tell)
+            self.scanner.scan(criterion, images=images, watch=Watch(stop.is_set, self._tell))
         except Stopped:
             self._ended(None, f"The scan by {criterion} was cancelled; nothing of it was kept.")
         except Exception as error:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from rsprune_lib.errors import ModelError
 from rsprune_lib.files import atomic
-from rsprune_lib.models import SqueezeExcite, evaluating, plain_name, units
+from rsprune_lib.models import SqueezeExcite, evaluating, hooked, plain_name, units
 from rsprune_lib.pruning.calibration import feed
 
 __all__ = ["Gates", "fold", "gate_statistics", "gated_norms", "without_gates"]
@@ -106,17 +106,13 @@ def gate_statistics(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], 
         second[norm] = second.get(norm, 0) + gate.square().sum(0)
 
     hooks = [
-        model.get_submodule(gate).sigmoid.register_forward_hook(lambda _m, _x, out, norm=norm: collect(norm, out))
+        (model.get_submodule(gate).sigmoid, lambda _m, _x, out, norm=norm: collect(norm, out))
         for norm, gate in names.items()
     ]
-    try:
-        with evaluating(model):
-            for images, _ in feed(batches, model, "SE gates", progress=progress):
-                model(images)
-                count += len(images)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with evaluating(model), hooked(hooks):
+        for images, _ in feed(batches, model, "SE gates", progress=progress):
+            model(images)
+            count += len(images)
     mean = {norm: total / count for norm, total in first.items()}
     var = {norm: (second[norm] / count - mean[norm].square()).clamp_min(0) for norm in mean}
     return Gates(mean, var, count)

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rsprune_lib.models import hooked
 from rsprune_lib.pruning.calibration import feed
 from rsprune_lib.pruning.groups import Group, Member
 from rsprune_lib.pruning.layers import KINDS
@@ -45,12 +46,14 @@ def _mean_sensitivity(
     task, summed = task_of(model, data), _ImageLosses()
     worker = copy.deepcopy(model).eval().requires_grad_(False)
     masks: dict[str, Tensor] = {}
-    for group in groups:
-        for member in _masked_members(group):
-            worker.get_submodule(member.layer).register_forward_hook(_mask_hook(worker, group.name, member, masks))
+    hooks = [
+        (worker.get_submodule(member.layer), _mask_hook(worker, group.name, member, masks))
+        for group in groups
+        for member in _masked_members(group)
+    ]
     totals, count = {group.name: torch.zeros(group.size, dtype=torch.float64) for group in groups}, 0
     for images, labels in feed(data, worker, title, progress=progress):
-        with torch.enable_grad():
+        with torch.enable_grad(), hooked(hooks):
             masks.update({g.name: images.new_ones(len(images), g.size, requires_grad=True) for g in groups})
             task.objective(summed, worker(images), labels).backward()
         for name, mask in masks.items():

@@ -20,8 +20,19 @@ from rsprune_lib.errors import ModelError
 from rsprune_lib.pruning.calibration import RecoveryError
 
 __all__ = [
-    "Factor", "Fit", "Gram", "Moments", "accumulate", "as_fit", "factorise", "input_scale", "install", "movable",
-    "patches", "pick", "solve",
+    "Factor",
+    "Gram",
+    "Moments",
+    "Solution",
+    "accumulate",
+    "as_solution",
+    "factorise",
+    "input_scale",
+    "install",
+    "movable",
+    "patches",
+    "pick",
+    "solve",
 ]  # fmt: skip
 
 _FLOOR = 1e-4  # a variance below this share of the mean square is lost in float32 rounding
@@ -105,7 +116,7 @@ class Factor:
 
 
 @dataclass(frozen=True)
-class Fit:
+class Solution:
     """A layer's least-squares solution and the statistics of its output before the bias.
 
     Attributes:
@@ -205,7 +216,7 @@ def accumulate(gram: Gram | None, layer: nn.Module, x: Tensor, target: Tensor) -
     return gram
 
 
-def solve(moments: Moments, layer: nn.Module, ridge: float = 1e-4, factor: Factor | None = None) -> Fit:
+def solve(moments: Moments, layer: nn.Module, ridge: float = 1e-4, factor: Factor | None = None) -> Solution:
     """Solves a layer's normal equations by Cholesky factorisation.
 
     The bias is left out of the ridge by centring: W solves (cov + ridge * mean(diag cov) I) W = cross, b = mean(t) -
@@ -226,10 +237,10 @@ def solve(moments: Moments, layer: nn.Module, ridge: float = 1e-4, factor: Facto
         raise RecoveryError("A layer's least-squares solution is not finite; check images and dense network for NaN.")
     # diag W'(covariance)W follows from the equation that W solves: no product with the covariance is needed
     var = ((moments.cross - factor.damping[:, None, None] * weight) * weight).sum(1)
-    return as_fit(weight, moments.mean_x, moments.mean_t, var, layer)
+    return as_solution(weight, moments.mean_x, moments.mean_t, var, layer)
 
 
-def as_fit(weight: Tensor, mean_x: Tensor, mean_t: Tensor, var: Tensor, layer: nn.Module) -> Fit:
+def as_solution(weight: Tensor, mean_x: Tensor, mean_t: Tensor, var: Tensor, layer: nn.Module) -> Solution:
     """Puts a solution into the shape of a layer.
 
     Args:
@@ -245,7 +256,7 @@ def as_fit(weight: Tensor, mean_x: Tensor, mean_t: Tensor, var: Tensor, layer: n
     shaped = weight.mT.reshape(layer.weight.shape[outs], *layer.weight.shape[2:], layer.weight.shape[ins])
     shaped = shaped.movedim(-1, 1) if layer.weight.dim() > 2 else shaped
     shaped = shaped.flip(2, 3).transpose(0, 1) if turned else shaped
-    return Fit(shaped, (mean_t - mean).flatten(), mean.flatten(), var.clamp_min(0).flatten())
+    return Solution(shaped, (mean_t - mean).flatten(), mean.flatten(), var.clamp_min(0).flatten())
 
 
 def factorise(moments: Moments, ridge: float) -> Factor:
@@ -283,7 +294,7 @@ def input_scale(variance: Tensor, power: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def install(fit: Fit, layer: nn.Module, norm: nn.Module | None) -> None:
+def install(fit: Solution, layer: nn.Module, norm: nn.Module | None) -> None:
     """Writes a solution into a layer and rebuilds the batch norm behind it so that it passes the fit through.
 
     Running mean and variance are those of the layer's new output, gamma = sqrt(var + eps), beta = mean + bias: the norm

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from rsprune_lib.models import Unit, evaluating, units
-from rsprune_lib.pruning.calibration import Stopped, feed
+from rsprune_lib.pruning.calibration import feed, wanted
 from rsprune_lib.pruning.criteria.gates import without_gates
 from rsprune_lib.pruning.groups import Group, find_groups
 from rsprune_lib.pruning.layers import kind_of
@@ -43,7 +43,6 @@ class Live:
         ridge: relative to the mean variance of a layer's inputs.
         memory: bytes of paused activations that may be held while collecting.
         progress: show a bar, one step a layer.
-        should_stop: asked before each batch of each layer; True ends the work.
 
     Attributes:
         nbytes: memory the matrices take, in bytes: about 4 D (D + O) for an exact layer of D = k * k * C inputs and O
@@ -51,7 +50,7 @@ class Live:
 
     Raises:
         DataError: an image is not in the training split, or there is none.
-        Stopped: ``should_stop`` returned True.
+        Stopped: the batches are no longer wanted.
 
     Example:
         >>> live = Live(dense, groups, Batches(data, "train", limit=1024))
@@ -69,10 +68,9 @@ class Live:
         ridge: float = 1e-4,
         memory: int = MEMORY,
         progress: bool = True,
-        should_stop: Callable[[], bool] | None = None,
     ) -> None:
         title = "live recovery: images"
-        images = [x for x, _ in feed(batches, dense, title, progress=progress, should_stop=should_stop)]
+        images = [x for x, _ in feed(batches, dense, title, progress=progress)]
         self._dense, self._plain = dense, without_gates(dense).eval()
         self._groups = find_groups(self._plain, images[0].shape[-1]) if groups is None else groups
         for model in (dense, self._plain):
@@ -86,7 +84,7 @@ class Live:
                 walk.watch_inputs(chain)
                 walk.watch_outputs(chain, lambda _, value: value.clone())
                 for unit in tqdm(chain, "live recovery", leave=False, disable=not progress):
-                    moments = _collect(walk, unit, dense.get_submodule(unit.layer), should_stop)
+                    moments = _collect(batches, walk, unit, dense.get_submodule(unit.layer))
                     wide = rank is not None and moments.mean_x.shape[1] > 10 * rank
                     self._moments[unit.layer] = low_rank(moments, rank, ridge) if wide else moments
 
@@ -145,12 +143,10 @@ class Live:
         return moments.cut((offsets[:, None] + into).flatten(), out)
 
 
-def _collect(walk: Walk, unit: Unit, layer: nn.Module, should_stop: Callable[[], bool] | None) -> Moments:
+def _collect(batches: Batched, walk: Walk, unit: Unit, layer: nn.Module) -> Moments:
     """Moments of one layer over all images: collected in float64, kept in float32."""
     gram: Gram | None = None
     inputs: list[Tensor] = list(walk.at(unit.layer, "in"))
-    for x, target in zip(inputs, walk.at(unit.layer, "out"), strict=True):
-        if should_stop is not None and should_stop():
-            raise Stopped("Collecting the Gram matrices was stopped; start it again to use the live recovery.")
+    for x, target in wanted(batches, zip(inputs, walk.at(unit.layer, "out"), strict=True)):
         gram = accumulate(gram, layer, x, target)
     return gram.moments(movable(layer, unit.norm)).to(torch.float32)

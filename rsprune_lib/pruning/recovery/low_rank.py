@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from rsprune_lib.pruning.calibration import RecoveryError
-from rsprune_lib.pruning.recovery.least_squares import Fit, Moments, as_fit, factorise, pick
+from rsprune_lib.pruning.recovery.least_squares import Moments, Solution, as_solution, factorise, pick
 
 __all__ = ["LowRank", "low_rank"]
 
@@ -68,7 +68,7 @@ class LowRank:
             kept.basis, kept.noise, image - missing, self.lost[:, :, outputs] + missing, gram,
         )  # fmt: skip
 
-    def solve(self, layer: nn.Module) -> Fit:
+    def solve(self, layer: nn.Module) -> Solution:
         """Returns the solution for the inputs that are left: one Cholesky factorisation of the rank's size.
 
         Args:
@@ -84,7 +84,7 @@ class LowRank:
         weight = torch.baddbmm(self.weight, self.basis / self.noise[:, :, None], told)
         if failed.any() or not weight.sum().isfinite():
             raise RecoveryError("A layer's least-squares solution is not finite; check images and network for NaN.")
-        return as_fit(weight, self.mean_x, self.mean_t, self.var - (self.lost * told).sum(1), layer)
+        return as_solution(weight, self.mean_x, self.mean_t, self.var - (self.lost * told).sum(1), layer)
 
     def _part(self, rows: Tensor, outputs: Tensor) -> _Part:
         return _Part(pick(self.weight, rows, outputs), self.basis[:, rows], self.noise[:, rows])

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rsprune_lib.pruning.recovery.least_squares import Factor, Fit, Moments, solve
+from rsprune_lib.pruning.recovery.least_squares import Factor, Moments, Solution, solve
 
 __all__ = ["Sample", "rectified"]
 
@@ -27,13 +27,13 @@ Sample = tuple[Tensor, Tensor, Tensor | None]  # input, target, and what is adde
 
 
 def rectified(
-    fit: Fit,
+    fit: Solution,
     moments: Moments,
     factor: Factor,
     layer: nn.Module,
     samples: Callable[[], Iterable[Sample]],
     steps: int,
-) -> Fit:
+) -> Solution:
     """Improves a least-squares fit of a layer in front of a ReLU.
 
     Args:
@@ -64,7 +64,7 @@ def _forward(layer: nn.Module, x: Tensor) -> Tensor:
     return functional.conv2d(x[..., ::down, ::across], layer.weight, layer.bias, groups=layer.groups)
 
 
-def _targets(fit: Fit, layer: nn.Module, samples: Iterable[Sample], moments: Moments) -> tuple[Tensor, Tensor]:
+def _targets(fit: Solution, layer: nn.Module, samples: Iterable[Sample], moments: Moments) -> tuple[Tensor, Tensor]:
     """Means of the present targets (G, O / G), and their covariances with the inputs (G, D, O / G)."""
     layer.weight.data.copy_(fit.weight)
     bias, sums, products, count = fit.bias.to(layer.weight.dtype), 0.0, 0.0, 0

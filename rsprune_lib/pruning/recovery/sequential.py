@@ -2,7 +2,9 @@
 
 After surgery, and after the SE gates were folded away, every layer gets inputs that it was not trained on. `sequential`
 goes through the pruned network and refits each layer by least squares to what the *dense network with its live gates*
-sends on at that place, given the inputs that the already repaired layers before it really produce.
+sends on at that place, given the inputs that the already repaired layers before it really produce. For each layer in
+execution order, X is what the repaired network feeds it and T what the dense one sends on there, ``gate * BN(conv(x))``
+(a positive gate commutes with the ReLU): the layer becomes the ridge regression of T on X, its batch norm is rebuilt.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from tqdm.auto import tqdm
 from rsprune_lib.errors import ModelError
 from rsprune_lib.measure import lean
 from rsprune_lib.models import Unit, evaluating, placement, units
-from rsprune_lib.pruning.calibration import Stopped, feed
+from rsprune_lib.pruning.calibration import feed, wanted
 from rsprune_lib.pruning.criteria.gates import without_gates
 from rsprune_lib.pruning.cutting import kept_positions
 from rsprune_lib.pruning.flow import Flow, trace_flow
@@ -43,7 +45,6 @@ def reestimate_bn(
     progress: bool = True,
     *,
     quick: bool = False,
-    should_stop: Callable[[], bool] | None = None,
 ) -> nn.Module:
     """Replaces the running statistics of every batch norm by those of the images (cumulative average, no labels).
 
@@ -55,33 +56,29 @@ def reestimate_bn(
         batches: training images; at least two values a channel and batch.
         progress: show a bar.
         quick: let a `rsprune_lib.measure.lean` copy see the images; the statistics differ by its rounding.
-        should_stop: asked before each batch; True ends the work.
 
     Returns:
         The same network.
 
     Raises:
         DataError: an image is not in the training split, or there is none.
-        Stopped: ``should_stop`` returned True.
+        Stopped: the batches are no longer wanted.
     """
     worker = lean(model) if quick else copy.deepcopy(model).eval()
-    settle_norms(worker, batches, progress, should_stop)
+    settle_norms(worker, batches, progress)
     for name, norm in _norms(worker).items():
         model.get_submodule(name).load_state_dict(norm.state_dict())
     return model
 
 
 @torch.no_grad()
-def settle_norms(
-    worker: nn.Module, batches: Batched, progress: bool = True, should_stop: Callable[[], bool] | None = None
-) -> nn.Module:
-    """As `reestimate_bn`, for a network that nobody else needs: it is of no use any more if this fails.
+def settle_norms(worker: nn.Module, batches: Batched, progress: bool = True) -> nn.Module:
+    """As `reestimate_bn`, in place; the network is left half-updated on failure.
 
     Args:
         worker: the network, in evaluation mode; as `rsprune_lib.measure.lean` makes it, for instance.
         batches: training images.
         progress: show a bar.
-        should_stop: asked before each batch; True ends the work.
 
     Returns:
         The same network.
@@ -92,10 +89,8 @@ def settle_norms(
         norm.momentum = None  # cumulative average
         norm.train()
     dtype = placement(worker)[1]
-    batches = [x for x, _ in feed(batches, worker, "batch norm", progress=progress, should_stop=should_stop)]
-    for images in _mixed(batches):
-        if should_stop is not None and should_stop():
-            raise Stopped("The batch-norm re-estimation was stopped; start it again to use it.")
+    seen = [x for x, _ in feed(batches, worker, "batch norm", progress=progress)]
+    for images in wanted(batches, _mixed(seen)):
         worker(images.to(dtype))
     for norm in norms:
         norm.eval()
@@ -130,13 +125,8 @@ def sequential(
     rectify: int = 3,
     memory: int = MEMORY,
     progress: bool = True,
-    should_stop: Callable[[], bool] | None = None,
 ) -> nn.Module:
     """Repairs a pruned network layer by layer, in closed form.
-
-    For each convolution and linear layer in execution order: X = what the repaired network feeds it, T = what the dense
-    network sends on there, ``gate * BN(conv(x))`` (a positive gate commutes with the ReLU), and the layer becomes the
-    ridge regression of T on X; the batch norm behind it is rebuilt.
 
     Args:
         dense: the trained network, with live SE blocks if it has them: the target. Left untouched.
@@ -148,7 +138,6 @@ def sequential(
         rectify: steps that let a layer in front of a ReLU be wrong where the ReLU cuts, see `rectified`.
         memory: bytes of paused activations that may be held; above, each layer runs the networks anew.
         progress: show a bar, one step a layer.
-        should_stop: asked before each batch of each layer; True ends the work.
 
     Returns:
         A new network of the structure of ``small``, in its mode.
@@ -157,9 +146,8 @@ def sequential(
         RecoveryError: a layer has no finite solution.
         PlanError: the plan does not belong to ``small``.
         DataError: an image is not in the training split, or there is none.
-        Stopped: ``should_stop`` returned True.
     """
-    images = [x for x, _ in feed(batches, dense, "closed form: images", progress=progress, should_stop=should_stop)]
+    images = [x for x, _ in feed(batches, dense, "closed form: images", progress=progress)]
     if groups is None:
         groups = find_groups(without_gates(dense), images[0].shape[-1]) if plan is not None else ()
     repaired, kept = copy.deepcopy(small), kept_channels(dense, plan, groups)
@@ -181,7 +169,7 @@ def sequential(
             targets.watch_outputs(chain, pick)
             for unit in tqdm(chain, "closed form", leave=False, disable=not progress):
                 flow = flows[unit.layer]
-                samples = partial(_samples, inputs, targets, unit.layer, flow, pick, should_stop)
+                samples = partial(_samples, batches, inputs, targets, unit.layer, flow, pick)
                 if paused:
                     samples = partial(list, list(samples()))
                 _refit(repaired, unit, samples, ridge, rectify if flow.rectified else 0)
@@ -189,27 +177,25 @@ def sequential(
 
 
 def _samples(
+    batches: Batched,
     inputs: Walk,
     targets: Walk,
     layer: str,
     flow: Flow,
     pick: Callable[[str, Tensor], Tensor],
-    should_stop: Callable[[], bool] | None,
 ) -> Iterator[Sample]:
     """Yields the batches of one layer: its input, its target, and the shortcut that the repaired network adds.
 
     Where a shortcut is added, the target is what makes the *sum* right: it takes back the error of the shortcut.
     """
-    for x, target in zip(inputs.at(layer, "in"), targets.at(layer, "out"), strict=True):
-        if should_stop is not None and should_stop():
-            raise Stopped("The closed-form recovery was stopped; start it again to get a repaired network.")
+    for x, target in wanted(batches, zip(inputs.at(layer, "in"), targets.at(layer, "out"), strict=True)):
         if flow.partner is None:
             yield x, target, None
             continue
-        have, wanted = inputs.recall(flow.partner), targets.recall(flow.partner)
+        have, goal = inputs.recall(flow.partner), targets.recall(flow.partner)
         if flow.partner[1] == "in":
-            wanted = pick(layer, wanted)
-        yield x, target + (wanted - have), have
+            goal = pick(layer, goal)
+        yield x, target + (goal - have), have
 
 
 def _refit(model: nn.Module, unit: Unit, samples: Callable[[], Iterable[Sample]], ridge: float, steps: int) -> None:

@@ -10,14 +10,14 @@ numbers, more time.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from rsprune_lib.errors import ModelError
-from rsprune_lib.models import Unit
+from rsprune_lib.models import Unit, hooked
 from rsprune_lib.pruning.flow import Spot
 
 try:
@@ -53,7 +53,7 @@ class Walk:
         self._wanted: Spot | None = None
         self._number = 0  # of the pass that is running
         self._noted: dict[tuple[int, Spot], Tensor] = {}
-        self._hooks: list[Any] = []
+        self._hooks = ExitStack()
 
     def __enter__(self) -> Walk:
         """Returns the walk itself."""
@@ -61,8 +61,7 @@ class Walk:
 
     def __exit__(self, *_: object) -> None:
         """Takes the hooks away and drops the unfinished passes."""
-        for hook in self._hooks:
-            hook.remove()
+        self._hooks.close()
         for unfinished in self._passes:
             if unfinished:
                 unfinished.throw()
@@ -97,7 +96,7 @@ class Walk:
 
     def _hook_input(self, unit: Unit, then: Callable[[Spot, Tensor], None]) -> None:
         spot, layer = (unit.layer, "in"), self._model.get_submodule(unit.layer)
-        self._hooks.append(layer.register_forward_pre_hook(lambda _m, x: then(spot, x[0])))
+        self._hooks.enter_context(hooked(in_front=[(layer, lambda _m, x: then(spot, x[0]))]))
 
     def _hook_output(
         self, unit: Unit, pick: Callable[[str, Tensor], Tensor], then: Callable[[Spot, Tensor], None]
@@ -113,11 +112,10 @@ class Walk:
             gate = pick(unit.layer, gate)  # (B, C)
             then(spot, waiting.pop() * gate[:, :, None, None])
 
-        norm = self._model.get_submodule(unit.norm or unit.layer)
-        self._hooks.append(norm.register_forward_hook(behind_norm))
+        watched = [(self._model.get_submodule(unit.norm or unit.layer), behind_norm)]
         if unit.gate is not None:
-            sigmoid = self._model.get_submodule(unit.gate).sigmoid
-            self._hooks.append(sigmoid.register_forward_hook(behind_gate))
+            watched.append((self._model.get_submodule(unit.gate).sigmoid, behind_gate))
+        self._hooks.enter_context(hooked(watched))
 
     def at(self, layer: str, side: str) -> Iterator[Tensor]:
         """Advances pass after pass to a spot and yields what is there, in the order of the batches.
@@ -169,13 +167,8 @@ def activation_bytes(model: nn.Module, units: Sequence[Unit], image: Tensor) -> 
         image: one image, (1, C, H, W).
     """
     sizes: list[int] = []
-    hooks = [
-        model.get_submodule(unit.layer).register_forward_hook(lambda _m, x, y: sizes.append(x[0].nbytes + y.nbytes))
-        for unit in units
-    ]
-    try:
+    with hooked(
+        (model.get_submodule(unit.layer), lambda _m, x, y: sizes.append(x[0].nbytes + y.nbytes)) for unit in units
+    ):
         model(image)
-    finally:
-        for hook in hooks:
-            hook.remove()
     return max(sizes)

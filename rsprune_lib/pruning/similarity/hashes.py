@@ -16,14 +16,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from rsprune_lib.errors import DataError, ModelError, PlanError
-from rsprune_lib.models import evaluating
+from rsprune_lib.models import evaluating, hooked
 from rsprune_lib.pruning.calibration import feed
 from rsprune_lib.pruning.groups import Group
 
@@ -100,7 +100,6 @@ def similarity(
     *,
     makers: str = "root",
     progress: bool = True,
-    should_stop: Callable[[], bool] | None = None,
 ) -> Similarity:
     """Compares the feature maps of every pair of channels in every group.
 
@@ -113,53 +112,59 @@ def similarity(
         makers: which of the layers that make a group's channels are looked at: ``"root"``, the first (in a residual
             stream of the CIFAR networks: the stem or the shortcut, as published), or ``"all"``, whose mean is taken.
         progress: show a bar.
-        should_stop: asked before each batch; True ends the work.
 
     Raises:
         ModelError: no group has feature maps.
         DataError: an image is not in the training split, there is none, or the maps are not finite.
-        Stopped: ``should_stop`` returned True.
+        Stopped: the batches are no longer wanted.
 
     Example:
         >>> similarity(model, groups, Batches(data, "train", limit=100)).values["conv1"].shape
         torch.Size([64, 64])
     """
-    groups, sums, bits, blind = list(groups), {}, {}, {}
-    layers = {group.name: _makers(group, makers) for group in groups}
-    blind |= {name: "its channels have no feature maps" for name, found in layers.items() if not found}
-    if len(blind) == len(groups):
+    sums = [_Sums(group, _makers(group, makers)) for group in groups]
+    if all(one.blind for one in sums):
         raise ModelError("The network has no convolution whose feature maps could be compared; use another criterion.")
+    hooks, count = [hook for one in sums for hook in one.hooks(model)], 0
+    with evaluating(model), hooked(hooks):
+        for images, _ in feed(batches, model, "similarity", progress=progress):
+            model(images)
+            count += len(images)
+    values = {one.group.name: one.values() for one in sums if not one.blind}
+    return Similarity(values, count, {one.group.name: one.blind for one in sums if one.blind})
 
-    def look(group: Group, index: Tensor) -> Callable[..., None]:
-        def hook(module: nn.Module, _inputs: object, maps: Tensor) -> None:
-            if maps.dim() != 4 or maps.shape[-2:] == (1, 1):
-                blind[group.name] = "its feature maps have one pixel"
-                return
-            if not maps.isfinite().all():
-                raise DataError(f"Feature maps of {group.name!r} are not finite; check network and images for NaN.")
-            signs = perceptual_hash(maps[:, index.to(maps.device)]).transpose(0, 1).flatten(1).float() * 2 - 1
-            total = sums.setdefault(group.name, signs.new_zeros(group.size, group.size, dtype=torch.float64))
-            total += signs @ signs.T  # whole numbers below 2^24: exact in float32
-            bits[group.name] = bits.get(group.name, 0) + signs.shape[1]
 
-        return hook
+class _Sums:
+    """What the maps of one group add up to.
 
-    hooks = [
-        model.get_submodule(layer).register_forward_hook(look(group, index))
-        for group in groups
-        for layer, index in layers[group.name]
-    ]
-    count = 0
-    try:
-        with evaluating(model):
-            for images, _ in feed(batches, model, "similarity", progress=progress, should_stop=should_stop):
-                model(images)
-                count += len(images)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    values = {name: ((1 + total / bits[name]) / 2).float().cpu() for name, total in sums.items() if name not in blind}
-    return Similarity(values, count, blind)
+    Attributes:
+        group: the group.
+        blind: why it has no values; empty while it has.
+    """
+
+    def __init__(self, group: Group, layers: list[tuple[str, Tensor]]) -> None:
+        self.group, self._layers = group, layers
+        self.blind = "" if layers else "its channels have no feature maps"
+        self._total: Tensor | float = 0.0
+        self._bits = 0
+
+    def hooks(self, model: nn.Module) -> list[tuple[nn.Module, Callable[..., None]]]:
+        """The layers to look at, each with its hook."""
+        return [(model.get_submodule(layer), partial(self._look, index)) for layer, index in self._layers]
+
+    def _look(self, index: Tensor, _module: nn.Module, _inputs: object, maps: Tensor) -> None:
+        if maps.dim() != 4 or maps.shape[-2:] == (1, 1):
+            self.blind = "its feature maps have one pixel"
+            return
+        if not maps.isfinite().all():
+            raise DataError(f"Feature maps of {self.group.name!r} are not finite; check network and images for NaN.")
+        signs = perceptual_hash(maps[:, index.to(maps.device)]).transpose(0, 1).flatten(1).float() * 2 - 1
+        self._total = self._total + (signs @ signs.T).double()  # whole numbers below 2^24: exact in float32
+        self._bits += signs.shape[1]
+
+    def values(self) -> Tensor:
+        """(size, size) shares of equal bits."""
+        return ((1 + self._total / self._bits) / 2).float().cpu()
 
 
 def _makers(group: Group, which: str) -> list[tuple[str, Tensor]]:

@@ -41,22 +41,18 @@ def select(
     Args:
         similar: `similarity` of the network.
         groups: `find_groups` of it.
-        threshold: two channels are alike from this similarity on, in (0, 1]; the same for all layers, as published.
-        ratio: instead of a threshold: the share of all channels to remove, in [0, 1). The highest threshold that gets
-            there is taken, the same for all layers; then comes back, most unlike the kept ones first, what still fits.
+        threshold: two channels are alike from this similarity on, in (0, 1]; one for all layers, as published.
+        ratio: instead of a threshold: the share of all channels to remove, see `Selection.within`.
         macs: instead of a threshold: the most MACs that may be left for one image; as with ``ratio``.
-        widths: instead of a threshold: how many channels each group keeps, for example another plan's; groups that are
-            not named stay whole. Every group takes the highest threshold that leaves no more, and fills up likewise.
-        per_group: group name -> its own threshold, for the layers that ``threshold`` does not suit.
-        selector: key of `SELECTORS`: ``"paper"``, ``"dominating"``, ``"core"``, ``"scored"`` or ``"nested"``.
+        widths: instead of a threshold: how many channels each group keeps; others stay whole, see `Selection.of`.
+        per_group: group name -> its own threshold.
+        selector: key of `SELECTORS`.
         rank: scores of any other criterion; ``"scored"`` and ``"core"`` need them (core was published with l1), and
             ``"nested"`` goes without them by how much the others resemble a channel.
         min_keep: least number of channels that a group keeps.
-        least: least share of its channels that a group keeps, in [0, 1]; without it a threshold can leave a wide layer
-            one channel, and the network nothing to tell classes apart with.
+        least: least share of its channels that a group keeps; without it a threshold can leave a wide layer one.
         locked: names of groups that stay whole.
-        follow: name of a group without feature maps -> name of a group of the same size whose indices it takes over (as
-            the published VGG-16 does: ``{"hidden": "conv5_3"}``).
+        follow: name of a group without feature maps -> name of one whose indices it takes over (published for VGG-16).
         costs: `layer_costs` of the network; needed for ``macs``.
 
     Returns:

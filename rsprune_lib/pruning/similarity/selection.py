@@ -14,6 +14,7 @@ from rsprune_lib.errors import PlanError, unknown
 from rsprune_lib.measure import LayerCost
 from rsprune_lib.pruning.costs import CostModel
 from rsprune_lib.pruning.groups import Group
+from rsprune_lib.pruning.layers import channels_left
 from rsprune_lib.pruning.plan import Plan
 from rsprune_lib.pruning.scores import Scores
 from rsprune_lib.pruning.similarity.hashes import Similarity
@@ -66,7 +67,7 @@ class Selection:
             check_threshold(f"threshold of {name!r}", value)
         self._select, self._groups, self._locked, self._follow = SELECTORS[selector].run, groups, set(locked), follow
         self._own, self._known = per_group, {}
-        self._floor = {n: min(size, max(min_keep, math.ceil(least * size - 1e-9))) for n, size in names.items()}
+        self._floor = {n: min(size, max(min_keep, size - channels_left(size, least))) for n, size in names.items()}
         self._values = {name: similar.matrix(name, size) for name, size in names.items() if name in similar.values}
         if rank is not None:
             self._rank = {name: rank.array(name, size) for name, size in names.items()}
@@ -97,7 +98,9 @@ class Selection:
     def within(
         self, *, ratio: float | None = None, macs: float | None = None, costs: Sequence[LayerCost] | None = None
     ) -> Plan:
-        """What stays at the highest threshold that removes enough, and what then comes back: see `select`.
+        """What stays at the highest threshold that removes enough, the same for all layers.
+
+        Then comes back, most unlike the kept ones first, what the amount still holds.
 
         Raises:
             PlanError: the amount is out of range or cannot be met, or costs are missing.
@@ -118,7 +121,7 @@ class Selection:
         return self._plan(keep, threshold=threshold, **budget.asked, reached=budget.measure(widths))
 
     def of(self, widths: Mapping[str, int]) -> Plan:
-        """What stays at given widths, every group at a threshold of its own: see `select`.
+        """What stays at given widths: every group takes the highest threshold that leaves no more, and fills up.
 
         Raises:
             PlanError: a width is impossible for its group, or below what the group must keep.
@@ -174,7 +177,7 @@ class Selection:
             raise PlanError(f"The ratio must be at least 0 and below 1 (the share to remove), but it is {ratio!r}.")
         free = np.array([group.name in self._values and group.name not in self._locked for group in self._groups])
         total = sum(group.size for group, counts in zip(self._groups, free, strict=True) if counts)
-        limit = math.floor(total * (1 - ratio) + 1e-9)
+        limit = channels_left(total, ratio)
         return _Budget("channels", limit, lambda widths: int(widths[free].sum()), {"ratio": float(ratio)})
 
     def _highest(self, budget: _Budget) -> float:
