@@ -6,8 +6,9 @@
 import statistics
 from collections.abc import Callable
 
+from rsprune_lib.training import LOSSES
+
 STAGES = ("raw", "closed form")
-LOSSES = ("ce", "mining", "mining_code", "focal")
 NOTES = {
     "local": "Every group loses the same share.",
     "global": "All channels compete: l1, l2 and fpgm divided by their layer's mean, the others as they are.",

@@ -26,11 +26,10 @@ from rsprune_lib.files import read_json, write_json
 from rsprune_lib.measure import cost, evaluate, measure
 from rsprune_lib.pruning import CRITERIA, fold, gate_statistics, prune, reestimate_bn, sequential
 from rsprune_lib.pruning.criteria.registry import scale_of
-from rsprune_lib.training import fit, recipe
+from rsprune_lib.training import LOSSES, fit, recipe
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 SCOPES = {"local": ("local", None), "global": ("global", None), "global, by layer mean": ("global", "mean")}
-LOSSES = ("ce", "mining", "mining_code", "focal")
 CELL = ("criterion", "scope", "loss", "stage")  # what rows of one cell share; they differ in the seed
 KEY = ("seed", *CELL, "budget", "epochs")  # what no two rows share
 

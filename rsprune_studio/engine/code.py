@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rsprune_lib.places import bundles_folder, project_root
-from rsprune_lib.pruning import SELECTORS, Plan
+from rsprune_lib.pruning import SELECTORS, Plan, Request
 from rsprune_studio.engine.setting import Setting
 
 __all__ = ["Basis", "Origin", "as_code"]
@@ -104,6 +104,7 @@ def as_code(
         "images": images,
         "batch_size": size,
     }
+    Request(plan=plan if as_plan else None, **arguments)  # what is written is what `prune` takes
     lines += ["pruned = prune(", f"    model, data,{' gates=gates,' if basis.gates else ''}"]
     lines += ["    plan=chosen,"] if as_plan else []
     lines += [f"    {key}={_literal(value)}," for key, value in arguments.items()]
