@@ -31,10 +31,9 @@ from rsprune_lib.measure import (
 from rsprune_lib.models import add_exits, without_exits
 from rsprune_lib.training import fit_heads
 from rsprune_studio.engine.inside import Key, network_key
-from rsprune_studio.engine.planner import Watched, asking
 from rsprune_studio.engine.setting import Snapshot
 from rsprune_studio.engine.studio import Studio
-from rsprune_studio.engine.threads import Stop, Tell
+from rsprune_studio.engine.threads import UNWATCHED, Watch
 
 __all__ = ["GOALS", "KINDS", "ExitStudy", "Judged", "make_study", "solve", "time_exits"]
 
@@ -144,8 +143,7 @@ def make_study(
     count: int = 3,
     *,
     images: int = 2000,
-    should_stop: Stop | None = None,
-    tell: Tell | None = None,
+    watch: Watch = UNWATCHED,
 ) -> ExitStudy:
     """Gives the pruned network of a snapshot exits, if it has none, and asks all of them about the validation images.
 
@@ -156,26 +154,22 @@ def make_study(
         snapshot: says which network.
         count: exits wanted, at equal shares of the work; a network that has exits keeps its own.
         images: training images to fit the heads on.
-        should_stop: asked before each batch; True ends the work.
-        tell: told what is being done.
+        watch: of the work.
 
     Raises:
         ModelError: the network has no places for so many exits, or is no classifier.
-        Stopped: ``should_stop`` returned True.
+        Stopped: it is no longer wanted.
     """
-    network, fitted = studio.recovered(snapshot, should_stop, tell), None
+    network, fitted = studio.recovered(snapshot, watch), None
     if hasattr(network, "exits"):
         network = copy.deepcopy(network).eval()
     else:
         batches = studio.batches("train", images)
-        ask = asking(
-            should_stop, tell, f"Fitting {count} exits on {len(batches.indices):,} training images", len(batches)
-        )
-        network = fit_heads(add_exits(network, count), Watched(batches, ask), progress=False).eval()
+        batches = watch.over(batches, f"Fitting {count} exits on {batches.size:,} training images")
+        network = fit_heads(add_exits(network, count), batches, progress=False).eval()
         fitted = len(batches.indices)
-    batches = studio.validation
-    ask = asking(should_stop, tell, "Asking every exit about the validation images", len(batches))
-    records, labels = predict(network, Watched(batches, ask), progress=False)
+    batches = watch.over(studio.validation, "Asking every exit about the validation images")
+    records, labels = predict(network, batches, progress=False)
     order = torch.from_numpy(np.random.default_rng(0).permutation(len(labels)))
     costs = exit_costs(network, studio.data.image_size)
     where = batches.indices[order.numpy()]

@@ -8,16 +8,15 @@ from functools import partial
 
 import ipywidgets as widgets
 
-from rsprune_lib.errors import RspruneError
+from rsprune_lib.errors import RspruneError, Stopped
 from rsprune_lib.measure import ExitRule
-from rsprune_lib.pruning.calibration import Stopped
 from rsprune_studio.draw import exits as draw
 from rsprune_studio.draw import html
 from rsprune_studio.engine.exits import GOALS, KINDS, ExitStudy, Judged, make_study, solve, time_exits
 from rsprune_studio.engine.inside import network_key
 from rsprune_studio.engine.setting import Snapshot
 from rsprune_studio.engine.studio import Studio
-from rsprune_studio.engine.threads import Background, LatestWins, Turn
+from rsprune_studio.engine.threads import Background, LatestWins, Turn, Watch
 from rsprune_studio.views.tab import Part
 
 __all__ = ["ExitView"]
@@ -187,7 +186,7 @@ class ExitView(Part):
         """Runs on a thread that ends with it."""
         began = time.monotonic()
         try:
-            study = make_study(self.studio, snapshot, count, should_stop=stop.is_set, tell=self._tell)
+            study = make_study(self.studio, snapshot, count, watch=Watch(stop.is_set, self._tell))
         except Stopped:
             self._ended(None, "The fitting was cancelled.")
         except Exception as error:
