@@ -64,7 +64,8 @@ class Request:
         if self.plan is None and self.by_graph:
             self._check_graph()
         elif self.plan is None:
-            find("criterion", CRITERIA, "l2" if self.criterion is None else self.criterion, self.options)
+            if self.criterion is not None:  # else the network decides, and its criterion is checked then
+                find("criterion", CRITERIA, self.criterion, self.options)
             self._check_choosing("argument of choose", _OF_CHOOSE)
             amount = {**self.amount, "per_group": self.choosing.get("per_group")}
             check_arguments(self.scope, amount, **self._only("min_keep", "multiple_of"))
