@@ -154,7 +154,7 @@ def _rows(rows: Iterable[tuple[str, float, float, float | None, str]], label: st
             place = f"position:absolute;left:{100 * mark:.1f}%;top:-2px;width:2px;height:14px"
             line = f'<div style="{place};background:{CUT}"></div>'
         cells.append(
-            f'<div style="text-align:right;color:{INK};overflow:hidden;text-overflow:ellipsis">{name}</div>'
+            f'<div style="text-align:right;color:{INK};overflow-wrap:break-word">{name}</div>'
             f'<div><div style="position:relative;width:{100 * track:.1f}%;height:10px;background:{GRID}">'
             f'<div style="width:{100 * fill:.1f}%;height:10px;background:{KEPT}"></div>{line}</div></div>'
             f'<div style="color:{MUTED};white-space:nowrap">{escape(text)}</div>'
