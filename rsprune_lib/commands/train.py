@@ -1,5 +1,6 @@
 """``rsprune train`` and ``rsprune finetune``: from data to a trained bundle, interruptible at any moment."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -24,6 +25,7 @@ from rsprune_lib.commands.common import (
     say,
 )
 from rsprune_lib.commands.finish import finish
+from rsprune_lib.commands.tracked import TRACKED, Track, keep_artefacts, tracked
 from rsprune_lib.errors import ModelError, TrainingError
 from rsprune_lib.run_folder import RunFolder, leads
 
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from rsprune_lib.course import Profile
     from rsprune_lib.data import Dataset
     from rsprune_lib.pruning import Plan
-    from rsprune_lib.training import Recipe
+    from rsprune_lib.training import Distillation, Recipe
 
 __all__ = ["finetune", "train"]
 
@@ -43,6 +45,12 @@ ProfileName = Annotated[
 Epochs = Annotated[int | None, typer.Option("--epochs", help="Epochs in place of the profile's.")]
 Stem = Annotated[
     str | None, typer.Option("--stem", help="imagenet, or small for images of 32 pixels; by default the usual one.")
+]
+Teacher = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--teacher", metavar="DIR", help="Bundle that teaches; given several times, the mean of their answers."
+    ),
 ]
 
 
@@ -73,6 +81,7 @@ def train(
     resume: Resume = False,
     force: Force = False,
     half: Half = False,
+    track: Track = False,
     as_json: Json = False,
 ) -> None:
     """Train a network and write it as a bundle (model.safetensors, config.json, history.json) into --out."""
@@ -97,7 +106,7 @@ def train(
     )
     for note in load_weights(network, weights) if weights is not None else ():
         say(f"{weights}: {note}.")
-    _work(_Job(network, model, loaded, chosen, how, loss, seed, run, how.train_images, half=half), as_json)
+    _work(_Job(network, model, loaded, chosen, how, loss, seed, run, how.train_images, half=half, track=track), as_json)
 
 
 def finetune(
@@ -109,23 +118,54 @@ def finetune(
     recipe: Annotated[str, typer.Option("--recipe", help="{recipes}.")] = "strong_finetune",
     loss: Annotated[str, typer.Option("--loss", help="{losses}.")] = "mining",
     epochs: Epochs = None,
+    teacher: Teacher = None,
+    kind: Annotated[str, typer.Option("--kind", help="Of distillation: soft, hard or dkd.")] = "soft",
+    spectral: Annotated[
+        float, typer.Option("--spectral", min=0, help="Of distillation: weight of spectra of maps, e.g. 0.1.")
+    ] = 0.0,
     seed: Seed = 0,
     resume: Resume = False,
     force: Force = False,
     half: Half = False,
+    track: Track = False,
     as_json: Json = False,
 ) -> None:
-    """Fine-tune a bundle, usually a pruned one, and write the result into --out."""
+    """Fine-tune a bundle, usually a pruned one, and write the result into --out.
+
+    With --teacher the network also learns from the answers of other bundles, and from the labels by cross-entropy.
+    """
     from rsprune_lib.course import profile as get_profile
 
     how = get_profile(profile)
     chosen = _recipe(recipe, epochs, how, how.finetune_epochs, loss)
-    run = _run_folder(out, "finetune", force, resume, [folder, *data_paths(data)])
+    run = _run_folder(out, "finetune", force, resume, [folder, *(teacher or []), *data_paths(data)])
     bundle, loaded = open_run(folder, data, bands)
     run.apart_from(*data_paths(loaded.source))
     before = (bundle.config.get("measured") or {}).get("name") or bundle.config["model"]["name"]
-    title, limit = f"{before}, fine-tuned ({loss})", how.finetune_images
-    _work(_Job(bundle.model, title, loaded, chosen, how, loss, seed, run, limit, bundle.plan, half), as_json)
+    objective = _distillation(teacher, loaded.classes, kind, spectral) if teacher else None
+    words = f"{kind} distillation" if teacher else loss
+    title, limit = f"{before}, fine-tuned ({words})", how.finetune_images
+    job = _Job(bundle.model, title, loaded, chosen, how, loss, seed, run, limit, bundle.plan, half, track, objective)
+    _work(job, as_json)
+
+
+def _distillation(folders: list[Path], classes: Sequence[str], kind: str, spectral: float) -> "Distillation":
+    """The objective of a student of some bundles, which must know its classes in its order."""
+    from rsprune_lib.bundle import load_bundle
+    from rsprune_lib.data.leftovers import listed
+    from rsprune_lib.training import Distillation, Spectral
+
+    teachers = []
+    for folder in folders:
+        bundle = load_bundle(folder)
+        theirs = (bundle.config.get("data") or {}).get("classes")
+        if theirs is not None and list(theirs) != list(classes):
+            raise TrainingError(
+                f"The teacher {folder} knows the classes {listed(theirs)}, the student {listed(classes)}; take a "
+                "teacher that was trained on the same classes."
+            )
+        teachers.append(bundle.model)
+    return Distillation(teachers, kind, spectral=Spectral(spectral) if spectral else None)
 
 
 def _run_folder(out: Path, kind: str, force: bool, resume: bool, inputs: list[Path]) -> RunFolder:
@@ -159,6 +199,8 @@ class _Job:
     limit: int | None
     plan: "Plan | None" = None
     half: bool = False
+    track: bool = False
+    objective: "Distillation | None" = None
 
 
 def _work(job: _Job, as_json: bool) -> None:
@@ -171,22 +213,21 @@ def _work(job: _Job, as_json: bool) -> None:
         say("Synthetic data: the images are drawn, and the numbers say nothing about real scenes.")
     limits, out = {"limit": job.limit, "val_limit": job.profile.val_images}, job.run.out
     room = needed(job.model, 10)  # two checkpoints at a time, each with momentum and averages; the bundle
-    with job.run.open([*FILES, "history.json", CHECKPOINT], needed=room) as folder:
+    names = [*FILES, "history.json", CHECKPOINT, *(TRACKED if job.track else ())]
+    params = {"recipe": job.recipe.to_dict(), "loss": job.loss, "seed": job.seed, "profile": job.profile.name}
+    params |= {"model": job.model.config, "train_images": job.limit}
+    params |= {} if job.objective is None else {"loss": str(job.objective)}
+    with job.run.open(names, needed=room) as folder:
         if job.run.resume and (folder / CONFIG).exists() and not (folder / CHECKPOINT).exists():
             raise TrainingError(
                 f"The run in {out} has ended and its checkpoint is gone; leave it, or replace it by --force."
             )
         try:
-            result = fit(
-                job.model,
-                job.data,
-                job.recipe,
-                loss=job.loss,
-                seed=job.seed,
-                out=folder,
-                resume=job.run.resume,
-                **limits,
-            )
+            with tracked(job.track, folder, job.run, job.title, job.data, params) as trackers:
+                result = fit(
+                    job.model, job.data, job.recipe, loss=job.loss, seed=job.seed, out=folder, resume=job.run.resume,
+                    callbacks=trackers, objective=job.objective, **limits,
+                )  # fmt: skip
         except KeyboardInterrupt:
             if (folder / CHECKPOINT).exists():
                 say(f"Stopped; every finished epoch is kept in {out}. Run the same command with --resume to go on.")
@@ -196,9 +237,10 @@ def _work(job: _Job, as_json: bool) -> None:
         row = finish(
             folder, result.model, job.title, job.data, seed=job.seed, plan=job.plan,
             profile=job.profile.name, limit=job.profile.val_images, half=job.half,
-            extra={"recipe": job.recipe.to_dict(), "loss": job.loss, "train_images": job.limit},
+            extra={"recipe": params["recipe"], "loss": params["loss"], "train_images": job.limit},
         )  # fmt: skip
         history = {"schema": 1, "best_epoch": result.best_epoch, "epochs": result.history}
         write_json(folder / "history.json", history)
+    keep_artefacts(job.run, trackers, ["history.json", CONFIG])
     text = f"{row_text(row)}\nBest epoch {result.best_epoch}; written to {out}"
     emit({"out": str(out), "best_epoch": result.best_epoch, **row}, as_json, text)

@@ -134,6 +134,7 @@ class Distillation(Callback):
     def __str__(self) -> str:
         """What it is, for the identity of a run."""
         words = {"share": self.share, "temperature": self.temperature, "smoothing": self.label_smoothing}
+        words |= {"spectral": self.spectral} if self.spectral else {}
         return f"{self.kind} distillation {words | self.options} from {'; '.join(self._names)}"
 
     def on_start(self, model: nn.Module) -> None:
