@@ -9,8 +9,9 @@ from rsprune_lib.errors import ModelError, PlanError, RspruneError
 from rsprune_lib.measure import cost
 from rsprune_lib.models import create_model
 from rsprune_lib.pruning.criteria.gates import fold, gate_statistics
-from rsprune_lib.pruning.criteria.registry import CRITERIA
+from rsprune_lib.pruning.criteria.registry import CRITERIA, score
 from rsprune_lib.pruning.prune import prune
+from rsprune_lib.pruning.recovery.sequential import reestimate_bn, sequential
 from rsprune_lib.pruning.surgery import apply
 
 
@@ -40,6 +41,23 @@ def test_batch_norm_alone(tiny_se, tiny_data):
     raw, again = (prune(tiny_se, tiny_data, recovery=how, **options).model for how in ("none", "bn"))
     assert torch.equal(raw.conv1.weight, again.conv1.weight)
     assert not torch.equal(raw.bn1.running_mean, again.bn1.running_mean)
+
+
+def test_images_and_seed_reach_their_places(tiny_data):
+    model = create_model("resnet18", 4, width=0.125, seed=0).eval()
+    few, options = Batches(tiny_data, "train", limit=8), {"images": 8, "progress": False}
+    done = prune(model, tiny_data, criterion="taylor", ratio=0.5, recovery="none", **options)
+    given = {"groups": done.groups, "progress": False}
+    wanted = score(model, criterion="taylor", data=few, **given).values
+    assert all(torch.equal(value, wanted[name]) for name, value in done.scores.values.items())
+    drawn = prune(model, tiny_data, criterion="random", ratio=0.5, recovery="none", seed=3, **options).scores
+    wanted = score(model, criterion="random", seed=3, **given).values
+    assert all(torch.equal(value, wanted[name]) for name, value in drawn.values.items())
+    plan, small = done.plan, apply(model, done.plan, done.groups)
+    found = prune(model, tiny_data, plan=plan, **options).model
+    assert _same(found, sequential(model, small, plan, few, **given))
+    found = prune(model, tiny_data, plan=plan, recovery="bn", **options).model
+    assert _same(found, reestimate_bn(small, few, progress=False))
 
 
 @pytest.mark.parametrize("criterion", sorted(set(CRITERIA) - {"attention"}))

@@ -445,6 +445,50 @@ def test_a_share_of_all_channels_has_one_threshold(case):
         assert all(set(one.keep[name]) <= set(plan.keep[name]) for name in plan.keep)
 
 
+def test_what_comes_back_within_a_budget_is_what_is_most_unlike(case):
+    _, groups, found, _ = case
+    some = False
+    for ratio in (0.25, 0.4, 0.45, 0.55, 0.65):
+        plan = select(found, groups, ratio=ratio)
+        at = select(found, groups, threshold=plan.how["threshold"])
+        nearest = {True: [], False: []}  # whether it came back -> the similarity to the most alike of what had stayed
+        for name, values in found.values.items():
+            for channel in set(range(len(values))) - set(at.keep[name]):
+                nearest[channel in plan.keep[name]].append(float(values[channel, list(at.keep[name])].max()))
+        assert max(nearest[True], default=0) <= min(nearest[False])
+        some |= len(set(nearest[True] + nearest[False])) > 1 and bool(nearest[True])
+    assert some, "a choice of what comes back"
+
+
+def test_locked_groups_and_those_without_maps_do_not_count_for_a_share():
+    model = course_model("vgg16_cifar")
+    groups = find_groups(model, 32)
+    found = similarity(model, groups, batches(), progress=False)
+    plan = select(found, groups, ratio=0.5, locked=["conv4_1"])
+    free = {name: size for name, size in groups.sizes().items() if name not in ("hidden", "conv4_1")}
+    assert sum(plan.widths[name] for name in free) == sum(free.values()) // 2
+    assert all(plan.widths[name] == groups.sizes()[name] for name in ("hidden", "conv4_1"))
+    followed = {"follow": {"hidden": "conv5_3"}}
+    for amount in (
+        *({"ratio": share} for share in (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)),
+        {"widths": {"conv5_3": 10, "hidden": 10}},
+    ):
+        plan = select(found, groups, **amount, **followed)
+        assert plan.keep["hidden"] == plan.keep["conv5_3"] != tuple(range(64)), amount
+
+
+def test_layers_without_maps_go_last_in_the_order_of_the_rank_or_of_l1():
+    model = course_model("vgg16_cifar")
+    groups = find_groups(model, 32)
+    found = similarity(model, groups, batches(), progress=False)
+    given = {"data": batches(), "progress": False, "similar": found}
+    for rank, by in ((None, "l1"), ("lamp", "lamp")):
+        values = score(model, groups, "similarity", rank=rank, **given).values["hidden"]
+        other = score(model, groups, by).values["hidden"]
+        assert torch.equal(values.argsort(stable=True), other.argsort(stable=True)) and values.min() >= 0.9
+        assert values.max() == pytest.approx(1)
+
+
 def test_scopes_of_a_selector_are_those_of_any_criterion(case):
     model, groups, found, _ = case
     rank = score(model, groups, "l1")
@@ -498,6 +542,10 @@ def test_criterion_scores_every_channel(case):
         v.shape == (g.size,) and v.max() == 1 and v.min() >= 0
         for g, v in zip(groups, scores.values.values(), strict=True)
     )
+    every = score(model, groups, "similarity", data=batches(), makers="all", progress=False).values
+    wanted = redundancy(similarity(model, groups, batches(), makers="all", progress=False), groups)
+    assert all(torch.equal(value, wanted[name]) for name, value in every.items())
+    assert not all(torch.equal(value, scores.values[name]) for name, value in every.items())
     ranked = score(model, groups, "similarity", data=batches(), rank="l1", progress=False)
     best = score(model, groups, "l1").values["conv1"].argmax()
     assert ranked.values["conv1"][best] == 1

@@ -27,7 +27,7 @@ def test_soft_by_hand():
 
 
 def test_hard_is_the_teachers_answer():
-    assert hard(logits_of(0.1, 0.9), logits_of(0.7, 0.3), None) == pytest.approx(-math.log(0.1))
+    assert hard(logits_of(0.1, 0.9), logits_of(0.7, 0.3), torch.tensor([1])) == pytest.approx(-math.log(0.1))
 
 
 def test_decoupled_by_hand():
@@ -70,6 +70,20 @@ def test_share_weighs_labels_against_the_teacher():
     only = 0.9 * math.log(0.9 / 0.25) + 0.1 * math.log(0.1 / 0.75)
     both = Distillation([teacher], share=0.75, temperature=1.0)(student, images, labels).item()
     assert both == pytest.approx(0.25 * own + 0.75 * only, rel=1e-5)
+
+
+def test_settings_reach_the_loss_and_the_name_of_the_run():
+    student, teacher, labels = Says(0.25, 0.5, 0.25), Says(0.7, 0.2, 0.1), torch.tensor([0, 1])
+    images = torch.zeros(2, 1, 2, 2)
+    smooth = Distillation([teacher], share=0.0, label_smoothing=0.3)
+    own = nn.functional.cross_entropy(student(images), labels, label_smoothing=0.3)
+    assert smooth(student, images, labels).item() == pytest.approx(own.item())
+    apart = Distillation([teacher], "dkd", share=1.0, temperature=3.0, options={"alpha": 2.0, "beta": 8.0})
+    wanted = decoupled(student(images), teacher(images), labels, 3.0, 2.0, 8.0)
+    assert apart(student, images, labels).item() == pytest.approx(wanted.item(), rel=1e-5)
+    plain = Distillation([teacher])
+    others = smooth, apart, Distillation([teacher], temperature=3.0), Distillation([nn.Flatten(), teacher])
+    assert len({str(one) for one in (plain, *others)}) == 5
 
 
 def test_every_exit_is_taught():
