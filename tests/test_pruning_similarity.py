@@ -477,6 +477,14 @@ def test_locked_groups_and_those_without_maps_do_not_count_for_a_share():
         assert plan.keep["hidden"] == plan.keep["conv5_3"] != tuple(range(64)), amount
 
 
+def test_a_group_that_others_follow_takes_nothing_back_without_them():
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.Conv2d(4, 4, 1), nn.ReLU(), nn.Conv2d(4, 2, 1)).eval()
+    pairs = torch.block_diag(*[torch.tensor([[1.0, 0.9], [0.9, 1.0]])] * 2)
+    similar = Similarity({"0": pairs}, 1, {"2": "none were looked at"})
+    plan = select(similar, find_groups(model, 8), ratio=0.25, follow={"2": "0"})
+    assert plan.keep["0"] == plan.keep["2"] == (0, 2), "three of four channels would be allowed to stay"
+
+
 def test_layers_without_maps_go_last_in_the_order_of_the_rank_or_of_l1():
     model = course_model("vgg16_cifar")
     groups = find_groups(model, 32)

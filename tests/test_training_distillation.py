@@ -82,8 +82,14 @@ def test_settings_reach_the_loss_and_the_name_of_the_run():
     wanted = decoupled(student(images), teacher(images), labels, 3.0, 2.0, 8.0)
     assert apart(student, images, labels).item() == pytest.approx(wanted.item(), rel=1e-5)
     plain = Distillation([teacher])
-    others = smooth, apart, Distillation([teacher], temperature=3.0), Distillation([nn.Flatten(), teacher])
-    assert len({str(one) for one in (plain, *others)}) == 5
+    others = (
+        smooth,
+        apart,
+        Distillation([teacher], "dkd", share=1.0, temperature=3.0),
+        Distillation([teacher], temperature=3.0),
+        Distillation([nn.Flatten(), teacher]),
+    )
+    assert len({str(one) for one in (plain, *others)}) == 6
 
 
 def test_every_exit_is_taught():
