@@ -1,7 +1,6 @@
 """Small networks with every kind of coupling, and functions that the tests of pruning share."""
 
 from functools import cache
-from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -9,7 +8,7 @@ from torch import nn
 
 from rsprune_lib.errors import Stopped
 from rsprune_lib.models import create_model, model_names
-from rsprune_lib.pruning import Plan, find_groups
+from rsprune_lib.pruning import Plan, Scores, find_groups
 
 
 class Unwanted(list):
@@ -279,7 +278,7 @@ def random_plan(groups, ratio=0.5, seed=0):
 def random_scores(groups, seed=0, criterion="attention"):
     """Scores of a criterion that is not normalised by default."""
     random = np.random.default_rng(seed)
-    return SimpleNamespace(criterion=criterion, values={g.name: torch.tensor(random.random(g.size)) for g in groups})
+    return Scores(criterion=criterion, values={g.name: torch.tensor(random.random(g.size)) for g in groups})
 
 
 def images(size, count=2, seed=0):

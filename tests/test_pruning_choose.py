@@ -1,5 +1,4 @@
 import math
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +17,7 @@ from rsprune_lib.pruning import (
     Groups,
     Member,
     Plan,
+    Scores,
     apply,
     choose,
     find_groups,
@@ -39,11 +39,11 @@ def toy_groups(*sizes):
 
 
 def toy_scores(*vectors, criterion="attention"):
-    return SimpleNamespace(criterion=criterion, values=dict(zip("abcdef", map(torch.tensor, vectors), strict=False)))
+    return Scores(criterion=criterion, values=dict(zip("abcdef", map(torch.tensor, vectors), strict=False)))
 
 
 def equal_scores(groups):
-    return SimpleNamespace(criterion="attention", values={g.name: torch.full((g.size,), 0.5) for g in groups})
+    return Scores(criterion="attention", values={g.name: torch.full((g.size,), 0.5) for g in groups})
 
 
 def kept(plan):
@@ -110,7 +110,7 @@ def test_isomorphic_scope_compares_groups_of_one_shape_only():
     scores = {g.name: torch.rand(g.size) for g in RESNET}
     inner = [g.name for g in RESNET if g.signature == RESNET[1].signature]
     scores["layer1.0.conv1"] += 10  # best of the inner convolutions
-    plan = choose(SimpleNamespace(criterion="attention", values=scores), RESNET, ratio=0.5, scope="isomorphic")
+    plan = choose(Scores(criterion="attention", values=scores), RESNET, ratio=0.5, scope="isomorphic")
     assert plan.widths["layer1.0.conv1"] == 8
     assert sum(plan.widths[name] for name in inner) == sum(g.size for g in RESNET if g.name in inner) // 2
     assert plan.widths["conv1"] == 4  # alone in its class
@@ -194,7 +194,7 @@ def test_pruning_more_keeps_a_subset(one, other, scope, multiple_of, min_keep):
 def test_choosing_is_deterministic_and_only_order_counts_within_a_group(ratio, scope, seed):
     scores = random_scores(RESNET, seed)
     assert choose(scores, RESNET, ratio=ratio, scope=scope) == choose(scores, RESNET, ratio=ratio, scope=scope)
-    cubed = SimpleNamespace(criterion="attention", values={n: v**3 for n, v in scores.values.items()})
+    cubed = Scores(criterion="attention", values={n: v**3 for n, v in scores.values.items()})
     assert choose(cubed, RESNET, ratio=ratio, scope=scope).keep == choose(scores, RESNET, ratio=ratio, scope=scope).keep
 
 
@@ -203,7 +203,7 @@ def test_choosing_is_deterministic_and_only_order_counts_within_a_group(ratio, s
 def test_permuting_channels_only_relabels_them(ratio, scope, seed):
     scores, random = random_scores(RESNET, seed), np.random.default_rng(seed)
     orders = {g.name: random.permutation(g.size) for g in RESNET}  # new place -> old place
-    moved = SimpleNamespace(criterion="attention", values={n: v[orders[n]] for n, v in scores.values.items()})
+    moved = Scores(criterion="attention", values={n: v[orders[n]] for n, v in scores.values.items()})
     plan = choose(scores, RESNET, ratio=ratio, scope=scope)
     relabelled = {
         n: sorted(orders[n][list(k)]) for n, k in choose(moved, RESNET, ratio=ratio, scope=scope).keep.items()
@@ -372,13 +372,13 @@ def test_scores_that_do_not_fit_are_refused():
     broken = dict(SCORES.values)
     broken["conv1"] = broken["conv1"].clone().index_fill(0, torch.tensor([1, 2]), math.nan)
     with pytest.raises(PlanError, match="2 of the 8 'l2' scores of 'conv1' are not finite"):
-        choose(SimpleNamespace(criterion="l2", values=broken), RESNET, ratio=0.5)
+        choose(Scores(criterion="l2", values=broken), RESNET, ratio=0.5)
     broken["conv1"] = torch.ones(9)
     with pytest.raises(PlanError, match=r"scores of 'conv1' have shape \(9,\), but its 8"):
-        choose(SimpleNamespace(criterion="l2", values=broken), RESNET, ratio=0.5)
+        choose(Scores(criterion="l2", values=broken), RESNET, ratio=0.5)
     del broken["conv1"]
     with pytest.raises(PlanError, match="none for 'conv1'"):
-        choose(SimpleNamespace(criterion="l2", values=broken), RESNET, ratio=0.5)
+        choose(Scores(criterion="l2", values=broken), RESNET, ratio=0.5)
     with pytest.raises(PlanError, match="no groups"):
         choose(SCORES, Groups(), ratio=0.5)
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
-from rsprune_lib.errors import PlanError, unknown
+from rsprune_lib.errors import unknown
 from rsprune_lib.pruning.criteria.registry import scale_of
 from rsprune_lib.pruning.groups import Group
 from rsprune_lib.pruning.scores import Scores
@@ -39,24 +38,7 @@ def normalised(scores: Scores, groups: Sequence[Group], how: str | None = None) 
     how = scale_of(scores.criterion) if how is None else how
     if how not in NORMALISE:
         raise unknown("normalisation", how, NORMALISE)
-    return {group.name: _scaled(_vector(scores, group), how) for group in groups}
-
-
-def _vector(scores: Scores, group: Group) -> np.ndarray:
-    if group.name not in scores.values:
-        raise PlanError(f"The {scores.criterion!r} scores have none for {group.name!r}; score these groups first.")
-    values = torch.as_tensor(scores.values[group.name]).detach().double().cpu().numpy()
-    if values.shape != (group.size,):
-        raise PlanError(
-            f"The {scores.criterion!r} scores of {group.name!r} have shape {values.shape}, but its {group.size} "
-            "channels need one each; score the groups of this network."
-        )
-    if bad := int((~np.isfinite(values)).sum()):
-        raise PlanError(
-            f"{bad} of the {group.size} {scores.criterion!r} scores of {group.name!r} are not finite numbers; "
-            "check the network for NaN weights, or take another criterion."
-        )
-    return values
+    return {group.name: _scaled(scores.array(group.name, group.size), how) for group in groups}
 
 
 def _scaled(values: np.ndarray, how: str) -> np.ndarray:

@@ -25,7 +25,7 @@ from rsprune_lib.pruning.similarity.select import select_in_scope
 from rsprune_lib.pruning.similarity.selection import Selection
 from rsprune_lib.pruning.surgery import apply
 
-__all__ = ["Pruned", "prune"]
+__all__ = ["Pruned", "check_classes", "prune"]
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def prune(
     request = Request(**asked) if request is None else replace(request, **asked)
     if request.criterion is None:
         request = replace(request, criterion=usual_criterion(model))
-    _check_classes(model, data)
+    check_classes(model, data)
     device, gated = next(model.parameters()).device, bool(gated_norms(model))
     plain = without_gates(model) if gated else model
     groups = find_groups(plain, data.image_size) if groups is None else groups
@@ -136,7 +136,12 @@ def _decide(
     return select_in_scope(selection, groups, scores, **how), None
 
 
-def _check_classes(model: nn.Module, data: Dataset) -> None:
+def check_classes(model: nn.Module, data: Dataset) -> None:
+    """Checks that a network has the classes of a data set, as far as it says how many it has.
+
+    Raises:
+        ModelError: it has others.
+    """
     classes = getattr(model, "config", {}).get("num_classes", data.num_classes)
     if classes != data.num_classes:
         raise ModelError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from rsprune_lib.errors import PlanError
@@ -28,10 +29,19 @@ class Scores:
         """(size,) float64: the scores of a group of that size.
 
         Raises:
-            PlanError: they are those of another network.
+            PlanError: they are those of another network, or one is not finite.
         """
-        if name not in self.values or self.values[name].shape != (size,):
+        if name not in self.values:
+            raise PlanError(f"The {self.criterion!r} scores have none for {name!r}; score these groups first.")
+        values = torch.as_tensor(self.values[name]).detach().double().cpu().numpy()
+        if values.shape != (size,):
             raise PlanError(
-                f"The {self.criterion!r} scores do not fit {name!r} with {size} channels; score these groups."
+                f"The {self.criterion!r} scores of {name!r} have shape {values.shape}, but its {size} channels need "
+                "one each; score the groups of this network."
             )
-        return self.values[name].double().numpy()
+        if bad := int((~np.isfinite(values)).sum()):
+            raise PlanError(
+                f"{bad} of the {size} {self.criterion!r} scores of {name!r} are not finite numbers; check the network "
+                "for NaN weights, or take another criterion."
+            )
+        return values

@@ -11,7 +11,6 @@ import numpy as np
 from torch import nn
 
 from rsprune_lib.data import Batches, Dataset
-from rsprune_lib.errors import RspruneError
 from rsprune_lib.measure import Cost, layer_costs
 from rsprune_lib.pruning import (
     CRITERIA,
@@ -30,6 +29,7 @@ from rsprune_lib.pruning import (
 from rsprune_lib.pruning.calibration import device_of
 from rsprune_lib.pruning.criteria.gates import Gates, fold, gate_statistics, gated_norms
 from rsprune_lib.pruning.layers import channels_left
+from rsprune_lib.pruning.prune import check_classes
 from rsprune_lib.tasks import task_of
 from rsprune_studio.engine.code import Basis, Origin, as_code
 from rsprune_studio.engine.setting import Dense, Setting, Snapshot
@@ -62,7 +62,7 @@ class Planner:
             another thread would run them too.
 
     Raises:
-        RspruneError: the network has other classes than the data.
+        ModelError: the network has other classes than the data.
     """
 
     def __init__(
@@ -76,12 +76,7 @@ class Planner:
         progress: bool = True,
         origin: Origin | None = None,
     ) -> None:
-        outputs = model.config["num_classes"]
-        if outputs != data.num_classes:
-            raise RspruneError(
-                f"The network tells {outputs} classes apart, but {data.name} has {data.num_classes}; take the data set "
-                "it was trained on."
-            )
+        check_classes(model, data)
         self.model, self.data, self.images, self.batch_size = model.eval(), data, images, batch_size
         self.origin = origin
         has_gates, self._own_gates = bool(gated_norms(model)), gates is None
