@@ -4,8 +4,20 @@ import pytest
 import torch
 from torch import nn
 
+from rsprune_lib.data import Batches
 from rsprune_lib.errors import RspruneError
-from rsprune_lib.measure import EarlyExit, ExitRule, cost, exit_costs, latencies_on, layer_costs, leaving
+from rsprune_lib.measure import (
+    EarlyExit,
+    ExitRule,
+    cost,
+    exit_costs,
+    latencies_on,
+    layer_costs,
+    leaving,
+    measure_leaving,
+    outcome,
+    predict,
+)  # fmt: skip
 from rsprune_lib.measure.latency import Pass
 from rsprune_lib.models import add_exits, create_model, run_early
 
@@ -64,3 +76,20 @@ def test_all_networks_see_the_same_images():
     assert sorted({x for batch in seen[0] for x in batch}) == list(range(36))  # whole rounds only
     with pytest.raises(RspruneError, match="Got 8 images for 3 rounds of batches of 4"):
         latencies_on([one], images[:8], batch=4, rounds=3)
+
+
+def test_rows_of_networks_with_exits_hold_the_mean_macs_of_their_images(tiny_data):
+    torch.manual_seed(0)
+    plain = create_model("resnet18", tiny_data.num_classes, width=0.125).eval()
+    model = add_exits(plain, ["layer1", "layer3"]).eval()
+    batches, size = Batches(tiny_data, "val", 4), tiny_data.image_size
+    costs = exit_costs(model, size)
+    records, labels = predict(model, batches, progress=False)
+    cut = records[:, 0].softmax(1).max(1).values.median().item()  # half of them leave at the first exit
+    rule = ExitRule("max_probability", (cut, 2.0))
+    rows = measure_leaving({"plain": plain, "early": EarlyExit(model, rule)}, batches, images=8, progress=False)
+    found = outcome(records, labels, costs, rule)
+    assert rows[0].macs == cost(plain, size).macs and rows[0].speed is None
+    assert rows[1].macs == pytest.approx(found.cost * costs[-1], abs=1) and costs[0] < rows[1].macs < costs[-1]
+    assert rows[1].accuracy == pytest.approx(found.accuracy) and rows[1].n == len(labels)
+    assert rows[1].speed and rows[1].batch == 1 and rows[1].part == "val"

@@ -5,21 +5,26 @@ Its time hangs on the images, so it is timed on real ones (`latencies_on`), neve
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from rsprune_lib.background import at_rest
+from rsprune_lib.data import Batches
 from rsprune_lib.errors import ModelError, RspruneError
 from rsprune_lib.measure.cost import example_images
 from rsprune_lib.measure.early_exit import ExitRule
 from rsprune_lib.measure.latency import Latency, Pass, summary, timed, using_threads
-from rsprune_lib.models import copied, evaluating, placement, plain_attention, run_early
+from rsprune_lib.measure.result import Result, measure, times_of
+from rsprune_lib.measure.speed import Speed
+from rsprune_lib.models import copied, evaluating, hooked, placement, plain_attention, run_early
 
-__all__ = ["EarlyExit", "exit_costs", "latencies_on"]
+__all__ = ["EarlyExit", "exit_costs", "latencies_on", "measure_leaving"]
 
 
 class EarlyExit(nn.Module):
@@ -118,3 +123,45 @@ def latencies_on(
                 own += block
                 mean.append(Pass(sum(one.wall for one in block) / share, sum(one.own for one in block) / share))
     return [summary(own, mean, images[:batch], used, quiet) for own, mean in zip(passes, means, strict=True)]
+
+
+def measure_leaving(
+    models: Mapping[str, nn.Module],
+    batches: Batches,
+    *,
+    batch: int = 1,
+    images: int = 200,
+    seed: int | None = None,
+    profile: str | None = None,
+    progress: bool = True,
+) -> list[Result]:
+    """Measures plain networks and `EarlyExit` ones, timed in turn on real images; MACs are the mean over the images.
+
+    Args:
+        models: name of the row -> network; the first one is what the others' speed is stated against.
+        batches: images with labels of a data set, to judge them on.
+        batch: images a timed batch.
+        images: images that are timed.
+        seed: of the training behind the networks; only recorded.
+        profile: of the run; only recorded.
+        progress: show progress bars.
+
+    Returns:
+        One row a network.
+    """
+    chosen = np.random.default_rng(0).permutation(batches.indices)[:images]
+    pixels = torch.cat([x for x, _ in Batches(batches.data, chosen, 256)])
+    took = latencies_on(list(models.values()), pixels, batch=batch, threads=1, rounds=min(10, len(pixels) // batch))
+    rows = []
+    for (name, model), time in zip(models.items(), took, strict=True):
+        left: list[Tensor] = []
+        watched = [(model, lambda network, _x, _y, left=left: left.append(network.left))]
+        with hooked(watched if isinstance(model, EarlyExit) else ()):
+            row = measure(name, model, batches, seed=seed, profile=profile, timed=False, progress=progress)
+        if left:
+            costs = torch.tensor(exit_costs(model.model, batches.data.image_size), dtype=torch.float64)
+            mean = costs[torch.cat(left)[-row.n :]].mean()  # the first pass of all counts MACs on noise
+            row = replace(row, macs=round(mean.item()))
+        speed = str(Speed.of(took[0], time)) if rows else None
+        rows.append(replace(row, **times_of(time) | {"latency_ms": float(np.median(time.rounds_ms)), "speed": speed}))
+    return rows

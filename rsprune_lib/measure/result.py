@@ -123,7 +123,7 @@ def measure(
         del row["confusion"]
         numbers |= row | {"ci": tuple(row["ci"]), "per_class": tuple(row["per_class"]), "part": _part(batches)}
     if timed:
-        numbers |= _times(latency(model, size, threads=threads))
+        numbers |= times_of(latency(model, size, threads=threads))
     info = data.info() if data is not None else None
     origin = provenance(info, seed=seed, profile=profile, device=placement(model)[0])
     return Result(name, **numbers, provenance=origin)
@@ -157,11 +157,11 @@ def measure_in_turn(
         seed = seeds.get(name) if isinstance(seeds, Mapping) else seeds
         row = measure(name, model, batches, seed=seed, profile=profile, timed=False, progress=progress)
         words = str(Speed.of(times[0], took)) if rows else None
-        rows.append(replace(row, **_times(took), speed=words))
+        rows.append(replace(row, **times_of(took), speed=words))
     return rows
 
 
-def _times(took: Latency) -> dict[str, float | int]:
+def times_of(took: Latency) -> dict[str, float | int]:
     return {
         "latency_ms": took.median_ms,
         "latency_iqr_ms": took.iqr_ms,

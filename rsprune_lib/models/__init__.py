@@ -4,6 +4,7 @@ from rsprune_lib.models.blocks import Network, SqueezeExcite, Unit
 from rsprune_lib.models.copying import copied
 from rsprune_lib.models.exits import Early, add_exits, run_early, without_exits
 from rsprune_lib.models.foreign import LIBRARIES, load_weights
+from rsprune_lib.models.gfnet import GlobalFilter
 from rsprune_lib.models.hooks import hooked
 from rsprune_lib.models.mode import evaluating, placement, plain_attention
 from rsprune_lib.models.places import exit_places, spread_places
@@ -14,6 +15,7 @@ __all__ = [
     "LIBRARIES",
     "NETWORKS",
     "Early",
+    "GlobalFilter",
     "Network",
     "NetworkEntry",
     "SqueezeExcite",
