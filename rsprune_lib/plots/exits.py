@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
-from rsprune_lib.colours import BLUE_RAMP, COLOURS, INK, MUTED, shade
+from rsprune_lib.colours import BLUE_RAMP, COLOURS, GRID, INK, MUTED, shade
 from rsprune_lib.measure import Outcome
 from rsprune_lib.plots.cost import MARKERS, label_points
 from rsprune_lib.plots.style import Picture, beside, canvas, heading, legend
@@ -57,8 +57,8 @@ def exit_curves(
         ax.plot(chosen.cost, chosen.accuracy, "o", color=INK, markersize=9, markerfacecolor="none", markeredgewidth=2,
                 label="chosen threshold", zorder=4)  # fmt: skip
     ax.set(xlabel="mean MACs of an image, share of the whole network", ylabel="accuracy", xlim=(0, 1.06))
-    for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+    ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
     legend(ax, loc="lower right")
     heading(ax, title, synthetic=synthetic)
     return figure
@@ -112,7 +112,7 @@ def latency_front(
 
     Args:
         points: Rows with ``name``, ``series`` (chooses colour and marker), ``accuracy`` in [0, 1] and ``ms``: batch
-            size -> milliseconds a batch, all timed in turn.
+            size -> milliseconds a batch, all timed in turn; with ``ci`` (low, high) its interval is drawn.
         title: Title of the figure.
         synthetic: The data are synthetic.
     """
@@ -125,11 +125,16 @@ def latency_front(
             own = [k for k, p in enumerate(points) if p["series"] == family]
             ax.scatter([x[k] for k in own], [y[k] for k in own], s=58, color=colour, marker=marker, label=family,
                        edgecolors="white", linewidths=1.0, zorder=3)  # fmt: skip
+        for at, point in zip(x, points, strict=True):
+            if point.get("ci"):
+                ax.plot([at, at], point["ci"], color=GRID, linewidth=1.5, zorder=1)
         _time_axes(ax, f"ms an image, batch {batch} (one thread)", max(x) / min(x))
         label_points(
             ax, x, y, [str(p["name"]) if len(families) < len(points) else "" for p in points], range(len(points))
         )
-    axes[0, 0].set_ylabel("test accuracy")
+    low, high = axes[0, 0].get_ylim()
+    spare = max(0.0, 0.02 - (high - low)) / 2  # less than two points are noise, and drawn as such
+    axes[0, 0].set(ylabel="test accuracy", ylim=(low - spare, min(high + spare, 1.002)))
     legend(axes[0, -1], outside=True)
     heading(figure, title, synthetic=synthetic)
     return figure
@@ -142,7 +147,7 @@ def _time_axes(ax: Axes, title: str, span: float) -> None:
     if span < 30:
         ax.xaxis.set_minor_formatter(FuncFormatter(lambda v, _: f"{v:g}" if f"{v:.0e}"[0] in "25" else ""))
         ax.tick_params(which="minor", labelsize=8, labelcolor=MUTED)
-    ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=1))
     ax.margins(x=0.12, y=0.12)
 
 
