@@ -27,9 +27,7 @@ def check_soft_loss(loss: Callable[[Tensor, Tensor, float], Tensor]) -> Passed:
                 "The loss is 16 times too small at T = 4.", "Its slope shrinks with 1 / T²; make up for it."
             )
         if torch.allclose(value.double(), 2 * right(4.0).double(), atol=1e-5):
-            raise CheckFailed(
-                "The loss is twice too large for two images.", "A sum over the classes, a mean over the images."
-            )
+            raise CheckFailed("The loss is twice too large for two images.", "Sum over classes, mean over images.")
     expect_close("the loss of two images at T = 4", value, right(4.0), hint)
     expect_close("the loss at T = 1", call(loss, student, teacher, 1.0, hint=hint), right(1.0), hint)
     same = call(loss, teacher, teacher, 2.0, hint=hint)
@@ -49,10 +47,8 @@ def check_leave(leave: Callable[[Tensor, float], Tensor]) -> Passed:
             f"Got {got}: the third image leaves at exit 0, though no exit is sure of it.",
             "argmax of a row without any True is 0; let the last column be True for everybody.",
         )
-    if got == [1, 2, 2, 0]:
-        raise CheckFailed(
-            f"Got {got}: the second image left too late.", "Take the first exit that is sure, not the surest."
-        )
+    if len(got) == 4 and got[1] == 2:
+        raise CheckFailed(f"Got {got}: the second image left too late.", "Take the first that is sure, not the surest.")
     expect_equal("the exits of four images", got, [1, 0, 2, 0], hint)
     everyone = _whole(call(leave, p.log(), 0.0, hint=hint), hint)
     expect_equal("the exits at threshold 0", everyone, [0, 0, 0, 0], "A threshold of 0 lets everyone leave at once.")
@@ -66,9 +62,7 @@ def check_mean_cost(mean: Callable[[Sequence[int], Sequence[float]], float]) -> 
     if torch.is_tensor(value) or isinstance(value, float | int):
         number = float(value)
         if abs(number - 17 / 30) < 1e-6:
-            raise CheckFailed(
-                "Got the mean over the exits.", "Exits that many images take count often: go image by image."
-            )
+            raise CheckFailed("Got the mean over the exits.", "An exit counts as often as images take it.")
         if abs(number - 19 / 4) < 1e-6:
             raise CheckFailed("Got 4.75, which is in MACs.", "Divide by the cost of the whole network.")
     expect_close("the mean cost of exits 0 0 1 2 with costs 2 5 10", value, 0.475, hint)
