@@ -2,7 +2,8 @@
 
     python benchmarks/exits_table.py benchmarks/sweeps/exits_eurosat.json
 
-For each network of the sweep and each way to make its exits: accuracy of every exit on the test part, the loosest
+Exits that are trained (a network and its heads together, taught by others) are trained first, and kept in
+``runs/exits``; a run that was stopped goes on. For each network of the sweep and each way to make its exits: accuracy of every exit on the test part, the loosest
 threshold that loses nothing on validation, what it costs on test (accuracy, share of the MACs, rates), how images of
 each class leave, the bounds (an oracle; everyone to the end), and a promise made on a calibration half of validation.
 Then all networks, plain and with exits, are timed in turn on the same test images, at each batch size, one thread.
@@ -35,22 +36,28 @@ from rsprune_lib.measure import (
     sweep,
     tuned_to,
 )  # fmt: skip
-from rsprune_lib.models import add_exits
+from rsprune_lib.models import add_exits, without_exits
 from rsprune_lib.plots import latency_front, png
-from rsprune_lib.training import fit_heads
+from rsprune_lib.training import Distillation, fit, fit_heads, recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 KINDS = ("max_probability", "entropy", "margin", "patience")
 
 
 def network(sweep_: dict, entry: dict, data: Dataset) -> torch.nn.Module:
-    """The network of an entry with its exits, in eval mode."""
-    model = load_bundle(ROOT / entry["bundle"]).model
-    if not hasattr(model, "exits"):
-        images = Batches(data, "train", 256, limit=sweep_["train_images"], seed=0)
-        made = add_exits(model, sweep_["places"], pool=sweep_["pool"])
-        model = fit_heads(made, images, taught=entry.get("taught", 0.0), progress=False)
-    return model.eval()
+    """The network of an entry with its exits, in eval mode; what is trained is kept in ``runs/exits``."""
+    bundle = load_bundle(ROOT / entry["bundle"])
+    made = add_exits(bundle.model, sweep_["places"], pool=sweep_["pool"])
+    images = Batches(data, "train", 256, limit=sweep_["train_images"], seed=0)
+    fitted = fit_heads(made, images, progress=False)
+    if "train" not in entry:
+        return fitted.eval()
+    out = ROOT / "runs" / "exits" / f"{entry['bundle'].split('/')[-1]}_{entry['way']}".replace(" ", "_")
+    teachers = [load_bundle(ROOT / path).model for path in entry["teachers"]]
+    objective, how = Distillation(teachers, **entry["teach"]), recipe("strong_finetune", **entry["train"])
+    trained = fit(fitted, data, how, objective=objective, seed=0, out=out, resume=True, progress=False)
+    print(entry["name"], entry["way"], [round(row["val_accuracy"], 4) for row in trained.history], flush=True)
+    return trained.model.eval()
 
 
 def judged(name: str, entry: dict, model: torch.nn.Module, data: Dataset) -> tuple[dict, EarlyExit]:
@@ -212,13 +219,10 @@ def main() -> None:
         data = load_data(sweep_["data"])
         rows, networks = [], {}
         for entry in sweep_["networks"]:
-            if not (ROOT / entry["bundle"] / "config.json").is_file():
-                print(f"{entry['name']}: no bundle at {entry['bundle']} yet, left out", flush=True)
-                continue
             model = network(sweep_, entry, data)
             row, leaving = judged(entry["name"], entry, model, data)
             rows.append(row)
-            networks.setdefault(entry["name"], load_bundle(ROOT / entry["bundle"]).model.eval())
+            networks.setdefault(entry["name"], without_exits(model).eval())
             networks[f"{entry['name']}, {entry['way']}"] = leaving
             early = row["early"]
             print(f"{row['name']}, {row['way']}: {early['accuracy']:.4f} at {early['cost']:.3f}", flush=True)
