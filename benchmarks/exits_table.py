@@ -3,9 +3,10 @@
     python benchmarks/exits_table.py benchmarks/sweeps/exits_eurosat.json
 
 Exits that are trained (a network and its heads together, taught by others) are trained first, and kept in
-``runs/exits``; a run that was stopped goes on. For each network of the sweep and each way to make its exits: accuracy of every exit on the test part, the loosest
-threshold that loses nothing on validation, what it costs on test (accuracy, share of the MACs, rates), how images of
-each class leave, the bounds (an oracle; everyone to the end), and a promise made on a calibration half of validation.
+``runs/exits``; a run that was stopped goes on. For each network of the sweep and each way to make its exits: accuracy
+of every exit on the test part, the loosest threshold that loses nothing on validation, what it costs on test (accuracy,
+share of the MACs, rates), how images of each class leave, the bounds (an oracle; everyone to the end), and a promise
+made on a calibration half of validation.
 Then all networks, plain and with exits, are timed in turn on the same test images, at each batch size, one thread.
 The test part chooses nothing. ``--page`` only writes page and figure anew.
 """
