@@ -30,7 +30,8 @@ from rsprune_lib.bundle_files import (
 )
 from rsprune_lib.errors import ModelError, RspruneError
 from rsprune_lib.files import commit, sha256, write_json
-from rsprune_lib.models import create_model
+from rsprune_lib.measure import ExitRule
+from rsprune_lib.models import add_exits, create_model
 from rsprune_lib.pruning.criteria.gates import Gates
 from rsprune_lib.pruning.plan import Plan
 from rsprune_lib.pruning.surgery import apply
@@ -56,6 +57,24 @@ class Bundle:
     gates: Gates | None
     path: Path
 
+    @property
+    def rule(self) -> ExitRule | None:
+        """By which images leave a network with exits; None for another, or one that was not calibrated.
+
+        Raises:
+            ModelError: it is broken, or was made for another number of exits.
+        """
+        exits = getattr(self.model, "exits", None)
+        if exits is None or not self.config.get("exits"):
+            return None
+        rule = ExitRule.from_dict(self.config["exits"].get("rule", {}))
+        if len(rule.thresholds) != len(exits.heads):
+            raise ModelError(
+                f"The rule of {self.path} has {len(rule.thresholds)} thresholds, but the network has "
+                f"{len(exits.heads)} exits; calibrate them again."
+            )
+        return rule
+
 
 def save_bundle(
     folder: str | Path,
@@ -66,6 +85,7 @@ def save_bundle(
     provenance: dict[str, Any],
     measured: dict[str, Any],
     gates: Gates | None = None,
+    exits: dict[str, Any] | None = None,
     half: bool = False,
     command: str = "",
 ) -> Path:
@@ -81,6 +101,7 @@ def save_bundle(
         provenance: `rsprune_lib.measure.provenance`.
         measured: numbers by name, JSON-able.
         gates: SE gate statistics to keep with it.
+        exits: of a network with exits: ``rule`` (`ExitRule.to_dict`), ``costs`` of each exit, how it was chosen.
         half: store weight matrices in half precision, for half the size; vectors stay float32, see `_halved`.
         command: the command line that made it.
 
@@ -97,8 +118,7 @@ def save_bundle(
         raise ModelError("A bundle needs a network with a config; make it with create_model (and prune it with apply).")
     state = {name: _full(tensor.detach().cpu()).contiguous() for name, tensor in model.state_dict().items()}
     _check_state(state, _structure(model.config, plan), "The network to be saved")
-    if half:
-        state = {name: _halved(tensor) for name, tensor in state.items()}
+    state = {name: _halved(tensor) if half else tensor for name, tensor in state.items()}
     head = {"schema": SCHEMA, "version": VERSION, "model": model.config, "precision": "half" if half else "float32"}
     tail = {"data": data, "provenance": provenance, "measured": measured, "command": command}
     folder.mkdir(parents=True, exist_ok=True)
@@ -110,7 +130,7 @@ def save_bundle(
             gates.save(fresh / GATES)
         files = {path.name: sha256(path) for path in sorted(fresh.iterdir())}
         try:
-            write_json(fresh / CONFIG, head | tail | {"files": files})
+            write_json(fresh / CONFIG, head | tail | ({"exits": exits} if exits else {}) | {"files": files})
         except (TypeError, ValueError) as error:
             raise ModelError(f"The bundle's description is no JSON ({error}); give plain values.") from None
     for name in {PLAN, GATES} - files.keys():
@@ -175,10 +195,12 @@ class _NoInitialisation(TorchFunctionMode):
 
 
 def _structure(config: dict[str, Any], plan: Plan | None) -> nn.Module:
-    """The network with whatever its memory held in place of weights."""
+    """The network with whatever its memory held in place of weights; exits may have been added after pruning."""
+    later = config.get("exits") if plan is not None and "exits" not in plan.model else None
     with _NoInitialisation():
-        model = create_model(**config)
-    return model if plan is None else apply(model, plan)
+        model = create_model(**{key: value for key, value in config.items() if key != "exits" or later is None})
+        model = model if plan is None else apply(model, plan)
+        return model if later is None else add_exits(model, **{**later, "check": False})
 
 
 def _check_state(state: dict[str, Tensor], model: nn.Module, what: str) -> None:

@@ -65,6 +65,7 @@ class _Description(_Part):
     provenance: dict[str, Any] = {}
     measured: _Measured = _Measured()
     command: str = ""
+    exits: dict[str, Any] = {}
     files: dict[Literal[WEIGHTS, PLAN, GATES], str]
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import typer
 
 from rsprune_lib import __version__
-from rsprune_lib.commands import course, data, doctor, evaluate, prune, train
+from rsprune_lib.commands import course, data, doctor, evaluate, exits, prune, train
 from rsprune_lib.commands.common import HelpWithNames
 from rsprune_lib.errors import RspruneError, visible
 
@@ -47,6 +47,11 @@ COMMANDS: dict[str, tuple[Callable[..., None], str, str]] = {
         train.finetune,
         "Fine-tune a pruned network.",
         "rsprune finetune runs/small --loss mining --out runs/recovered",
+    ),
+    "exits": (
+        exits.exits,
+        "Add early exits to a trained network.",
+        "rsprune exits runs/small --exits 3 --promise 0.5 --out runs/leaving",
     ),
     "eval": (
         evaluate.evaluate,

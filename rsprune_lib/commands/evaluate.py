@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from rsprune_lib.commands.common import Bands, BundleFolder, Data, Json, emit, open_run, say
+from rsprune_lib.commands.leaving import described, leaving_text
 from rsprune_lib.errors import RspruneError, unknown
 
 __all__ = ["cost", "evaluate"]
@@ -26,14 +27,16 @@ def evaluate(
     from rsprune_lib.data.split import PARTS
     from rsprune_lib.device import pick_device
     from rsprune_lib.measure import cost as measure_cost
-    from rsprune_lib.measure import evaluate as measure_quality
+    from rsprune_lib.measure import exit_costs, outcome, predict
+    from rsprune_lib.tasks import task_of
 
     if split not in PARTS:
         raise unknown("part", split, PARTS)
     device = pick_device()
     bundle, loaded = open_run(folder, data, bands)
     batches = Batches(loaded, split, 256, limit=limit, device=device)
-    quality = measure_quality(bundle.model.to(device), batches).to_dict()
+    records, labels = predict(bundle.model.to(device), batches)
+    quality = task_of(bundle.model, batches).quality(records, labels).to_dict()
     quality.pop("confusion")
     classes = dict(zip(loaded.classes, quality.pop("per_class"), strict=True))
     size = measure_cost(bundle.model, loaded.image_size)
@@ -44,7 +47,14 @@ def evaluate(
         f"{loaded.title}, {split}, {row['n']:,} images: accuracy {row['accuracy']:.2%} (95 % {low:.2%} to {high:.2%})"
     )
     lines = [f"  {name:24} {'-' if value is None else f'{value:.1%}':>7}" for name, value in classes.items()]
-    emit(row, as_json, "\n".join([head, *lines, f"{size.params:,} parameters, {size.macs:,} MACs an image"]))
+    lines.append(f"{size.params:,} parameters, {size.macs:,} MACs an image")
+    if (rule := bundle.rule) is not None:
+        costs = exit_costs(bundle.model, loaded.image_size)
+        row["exits"] = described(outcome(records, labels, costs, rule), records, labels) | {"costs": list(costs)}
+        lines.append(leaving_text(row["exits"]))
+    elif hasattr(bundle.model, "exits"):
+        lines += [f"  {name:24} {value:7.1%}" for name, value in quality["metrics"].items()]
+    emit(row, as_json, "\n".join([head, *lines]))
 
 
 Classes = Annotated[

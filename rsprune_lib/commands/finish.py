@@ -16,6 +16,7 @@ __all__ = ["finish"]
 def finish(
     out: Path, model: "nn.Module", title: str, data: "Dataset", *, seed: int, extra: dict,
     plan: "Plan | None" = None, profile: str | None = None, limit: int | None = None, half: bool = False,
+    exits: dict | None = None,
 ) -> dict:  # fmt: skip
     """Measures a network on the validation part and writes it as a bundle; only ``rsprune eval`` opens the test part.
 
@@ -30,6 +31,7 @@ def finish(
         profile: Name of the profile.
         limit: Validation images at most, and training images behind the gate statistics of a network with SE blocks.
         half: Store weights in half precision; the numbers are those of the stored weights.
+        exits: Rule and costs of a network with exits, see `rsprune_lib.bundle.save_bundle`.
 
     Returns:
         The measured row with its provenance.
@@ -49,6 +51,13 @@ def finish(
     provenance = row.pop("provenance") | extra
     about = {"data": data.info(), "provenance": provenance, "measured": row}
     save_bundle(
-        out, model.cpu(), plan=plan, gates=gates, half=half, command=" ".join(["rsprune", *sys.argv[1:]]), **about
+        out,
+        model.cpu(),
+        plan=plan,
+        gates=gates,
+        exits=exits,
+        half=half,
+        command=" ".join(["rsprune", *sys.argv[1:]]),
+        **about,
     )
     return row | {"provenance": provenance}

@@ -10,8 +10,9 @@ a fixed order with a bound that holds for finitely many images https://arxiv.org
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -78,6 +79,27 @@ class ExitRule:
             raise unknown("exit rule", self.kind, RULES)
         if self.kind == "gate" and (self.gates is None or self.gates.shape != (len(self.thresholds), 5)):
             raise ModelError(f"The rule 'gate' needs {len(self.thresholds)} x 5 weights; train gates first.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able; `from_dict` makes it a rule again."""
+        gates = None if self.gates is None else self.gates.tolist()
+        return {"kind": self.kind, "thresholds": list(self.thresholds), "gates": gates}
+
+    @classmethod
+    def from_dict(cls, row: Mapping[str, Any]) -> ExitRule:
+        """Reads what `to_dict` wrote, also from a file of somebody else.
+
+        Raises:
+            RspruneError: it is no rule.
+        """
+        try:
+            gates = row.get("gates")
+            thresholds = tuple(float(cut) for cut in row["thresholds"])
+            return cls(
+                str(row["kind"]), thresholds, None if gates is None else torch.tensor(gates, dtype=torch.float32)
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ModelError(f"This is no rule for leaving early ({error}); calibrate the exits again.") from None
 
     def readiness(self, number: int, logits: Tensor, agreed: Tensor | None = None) -> Tensor:
         """(b,) a number that is compared with the threshold of an exit: the larger, the sooner an image leaves."""
