@@ -22,10 +22,10 @@ class MlflowRun:
     """
 
     def __init__(self, uri: str, artefacts: str, name: str, run: str | None) -> None:
-        for noisy in ("mlflow", "alembic"):
-            logging.getLogger(noisy).setLevel(logging.WARNING)
         from mlflow import MlflowClient  # imported lazily: takes seconds, and is an extra
 
+        for noisy in ("mlflow", "alembic", "mlflow.store.db.utils"):
+            logging.getLogger(noisy).setLevel(logging.WARNING)
         self.uri, self.client = uri, MlflowClient(tracking_uri=uri)
         if run is None:
             title = os.environ.get("MLFLOW_EXPERIMENT_NAME", "rsprune")
