@@ -114,9 +114,9 @@ def amount(text: str) -> float:
 
 def data_paths(name: str | None) -> list[Path]:
     """Returns the folder or archive that ``--data`` names, as a list; an empty one for a data set's name."""
-    from rsprune_lib.data import card_names
+    from rsprune_lib.data import is_card
 
-    return [] if name is None or name == "auto" or name in card_names() else [absolute(name)]
+    return [] if name is None or name == "auto" or is_card(name) else [absolute(name)]
 
 
 def needed(model: "nn.Module", copies: int) -> int:

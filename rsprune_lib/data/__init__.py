@@ -2,7 +2,7 @@
 
 from rsprune_lib.data.batches import Augment, Batches
 from rsprune_lib.data.cards import Card, Source
-from rsprune_lib.data.catalogue import card_names, get_card
+from rsprune_lib.data.catalogue import card_names, get_card, is_card
 from rsprune_lib.data.dataset import Dataset
 from rsprune_lib.data.fetch import data_root, fetch, find, verify
 from rsprune_lib.data.load import at_hand, load_again, load_data
@@ -22,6 +22,7 @@ __all__ = [
     "fetch",
     "find",
     "get_card",
+    "is_card",
     "load_again",
     "load_data",
     "verify",

@@ -49,6 +49,7 @@ class Card:
         original_size: pixels a side as published.
         synthetic: True for images that were drawn, not taken.
         upright: True for images with an up and a down, taken from the ground; augmentation only mirrors them.
+        protocol: percent of training and test images of a named protocol, such as ``"80-20"``; empty: the course's own.
     """
 
     name: str
@@ -67,3 +68,9 @@ class Card:
     original_size: int | None = None
     synthetic: bool = False
     upright: bool = False
+    protocol: str = ""
+
+    @property
+    def full_name(self) -> str:
+        """The name with its protocol, as in ``load_data(full_name)``."""
+        return f"{self.name}-{self.protocol}" if self.protocol else self.name

@@ -1,10 +1,13 @@
 """The data sets of the course, with sources and hashes as their publishers state them."""
 
+import re
+from dataclasses import replace
+
 from rsprune_lib.data.cards import Card, Source
 from rsprune_lib.data.split import SplitRule
-from rsprune_lib.errors import unknown
+from rsprune_lib.errors import RspruneError, unknown
 
-__all__ = ["card_names", "get_card"]
+__all__ = ["card_names", "get_card", "is_card"]
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -219,17 +222,40 @@ SYNTHETIC = Card(
 CARDS = {card.name: card for card in (EUROSAT, UCMERCED, AID, NASC_TG2, RESISC45, PATTERNNET, CIFAR10, SYNTHETIC)}
 
 
+_PROTOCOL = re.compile(rf"({'|'.join(CARDS)})-(\d{{1,3}})-(\d{{1,3}})")
+
+
 def card_names() -> list[str]:
     """Names of all cards, ``"synthetic"`` last."""
     return list(CARDS)
 
 
+def is_card(name: object) -> bool:
+    """Whether a data set of that name is known, a protocol behind it included."""
+    return isinstance(name, str) and (name in CARDS or _PROTOCOL.fullmatch(name) is not None)
+
+
 def get_card(name: str) -> Card:
     """Return the card of a data set.
 
+    Args:
+        name: of a card; percents behind it name a published protocol: ``"ucmerced-80-20"`` has 80 %
+            training images, a tenth of which is validation, and 20 % test images, stratified and seeded (the papers
+            publish no lists).
+
     Raises:
-        RspruneError: if there is no such card; the nearest names are offered.
+        RspruneError: if there is no such card (the nearest names are offered) or the protocol is impossible.
     """
-    if name not in CARDS:
-        raise unknown("data set", name, CARDS)
-    return CARDS[name]
+    found = _PROTOCOL.fullmatch(name)
+    if found is None:
+        if name not in CARDS:
+            raise unknown("data set", name, CARDS)
+        return CARDS[name]
+    card, train, test = CARDS[found[1]], int(found[2]), int(found[3])
+    if card.split.published or card.synthetic:
+        raise RspruneError(f"{card.title} has a split of its own; take {card.name!r} without percents.")
+    if train + test != 100 or not train or not test:
+        raise RspruneError(f"Got the protocol {train}-{test} in {name!r}; expected two shares that sum to 100: 80-20.")
+    ratios = (0.9 * train / 100, 0.1 * train / 100, test / 100)
+    note = f"protocol {train}/{test}; a tenth of the training part is validation; seeded, stratified by class"
+    return replace(card, protocol=f"{train}-{test}", split=SplitRule(ratios=ratios, note=note))

@@ -118,10 +118,10 @@ def made_of(
     if mean is None or std is None:
         mean, std = _statistics(arrays, split)
     found = path.resolve() if path else None
-    name = card.name if card else found.name if found.is_dir() else found.stem
+    name = card.full_name if card else found.name if found.is_dir() else found.stem
     return Dataset(
         name=name,
-        title=index.get("title") or (card.title if card else name),
+        title=_title(index.get("title") or name, card),
         images=arrays.images,
         labels=arrays.labels,
         files=tuple(index["files"]),
@@ -132,22 +132,26 @@ def made_of(
         content_hash=index["content_hash"],
         synthetic=bool(card and card.synthetic),
         upright=bool(card and card.upright),
-        source=card.name if card else str(found),
+        source=card.full_name if card else str(found),
         bands=bands,
         notes=(*notes, *copies_note(index, arrays.labels, split)),
     )
 
 
+def _title(title: str, card: Card | None) -> str:
+    return f"{title}, protocol {card.protocol.replace('-', '/')}" if card and card.protocol else title
+
+
 def _split(card: Card | None, arrays: Arrays, seed: int) -> Split:
     """The split that comes with the package, else the saved one, else a new one, which is saved."""
     index = arrays.index
-    if card:
+    if card and not card.protocol:
         shipped = SHIPPED / f"{card.name}-{seed}.json"
         try:
             return without_copies(Split.load(shipped, index["files"]), index["twins"])
         except RspruneError:  # none, or made for other files
             pass
-    path = arrays.folder / f"split-{seed}.json"
+    path = arrays.folder / f"split-{f'{card.protocol}-' if card and card.protocol else ''}{seed}.json"
     if path.exists():
         return Split.load(path, index["files"])
     rule = card.split if card else SplitRule()

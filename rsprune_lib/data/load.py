@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rsprune_lib.data.bands import parse_bands
 from rsprune_lib.data.cards import Card
-from rsprune_lib.data.catalogue import card_names, get_card
+from rsprune_lib.data.catalogue import card_names, get_card, is_card
 from rsprune_lib.data.dataset import Dataset, made_of
 from rsprune_lib.data.fetch import data_root, find
 from rsprune_lib.data.leftovers import listed
@@ -96,14 +96,14 @@ def load_again(
     source = name_or_path or info.get("source") or info.get("name")
     if not source or not isinstance(source, str | Path):
         raise DataError("The bundle does not say what data it saw; name it (--data).")
-    if name_or_path is None and source not in card_names() and not Path(source).is_absolute():
+    if name_or_path is None and not is_card(source) and not Path(source).is_absolute():
         raise DataError(
             f"The bundle was made with the folder {source}, named by a relative path that may mean another folder "
             f"here; give its full path (--data)."
         )
     if info.get("classes"):
         _check_classes(source, info["classes"])
-    bands = bands or (info.get("bands") if str(source) not in card_names() else None)
+    bands = bands or (info.get("bands") if not is_card(str(source)) else None)
     return load_data(source, image_size=info.get("image_size"), bands=bands, progress=progress)
 
 
@@ -135,7 +135,7 @@ def _as_path(name_or_path: str | Path) -> Path | None:
     Raises:
         DataError: if a path does not exist.
     """
-    if isinstance(name_or_path, str) and name_or_path in card_names():
+    if is_card(name_or_path):
         return None
     path = absolute(name_or_path)
     if path.parent == path:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rsprune_lib.bundle import Bundle, load_bundle
-from rsprune_lib.data import Dataset, at_hand, card_names, get_card, load_again
+from rsprune_lib.data import Dataset, at_hand, card_names, get_card, is_card, load_again
 from rsprune_lib.errors import ModelError, RspruneError, unknown, visible
 from rsprune_lib.files import read_json
 from rsprune_lib.places import absolute, bundles_folder, project_root
@@ -131,7 +131,7 @@ def open_studio(bundle: str | Path | None = None, data: str | Path | None = None
     info = loaded.config.get("data") or {}
     images = load_again(info, data, progress=False)
     _check_classes(path.name, info.get("classes"), images)
-    named = data is None or str(data) in card_names()
+    named = data is None or is_card(str(data))
     origin = Origin(path, data and str(data if named else absolute(data).resolve()))
     studio = Studio(loaded.model, images, gates=loaded.gates, progress=False, origin=origin, **options)
     return Opened(loaded, images, studio)

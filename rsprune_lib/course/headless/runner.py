@@ -15,7 +15,7 @@ from rsprune_lib.course.headless.notebooks import notebook_names, notebooks_fold
 from rsprune_lib.course.headless.record import SCHEMA, read_results
 from rsprune_lib.course.headless.report import build_report
 from rsprune_lib.course.profiles import profile
-from rsprune_lib.data import card_names
+from rsprune_lib.data import is_card
 from rsprune_lib.errors import RspruneError
 from rsprune_lib.files import read_json, write_json
 from rsprune_lib.places import project_root
@@ -115,7 +115,7 @@ def course_folder(
 
 def is_path(data: str) -> bool:
     """Returns whether the name of a data set means a folder or file here; the names of cards come first."""
-    return data not in ("auto", *card_names()) and Path(data).expanduser().exists()
+    return data != "auto" and not is_card(data) and Path(data).expanduser().exists()
 
 
 def earlier(run: RunFolder) -> dict:
