@@ -109,5 +109,5 @@ def test_a_checkpoint_that_does_not_fit_its_own_run_is_a_sentence(begun, tmp_pat
         state | {"optimizer": 7},
     ):
         torch.save(broken, tmp_path / "checkpoint" / "state.pt")
-        with pytest.raises(TrainingError, match="does not fit its own run .*delete it to start anew"):
+        with pytest.raises(TrainingError, match="does not fit its own run: .*delete it to start anew"):
             fit(**how, out=tmp_path, resume=True, progress=False)
