@@ -48,7 +48,7 @@ KINDS = ("max_probability", "entropy", "margin", "patience")
 def network(sweep_: dict, entry: dict, data: Dataset) -> torch.nn.Module:
     """The network of an entry with its exits, in eval mode; what is trained is kept in ``runs/exits``."""
     bundle = load_bundle(ROOT / entry["bundle"])
-    made = add_exits(bundle.model, sweep_["places"], pool=sweep_["pool"])
+    made = add_exits(bundle.model, sweep_["places"], pool=sweep_["pool"], norm=sweep_["norm"])
     images = Batches(data, "train", 256, limit=sweep_["train_images"], seed=0)
     fitted = fit_heads(made, images, progress=False)
     if "train" not in entry:

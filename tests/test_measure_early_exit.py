@@ -234,3 +234,11 @@ def test_rules_that_do_not_fit_are_refused(records):
         ExitRule("gate", (0.5, 0.5))
     with pytest.raises(ModelError, match="3 thresholds, but the network has 2 exits"):
         ExitRule("margin", (0.5,) * 3).exits(records[0])
+
+
+@pytest.mark.parametrize(("kind", "column"), [("max_probability", 0), ("entropy", 1), ("margin", 2)])
+def test_rules_go_by_the_features_that_they_name(kind, column):
+    logits = torch.randn(50, 7, generator=torch.Generator().manual_seed(0)) * 3
+    wanted = exit_features(logits)[:, column]
+    found = ExitRule(kind, (0.5,)).readiness(0, logits)
+    torch.testing.assert_close(found, 1 - wanted if kind == "entropy" else wanted, rtol=1e-5, atol=1e-6)

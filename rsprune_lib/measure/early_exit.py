@@ -105,12 +105,17 @@ class ExitRule:
         """(b,) a number that is compared with the threshold of an exit: the larger, the sooner an image leaves."""
         if self.kind == "patience":
             return agreed.float()
-        features = exit_features(logits)
         if self.kind == "gate":
+            features = exit_features(logits)
             weights = self.gates[number].to(features)
             return torch.sigmoid(features @ weights[:4] + weights[4])
-        column = {"max_probability": 0, "entropy": 1, "margin": 2}[self.kind]
-        return 1 - features[..., column] if self.kind == "entropy" else features[..., column]
+        if self.kind == "max_probability":  # few operations: each costs a small network as much as a layer
+            return logits.float().softmax(-1).amax(-1)
+        if self.kind == "margin":
+            two = logits.float().softmax(-1).topk(2, dim=-1).values
+            return two[..., 0] - two[..., 1]
+        log_p = logits.float().log_softmax(-1)
+        return 1 + (log_p.exp() * log_p).sum(-1) / math.log(logits.shape[-1])
 
     def leave(self) -> Callable[[int, Tensor, Tensor], Tensor]:
         """A fresh decision for one batch of `rsprune_lib.models.run_early`."""

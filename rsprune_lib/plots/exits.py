@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, PercentFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from rsprune_lib.colours import BLUE_RAMP, COLOURS, GRID, INK, MUTED, shade
 from rsprune_lib.measure import Outcome
@@ -147,6 +147,7 @@ def _time_axes(ax: Axes, title: str, span: float) -> None:
     if span < 30:
         ax.xaxis.set_minor_formatter(FuncFormatter(lambda v, _: f"{v:g}" if f"{v:.0e}"[0] in "25" else ""))
         ax.tick_params(which="minor", labelsize=8, labelcolor=MUTED)
+    ax.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=1))
     ax.margins(x=0.12, y=0.12)
 
