@@ -166,7 +166,7 @@ def make_study(
     else:
         batches = studio.batches("train", images)
         batches = watch.over(batches, f"Fitting {count} exits on {batches.size:,} training images")
-        network = fit_heads(add_exits(network, count), batches, progress=False).eval()
+        network = fit_heads(add_exits(network, count, norm=False), batches, progress=False).eval()
         fitted = len(batches.indices)
     batches = watch.over(studio.validation, "Asking every exit about the validation images")
     records, labels = predict(network, batches, progress=False)
