@@ -9,8 +9,8 @@ from torch import nn
 
 from rsprune_lib.data import load_data
 from rsprune_lib.models import create_model
+from rsprune_lib.models.strides import strides_outside
 from rsprune_lib.training import fit, recipe
-from rsprune_lib.training.optimise import strides_outside
 
 
 def test_taps_that_meet_padding_alone_do_not_move(tmp_path):
@@ -43,7 +43,7 @@ def test_runs_of_either_precision_follow_each_other_in_one_process(tiny_data, mo
 NARROW = """
 import torch
 from torch import nn
-from rsprune_lib.training.optimise import strides_outside
+from rsprune_lib.models.strides import strides_outside
 model = strides_outside(nn.Conv2d(3, 6, 1, stride=2)).to(memory_format=torch.channels_last)
 for _ in range(20):
     images = torch.randn(60, 3, 16, 16).to(memory_format=torch.channels_last)

@@ -149,10 +149,8 @@ def layer_costs(model: nn.Module, image_size: int | tuple[int, int], in_channels
         rows[name] = _row(name, module, inputs[0], output, before)
 
     images = example_images(model, image_size, in_channels=in_channels)
-    counted, apart = (
-        [(m, partial(record, n)) for n, m in model.named_modules() if isinstance(m, COUNTED)],
-        _Functions(model),
-    )
+    counted = [(m, partial(record, n)) for n, m in model.named_modules() if isinstance(m, COUNTED)]
+    apart = _Functions(model)
     with evaluating(model), plain_attention(), torch.inference_mode(), hooked(counted), apart:
         model(images)
     for name, (x, out) in apart.linear.items():  # attention calls functions with the weights of layers

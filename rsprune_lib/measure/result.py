@@ -162,6 +162,7 @@ def measure_in_turn(
 
 
 def times_of(took: Latency) -> dict[str, float | int]:
+    """A latency as fields of a `Result`."""
     return {
         "latency_ms": took.median_ms,
         "latency_iqr_ms": took.iqr_ms,

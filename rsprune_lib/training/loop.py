@@ -20,11 +20,12 @@ from rsprune_lib.data import Batches, Dataset
 from rsprune_lib.device import pick_device, seeded, supports_bf16
 from rsprune_lib.errors import TrainingError
 from rsprune_lib.measure import predict
+from rsprune_lib.models.strides import strides_outside
 from rsprune_lib.tasks import task_of
 from rsprune_lib.training.callback import Callback, StopTraining
 from rsprune_lib.training.checkpoint import restore_checkpoint, save_checkpoint
 from rsprune_lib.training.losses import make_loss
-from rsprune_lib.training.optimise import make_optimizer, make_schedule, strides_outside, warm_average
+from rsprune_lib.training.optimise import make_optimizer, make_schedule, warm_average
 from rsprune_lib.training.recipes import Recipe
 from rsprune_lib.training.run_identity import run_identity
 

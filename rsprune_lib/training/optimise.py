@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +9,7 @@ from torch import Tensor, nn
 from rsprune_lib.models import SqueezeExcite
 from rsprune_lib.training.recipes import Recipe
 
-__all__ = ["make_optimizer", "make_schedule", "strides_outside", "warm_average"]
+__all__ = ["make_optimizer", "make_schedule", "warm_average"]
 
 
 def warm_average(decay: float) -> Callable:
@@ -58,22 +57,3 @@ def make_schedule(optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int) 
         return 0.1 ** sum(step >= drop for drop in drops)
 
     return torch.optim.lr_scheduler.LambdaLR(optimizer, falling if recipe.schedule == "step" else one_cycle)
-
-
-def strides_outside(model: nn.Module) -> nn.Module:
-    """Lets narrow 1x1 convolutions with a stride see every second pixel only, in place; returns the network.
-
-    The same numbers, but without oneDNN's weight gradient of such a convolution: with fewer than eight input channels
-    in channels-last order it writes beyond its memory on processors without AVX-512, and the process ends.
-    """
-    for module in model.modules():
-        narrow = isinstance(module, nn.Conv2d) and module.in_channels < 8 and module.kernel_size == (1, 1)
-        if narrow and module.stride != (1, 1) and module.padding == (0, 0):
-            down, across = module.stride
-            module.register_forward_pre_hook(partial(_skip, down, across))
-            module.stride = (1, 1)
-    return model
-
-
-def _skip(down: int, across: int, _module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    return (inputs[0][..., ::down, ::across],)

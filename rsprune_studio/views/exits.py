@@ -53,7 +53,7 @@ class ExitView(Part):
         self.study: ExitStudy | None = None
         self.judged: Judged | None = None
         self.times: dict | None = None
-        self._stop, self._told, self._silent = threading.Event(), 0.0, False
+        self._stop, self._told, self._silent, self._busy = threading.Event(), 0.0, False, False
         self._background = Background("the fitting of exits")
         self._timer: LatestWins[tuple[ExitStudy, ExitRule]] = LatestWins(self._time)
         self._make_controls()
@@ -140,9 +140,9 @@ class ExitView(Part):
             except RspruneError as error:
                 self._fail(error)
                 return
-            self._stop, self.error = stop, None
+            self._stop, self.error, self._busy = stop, None, True
             self.status.value = html.working("Preparing exits")
-            self._buttons(busy=True)
+            self._buttons()
 
     def solve(self) -> None:
         """Sets the threshold that reaches the goal; a goal out of reach is told with what can be reached."""
@@ -197,7 +197,7 @@ class ExitView(Part):
 
     def _ended(self, study: ExitStudy | None, text: str, error: Exception | None = None) -> None:
         with self._screen:
-            self.status.value = html.note(text)
+            self._busy, self.status.value = False, html.note(text)
             if error is not None:
                 self._fail(error)
             if study is not None:
@@ -220,15 +220,15 @@ class ExitView(Part):
         """Called when a person moves a control; several moves that belong together are drawn once."""
         if not self._silent:
             with self._screen:
-                self._buttons(busy=self._background.busy)
-                if self.error is None and not self._background.busy:
+                self._buttons()
+                if self.error is None and not self._busy:
                     self.status.value = ""
                 self._draw()
 
-    def _buttons(self, busy: bool = False) -> None:
+    def _buttons(self) -> None:
         """Shows the controls that count for the rule, and disables what cannot be done now."""
         final = self.snapshot is not None and self.snapshot.final
-        self.fit_button.disabled, self.cancel_button.disabled = busy or not final, not busy
+        self.fit_button.disabled, self.cancel_button.disabled = self._busy or not final, not self._busy
         patient, apart = self.kind.value == "patience", self.apart.value
         shown = range(1, self.study.count + 1) if self.study is not None and apart else (0,)
         for number, slider in enumerate(self.doubts):
@@ -241,10 +241,10 @@ class ExitView(Part):
 
     def _refresh(self) -> None:
         with self._screen:
-            self._buttons(busy=self._background.busy and not threading.current_thread().name.startswith("rsprune-back"))
+            self._buttons()
             if not self._active:
                 return
-            if self.study is None and not self._background.busy and self.error is None:
+            if self.study is None and not self._busy and self.error is None:
                 self.status.value = html.note(_EMPTY)
             self._draw()
 
@@ -254,7 +254,7 @@ class ExitView(Part):
         if study is None or not self._active:
             return
         stale = self.snapshot is None or network_key(self.snapshot) != study.key
-        if stale and self.snapshot is not None and not self._background.busy and self.error is None:
+        if stale and self.snapshot is not None and not self._busy and self.error is None:
             self.status.value = html.message(_OLD)
         self.judged = study.judge(rule)
         self.times = None

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from rsprune_lib.models.strides import narrow_stride, skipped
 from rsprune_lib.pruning.recovery.least_squares import Factor, Moments, Solution, solve
 
 __all__ = ["Sample", "rectified"]
@@ -52,16 +53,10 @@ def rectified(
 
 
 def _forward(layer: nn.Module, x: Tensor) -> Tensor:
-    """The layer's output, past the hooks that a walk has put on it.
-
-    A narrow 1x1 convolution with a stride sees every second pixel only: the same numbers without oneDNN's gradient,
-    which writes beyond its memory there, see `rsprune_lib.training.optimise.strides_outside`.
-    """
-    narrow = isinstance(layer, nn.Conv2d) and layer.in_channels < 8 and layer.kernel_size == (1, 1)
-    if not narrow or layer.padding != (0, 0):
+    """The layer's output, past the hooks that a walk has put on it."""
+    if not narrow_stride(layer):
         return layer.forward(x)
-    down, across = layer.stride
-    return functional.conv2d(x[..., ::down, ::across], layer.weight, layer.bias, groups=layer.groups)
+    return functional.conv2d(skipped(x, layer.stride), layer.weight, layer.bias, groups=layer.groups)
 
 
 def _targets(fit: Solution, layer: nn.Module, samples: Iterable[Sample], moments: Moments) -> tuple[Tensor, Tensor]:
