@@ -1,7 +1,8 @@
 """What a network is for: how its outputs become a loss, one small record per image, and the numbers of a table.
 
-Three tasks: `Classification`, `Exits` (classification with several exits) and `Segmentation`. A `Dataset` carries one;
-a network whose outputs differ from what its data set expects (early exits) names its own in an attribute ``task``.
+Four tasks: `Classification`, `Exits` (classification with several exits), `Segmentation` and `BodyEdge` (segmentation
+by networks with a body and an edge head). A `Dataset` carries one; a network whose outputs differ from what its data
+set expects (exits, body and edge) names its own in an attribute ``task``.
 
 A *record* is what is kept of the output for one image, so that nothing holds all outputs of a set: the logits of a
 classifier, the confusion counts of a segmented image. Every number is a sum over records.
@@ -12,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -24,8 +25,10 @@ from rsprune_lib.errors import ModelError, unknown
 __all__ = [
     "IGNORE",
     "TASKS",
+    "BodyEdge",
     "Classification",
     "Exits",
+    "Parts",
     "Quality",
     "Segmentation",
     "Task",
@@ -300,6 +303,38 @@ class Segmentation(Task):
         return records[:, :-1].view(-1, K, K)
 
 
+class Parts(NamedTuple):
+    """What a network with body and edge heads returns, in training and in evaluation.
+
+    Attributes:
+        logits: (B, K, H, W) of the classes.
+        body: (B, K, H, W) of the classes inside of objects.
+        edge: (B, H, W) logits of a boundary.
+    """
+
+    logits: Tensor
+    body: Tensor
+    edge: Tensor
+
+
+class BodyEdge(Segmentation):
+    """Segmentation by a network that returns `Parts`: all of them are trained, the class logits are the answer.
+
+    A network whose body and edge heads were dropped returns the class logits alone, and stays of this task.
+    """
+
+    name = "body_edge"
+    loss = "body_edge"
+
+    def final(self, outputs: Parts | Tensor) -> Tensor:
+        """The class logits."""
+        return outputs if isinstance(outputs, Tensor) else outputs[0]
+
+    def objective(self, loss: nn.Module, outputs: Parts | Tensor, targets: Tensor) -> Tensor:
+        """``loss`` of all parts if it has a true attribute ``parts``, else of the class logits."""
+        return loss(outputs if getattr(loss, "parts", False) else self.final(outputs), targets)
+
+
 def _check(logits: Tensor, labels: Tensor) -> None:
     if logits.dim() != 2 or logits.shape[1] < 2 or labels.shape != logits.shape[:1] or len(labels) == 0:
         raise ModelError(
@@ -366,7 +401,7 @@ def wilson(right: int, n: int, z: float = 1.959964) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-TASKS: dict[str, Task] = {task.name: task for task in (Classification(), Exits(), Segmentation())}
+TASKS: dict[str, Task] = {task.name: task for task in (Classification(), Exits(), Segmentation(), BodyEdge())}
 
 
 def get_task(name: str) -> Task:

@@ -196,7 +196,7 @@ class _Listening(nn.Module):
 
     def __init__(self, loss: nn.Module, heard: Callable[[Tensor], None]) -> None:
         super().__init__()
-        self.loss, self.heard = loss, heard
+        self.loss, self.heard, self.parts = loss, heard, getattr(loss, "parts", False)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         loss = self.loss(logits, target)
