@@ -210,8 +210,12 @@ def test_copies_are_found_by_pixels_and_named(tmp_path):
     copy = data.files.index("train/a/copy.tif")
     assert not any(copy in data.part(part) for part in ("train", "val", "test"))
     classes, parts = data.notes
-    assert "1 picture(s) in two classes" in classes and "train/a/1.png = train/b/both.bmp" in classes
-    assert "1 picture(s) in two parts" in parts and "test/a/0.png = train/a/copy.tif" in parts
+    assert "1 picture in two classes" in classes and "train/a/1.png = train/b/both.bmp" in classes
+    assert (
+        "1 picture in two parts" in parts
+        and "1 copy is left out" in parts
+        and "test/a/0.png = train/a/copy.tif" in parts
+    )
 
 
 def test_a_folder_is_known_by_its_full_path_and_decoded_once(tmp_path, monkeypatch):

@@ -29,7 +29,7 @@ def geotiff(bands, names=None, **profile):
     """bands: (C, H, W)."""
     shape = {"count": bands.shape[0], "height": bands.shape[1], "width": bands.shape[2], "dtype": bands.dtype}
     with MemoryFile() as memory:
-        with memory.open(driver="GTiff", **shape, **profile) as raster:
+        with memory.open(**{"driver": "GTiff"} | shape | profile) as raster:
             raster.write(bands)
             if names:
                 raster.descriptions = names
@@ -77,6 +77,13 @@ def test_a_stretch_knows_no_outliers_and_keeps_the_colours():
     assert np.abs(green - red / 2).max() < 4 and np.abs(blue - red / 4).max() < 4
 
 
+def test_jpeg_2000_of_any_depth():
+    assert (decode(encode(Image.fromarray(RGB), "JPEG2000"), "a") == RGB).all()
+    for count in (3, 4):  # Pillow alone would return almost black
+        content = geotiff(RGB.transpose(2, 0, 1)[[0, 1, 2, 0][:count]].astype(np.uint16) * 8, driver="JP2OpenJPEG")
+        assert np.abs(decode(content, "a").astype(int) - RGB).max() < 60, "lossy; the stretch is right"
+
+
 def test_sixteen_bit_rgb_png():
     raw = (
         (RGB.astype(np.uint16) * 8).astype(">u2").reshape(16, -1)
@@ -107,6 +114,11 @@ def test_bands_are_chosen_by_name_by_colour_by_sensor_and_by_hand():
     assert taken(13, "8,B4,9") == ([8, 4, 9], said), "where B8A stands differs from archive to archive"
     assert taken(4, "4")[0] == [4, 4, 4]
     assert taken(4, "B8,B4,B3", names=["B02", "B03", "B04", "B08"])[0] == [4, 3, 2]
+    order = ["blue", "green", "red", "nir"]  # and no other statement: GDAL calls them red, green, blue and alpha
+    names_win = "of 4 bands nir, red, green are taken as red, green, blue"
+    assert taken(4, "nir,red,green", names=order, photometric=None) == ([4, 3, 2], names_win)
+    assert taken(4, names=order, photometric=None)[0] == [3, 2, 1], "a band called nir is not alpha"
+    assert taken(2) == ([1, 1, 1], "of 2 bands 1 is taken as grey")
     with pytest.raises(DataError, match=r"it has 4 band\(s\), but band 8 is wanted"):
         taken(4, "8,4,3")
     with pytest.raises(DataError, match=r"image b\.png: it has .* choose the bands \(--bands\)"):
@@ -184,6 +196,10 @@ def test_what_a_file_does_not_know_is_black_and_not_stretched():
     for content in (geotiff(bands), geotiff(bands, nodata=-9999)):
         got = decode(content, "a").astype(int)
         assert (got[0, :, 1] == 0).all() and np.abs(got[1:] - RGB[1:]).max() < 8
+    scene = (5000 + RGB.transpose(2, 0, 1).astype(np.uint16) * 4).copy()
+    scene[:, 0] = 0  # around a scene of Sentinel-2 or Landsat
+    got = decode(geotiff(scene), "a").astype(int)
+    assert (got[0] == 0).all() and np.abs(got[1:] - RGB[1:]).max() < 8
     white = Image.fromarray(255 - RGB[..., 0])
     assert (decode(encode(white, "TIFF", tiffinfo={262: 0}), "a")[..., 0] == np.asarray(white)).all()
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from rsprune_lib.errors import DataError
 
-__all__ = ["choose_bands", "parse_bands"]
+__all__ = ["alpha_band", "choose_bands", "parse_bands"]
 
 COLOURS = ("red", "green", "blue")
 SENTINEL = ("b4", "b3", "b2")  # red, green and blue of Sentinel-2, and of Landsat 8 and 9
@@ -52,7 +52,8 @@ def choose_bands(
     Raises:
         ValueError: if the file lacks a wanted band.
     """
-    opaque = [i for i, colour in enumerate(colours, 1) if colour != "alpha"]
+    alpha = alpha_band(names, colours)
+    opaque = [i for i in range(1, len(names) + 1) if i != alpha]
     known = {i: _key(names[i - 1]) for i in opaque}
     guess = len(opaque) in SENTINEL_COUNTS and not any(known.values()) and not set(COLOURS) <= set(colours)
     if guess:
@@ -60,12 +61,25 @@ def choose_bands(
     if wanted:  # also what the file states as alpha: GDAL does so for the fourth band of 8 bits, whatever it holds
         known = {i: known.get(i, _key(name)) for i, name in enumerate(names, 1)}
     chosen = [_find(band, known, colours) for band in wanted.split(",")] if wanted else _usual(opaque, known, colours)
-    if not wanted and (len(opaque) < 4 and chosen in ([1], [1, 2, 3])):
+    if not wanted and chosen == list(range(1, len(opaque) + 1)):
         return chosen, None
     told = ", ".join(names[i - 1] or (known[i].upper() if guess and known[i] else str(i)) for i in chosen)
     role = "red, green, blue" if len(chosen) == 3 else "grey"
     order = ", in Sentinel-2's order" if guess else ""
-    return chosen, f"of {len(known)} bands {told} are taken as {role}{order}"
+    return chosen, f"of {len(known)} bands {told} {'are' if len(chosen) == 3 else 'is'} taken as {role}{order}"
+
+
+def alpha_band(names: Sequence[str | None], colours: Sequence[str]) -> int | None:
+    """Number of the band that is alpha, or None.
+
+    GDAL states alpha of the fourth band of any file of 8 bits; a name such as ``"nir"`` says that it is none.
+
+    Args:
+        names: name of every band, or None.
+        colours: what the file states of every band.
+    """
+    stated = (i for i, colour in enumerate(colours, 1) if colour == "alpha")
+    return next((i for i in stated if re.search("alpha|opacity|mask", _key(names[i - 1]) or "alpha")), None)
 
 
 def _usual(opaque: list[int], known: dict[int, str], colours: Sequence[str]) -> list[int]:
@@ -84,9 +98,11 @@ def _find(band: str, known: dict[int, str], colours: Sequence[str]) -> int:
     """Number of the band with this number or name."""
     if band.isdecimal() and int(band) in known:
         return int(band)
-    for i, name in known.items():
-        if not band.isdecimal() and _key(band) in (name or None, colours[i - 1]):
-            return i
+    stated = {i: colours[i - 1] for i in known}
+    for says in () if band.isdecimal() else (known, stated):  # names come first: GDAL calls the first band red
+        found = next((i for i, name in says.items() if name and name == _key(band)), None)
+        if found:
+            return found
     named = [name for name in known.values() if name]
     has = f"the bands {', '.join(named)}" if len(named) == len(known) else f"{len(known)} band(s)"
     raise ValueError(f"it has {has}, but band {band} is wanted")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from rsprune_lib.data.bands import COLOURS, choose_bands
+from rsprune_lib.data.bands import COLOURS, alpha_band, choose_bands
 from rsprune_lib.errors import DataError
 
 if TYPE_CHECKING:
@@ -190,8 +190,18 @@ def _pick(rgb: np.ndarray, bands: str | None) -> np.ndarray:
 def _needs_raster(image: Image.Image) -> bool:
     """True for TIFF (bands, bit depth) and for more than 8 bits, which Pillow would cut off."""
     tiff = image.format == "TIFF" and image.mode not in NO_BANDS
-    deep = image.mode not in EIGHT_BIT or any("16" in str(tile[3]) for tile in image.tile)
+    deep = image.mode not in EIGHT_BIT or any("16" in str(tile[3]) for tile in image.tile) or _bits(image) > 8
     return tiff or (deep and image.format in ("TIFF", "PNG", "PPM", "JPEG2000"))
+
+
+def _bits(image: Image.Image) -> int:
+    """Bits a channel that the header of a JPEG 2000 image states, which Pillow cuts to 8 without a word; else 8."""
+    if image.format != "JPEG2000":
+        return 8
+    image.fp.seek(0)
+    head = image.fp.read(1 << 16)
+    start = head.find(b"\xff\x4f\xff\x51")  # of the codestream; 42 bytes on stands the depth of the first channel
+    return (head[start + 42] & 0x7F) + 1 if 0 <= start < len(head) - 42 else 8
 
 
 def _flatten(image: Image.Image) -> Image.Image:
@@ -217,17 +227,23 @@ def _read_raster(content: bytes, wanted: str | None, multiplied: bool) -> np.nda
     """RGB of any raster; ``multiplied``: the colours have been multiplied by the alpha already."""
     with _raster(content) as raster:
         _bound(raster.width, raster.height)
-        chosen, _ = choose_bands(raster.descriptions, [colour.name for colour in raster.colorinterp], wanted)
+        colours = [colour.name for colour in raster.colorinterp]
+        chosen, _ = choose_bands(raster.descriptions, colours, wanted)
         bands = raster.read(chosen)  # (3 or 1, H, W)
         if bands.dtype.kind == "c":
             raise ValueError("its values are complex; save their magnitudes")
-        if any(raster.colorinterp[i - 1].name == "alpha" for i in chosen):  # asked for as a colour
-            valid, alpha = np.full(bands.shape, True) if raster.nodata is None else bands != raster.nodata, None
+        place = alpha_band(raster.descriptions, colours)
+        alpha = None
+        if "alpha" in colours and place in (None, *chosen):  # GDAL's mask is a colour here
+            valid = np.full(bands.shape, True) if raster.nodata is None else bands != raster.nodata
         else:
-            valid, alpha = raster.read_masks(chosen) > 0, None if multiplied else _alpha(raster)
+            valid = raster.read_masks(chosen) > 0
+            alpha = _opacity(raster.read(place)) if place and not multiplied else None
         inverted = raster.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") == "YES"
-    if bands.dtype.kind in "if" and bands.dtype.itemsize > 1:
+    if bands.dtype.kind in "uif" and bands.dtype.itemsize > 1:
         valid &= (bands > NODATA) & (bands < 1e30)
+        if bands.dtype.kind == "u":  # zero in every band is what Sentinel-2 and Landsat have around a scene
+            valid &= (bands > 0).any(0)
     if bands.dtype != np.uint8:
         bands = _stretch(bands.astype(np.float32), valid)
     bands = np.where(valid, 255 - bands if inverted else bands, 0).astype(np.uint8)
@@ -235,12 +251,8 @@ def _read_raster(content: bytes, wanted: str | None, multiplied: bool) -> np.nda
     return rgb if alpha is None else np.asarray(_flatten(Image.fromarray(np.dstack([rgb, alpha]))))
 
 
-def _alpha(raster: "DatasetReader") -> np.ndarray | None:
-    """(H, W) uint8 opacity; None where the file states none."""
-    places = [i for i, colour in enumerate(raster.colorinterp, 1) if colour.name == "alpha"]
-    if not places:
-        return None
-    alpha = raster.read(places[0])
+def _opacity(alpha: np.ndarray) -> np.ndarray:
+    """Alpha (H, W) of any type as uint8."""
     if alpha.dtype == np.uint8:
         return alpha
     return (alpha >> 8).astype(np.uint8) if alpha.dtype == np.uint16 else np.where(alpha > 0, 255, 0).astype(np.uint8)

@@ -36,18 +36,23 @@ def copies_note(index: dict, labels: np.ndarray, split: Split) -> list[str]:
     crossing = [group for group in index["twins"] if len({int(labels[i]) for i in group}) > 1]
     if crossing:
         notes.append(
-            f"{len(crossing):,} picture(s) in two classes or more, equal pixel by pixel "
+            f"{_pictures(crossing)} in two classes or more, equal pixel by pixel "
             f"({_pairs(crossing, files, labels)}); remove the wrong one."
         )
     inside = {i for part in PARTS for i in getattr(split, part).tolist()}
     torn = [group for group in index["twins"] if any(i not in inside for i in group)]
     if torn:
         gone = sum(i not in inside for group in torn for i in group)
+        copies = "1 copy is" if gone == 1 else f"{gone:,} copies are"
         notes.append(
-            f"{len(torn):,} picture(s) in two parts, equal pixel by pixel ({_pairs(torn, files, fixed or labels)}); "
-            f"{gone:,} copies are left out, so that none of test or validation is trained on."
+            f"{_pictures(torn)} in two parts, equal pixel by pixel ({_pairs(torn, files, fixed or labels)}); "
+            f"{copies} left out, so that none of test or validation is trained on."
         )
     return notes
+
+
+def _pictures(groups: Sequence[object]) -> str:
+    return f"{len(groups):,} pictures" if len(groups) > 1 else "1 picture"
 
 
 def _pairs(groups: Sequence[Sequence[int]], files: Sequence[str], differ: Sequence[object]) -> str:

@@ -23,7 +23,7 @@ from rsprune_lib.files import write_json
 __all__ = ["card_arrays", "folder_arrays", "folder_classes", "has_arrays", "synthetic_arrays"]
 
 LARGEST, SMALLEST, MIXED = 256, 8, 64  # pixels a side: bounds for images of one size, and the size for mixed ones
-LAYOUT = "layout 2"  # of the rules for folders; a cache of another version is made anew
+LAYOUT = "layout 3"  # of the rules for folders; a cache of another version is made anew
 
 
 def has_arrays(card: Card, size: int, root: Path) -> bool:
