@@ -20,7 +20,7 @@ class Entry:
         title: what a menu shows; the name itself where that is empty.
         summary: what it does, in one line.
         run: does it, or builds what does it; its arguments with a default are the options.
-        needs: what it cannot do without: ``"images"``, ``"gates"`` or a ``"rank"``.
+        needs: what it cannot do without: ``"images"``, ``"gates"``, a ``"rank"``; of a loss see `Task.gives`.
     """
 
     title: str

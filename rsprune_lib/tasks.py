@@ -99,12 +99,14 @@ class Task:
     Attributes:
         name: key of `TASKS`.
         loss: name of the loss that is used where none is asked for.
+        gives: what it gives a loss: ``"labels"`` (one a sample), ``"masks"``, ``"parts"`` (a network's `Parts`).
         metric: the number that leads.
         metrics: names of its table columns besides accuracy.
     """
 
     name: ClassVar[str]
     loss: ClassVar[str] = "ce"
+    gives: ClassVar[tuple[str, ...]] = ("labels",)
     metric: ClassVar[str] = "accuracy"
     metrics: ClassVar[tuple[str, ...]] = ()
 
@@ -227,6 +229,7 @@ class Segmentation(Task):
     """
 
     name = "segmentation"
+    gives = ("masks",)
     metric = "mIoU"
     metrics = ("mIoU", "mF1")
 
@@ -324,6 +327,7 @@ class BodyEdge(Segmentation):
     """
 
     name = "body_edge"
+    gives = ("masks", "parts")
     loss = "body_edge"
 
     def final(self, outputs: Parts | Tensor) -> Tensor:

@@ -64,7 +64,7 @@ def train(
     bands: Bands = None,
     profile: ProfileName = None,
     recipe: Annotated[str, typer.Option("--recipe", help="{recipes}.")] = "strong",
-    loss: Annotated[str, typer.Option("--loss", help="{losses}.")] = "ce",
+    loss: Annotated[str | None, typer.Option("--loss", help="{losses}; by default ce, or body_edge.")] = None,
     epochs: Epochs = None,
     width: Annotated[float, typer.Option("--width", help="Factor on the channels of every layer.")] = 1.0,
     stem: Stem = None,
@@ -90,6 +90,7 @@ def train(
     from rsprune_lib.course import profile as get_profile
     from rsprune_lib.data import load_data
     from rsprune_lib.models import create_model, load_weights, takes_size
+    from rsprune_lib.tasks import task_of
 
     how = get_profile(profile)
     chosen = _recipe(recipe, epochs, how, how.train_epochs, loss)
@@ -106,6 +107,7 @@ def train(
     )
     for note in load_weights(network, weights) if weights is not None else ():
         say(f"{weights}: {note}.")
+    loss = loss or task_of(network, loaded).loss
     _work(_Job(network, model, loaded, chosen, how, loss, seed, run, how.train_images, half=half, track=track), as_json)
 
 
@@ -116,7 +118,9 @@ def finetune(
     bands: Bands = None,
     profile: ProfileName = None,
     recipe: Annotated[str, typer.Option("--recipe", help="{recipes}.")] = "strong_finetune",
-    loss: Annotated[str, typer.Option("--loss", help="{losses}.")] = "mining",
+    loss: Annotated[
+        str | None, typer.Option("--loss", help="{losses}; by default mining, of masks as for train.")
+    ] = None,
     epochs: Epochs = None,
     teacher: Teacher = None,
     kind: Annotated[str, typer.Option("--kind", help="Of distillation: soft, hard or dkd.")] = "soft",
@@ -135,6 +139,7 @@ def finetune(
     With --teacher the network also learns from the answers of other bundles, and from the labels by cross-entropy.
     """
     from rsprune_lib.course import profile as get_profile
+    from rsprune_lib.tasks import task_of
 
     how = get_profile(profile)
     chosen = _recipe(recipe, epochs, how, how.finetune_epochs, loss)
@@ -143,6 +148,8 @@ def finetune(
     run.apart_from(*data_paths(loaded.source))
     before = (bundle.config.get("measured") or {}).get("name") or bundle.config["model"]["name"]
     objective = _distillation(teacher, loaded.classes, kind, spectral) if teacher else None
+    task = task_of(bundle.model, loaded)
+    loss = loss or ("mining" if "labels" in task.gives else task.loss)
     words = f"{kind} distillation" if teacher else loss
     title, limit = f"{before}, fine-tuned ({words})", how.finetune_images
     job = _Job(bundle.model, title, loaded, chosen, how, loss, seed, run, limit, bundle.plan, half, track, objective)
@@ -174,11 +181,12 @@ def _run_folder(out: Path, kind: str, force: bool, resume: bool, inputs: list[Pa
     return RunFolder(out, kind, force=force, resume=resume, inputs=inputs)
 
 
-def _recipe(name: str, epochs: int | None, how: "Profile", few: int, loss: str) -> "Recipe":
+def _recipe(name: str, epochs: int | None, how: "Profile", few: int, loss: str | None) -> "Recipe":
     """The recipe with the epochs that were asked for; the full profile leaves the recipe its own number."""
     from rsprune_lib.training import make_loss, recipe
 
-    make_loss(loss)  # a wrong name is told before data are decoded
+    if loss is not None:
+        make_loss(loss)  # a wrong name is told before data are decoded
     if epochs is None and how.name != "full":
         epochs = few
     return recipe(name, epochs=epochs)

@@ -78,8 +78,7 @@ def fit(
         model: Any network of the course; left as it is.
         data: Training and validation parts; the test part is not touched.
         recipe: Hyper-parameters.
-        loss: A name for `make_loss` or a module (logits (B, K), classes (B,)) -> scalar, with a pixel dimension or two
-            where the task has masks; the default is the task's own.
+        loss: A name for `make_loss` or such a module; the default is the task's own.
         objective: In place of ``loss``: a function (model, images, labels) -> scalar, e.g. for distillation. If it is a
             `Callback` too, it is called like the others; if it has a method ``score`` from validation records and
             labels to a number, the epoch of the largest one is kept, in place of that of the task's leading number.
@@ -155,7 +154,10 @@ class _Run:
         device = self.accelerator.device
         self.recipe, self.objective, self.task, self.callbacks = recipe, objective, task_of(model, data), callbacks
         loss = self.task.loss if loss is None else loss
-        self.loss = make_loss(loss, label_smoothing=recipe.label_smoothing) if isinstance(loss, str) else loss
+        smoothing = recipe.label_smoothing
+        self.loss = make_loss(loss, self.task, label_smoothing=smoothing) if isinstance(loss, str) else loss
+        if objective is None and hasattr(self.loss, "prepare"):
+            self.loss.prepare(data)
         self.loss.to(device)
         shard = (self.accelerator.process_index, self.accelerator.num_processes)
         how = {"augment": recipe.augment, "shuffle": True, "seed": seed, "device": device, "shard": shard}

@@ -1,6 +1,7 @@
-"""Losses by name, one entry each: cross-entropy, focal, and the adaptive mining loss, whose sources disagree."""
+"""Losses by name, one entry each: cross-entropy, focal, the adaptive mining loss, and those of segmentation."""
 
 import functools
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -8,8 +9,10 @@ from torch.nn import functional as F
 
 from rsprune_lib.entries import Entry, find
 from rsprune_lib.errors import TrainingError, unknown
+from rsprune_lib.tasks import IGNORE, Task
+from rsprune_lib.training.segmentation_losses import BodyEdgeLoss, CrossEntropy, DiceLoss, SumLoss, WeightedCE
 
-__all__ = ["LOSSES", "FocalLoss", "MiningLoss", "make_loss"]
+__all__ = ["LOSSES", "FocalLoss", "MiningLoss", "losses_for", "make_loss"]
 
 
 def _soft_targets(target: Tensor, num_classes: int, smoothing: float) -> Tensor:
@@ -70,37 +73,76 @@ class FocalLoss(nn.Module):
         self.gamma, self.label_smoothing = gamma, label_smoothing
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Returns the scalar loss of logits (B, K) against classes (B,)."""
+        """Returns the scalar loss of logits (B, K, ...) against classes (B, ...)."""
         log_p = logits.float().log_softmax(dim=1)
-        p_t = log_p.gather(1, target[:, None]).squeeze(1).exp()
-        each = F.nll_loss(log_p, target, reduction="none")
+        p_t = log_p.gather(1, target.clamp_min(0)[:, None]).squeeze(1).exp()
+        each, known = F.nll_loss(log_p, target, reduction="none", ignore_index=IGNORE), target != IGNORE
         if self.label_smoothing:
-            each = (1 - self.label_smoothing) * each - self.label_smoothing * log_p.mean(dim=1)
-        return ((1 - p_t).clamp_min(1e-8) ** self.gamma * each).mean()
+            each = (1 - self.label_smoothing) * each - self.label_smoothing * log_p.mean(dim=1) * known
+        return ((1 - p_t).clamp_min(1e-8) ** self.gamma * each).sum() / known.sum().clamp_min(1)
+
+
+def _sum(of: tuple[str, ...] = ("ce", "dice"), label_smoothing: float = 0.0) -> SumLoss:
+    return SumLoss([LOSSES[name].run(label_smoothing=label_smoothing) for name in of])
 
 
 LOSSES: dict[str, Entry] = {
-    "ce": Entry("cross-entropy", "every sample counts as its probability says", nn.CrossEntropyLoss),
+    "ce": Entry("cross-entropy", "every sample counts as its probability says", CrossEntropy),
     "mining": Entry(
         "mining, as the paper plots it", "samples that are still wrong count exponentially more",
-        functools.partial(MiningLoss, distance="tv", r1=1.0, r2=0.4),
+        functools.partial(MiningLoss, distance="tv", r1=1.0, r2=0.4), ("labels",),
     ),
     "mining_code": Entry(
         "mining, as its code has it", "the same with a distance that stays small, so almost cross-entropy",
-        functools.partial(MiningLoss, distance="mean", r1=1.0, r2=1.0),
+        functools.partial(MiningLoss, distance="mean", r1=1.0, r2=1.0), ("labels",),
     ),
     "focal": Entry("focal", "easy samples count less", FocalLoss),
+    "weighted_ce": Entry("cross-entropy, rare classes heavier", "classes weigh 1 + (1 - their share)", WeightedCE),
+    "weighted_ce_log": Entry(
+        "cross-entropy, rare classes much heavier", "classes weigh 1 / ln(1.10 + their share)",
+        functools.partial(WeightedCE, weighting="inverse_log"),
+    ),
+    "dice": Entry("Dice", "every class of a batch counts the same, however few its pixels", DiceLoss, ("masks",)),
+    "ce_dice": Entry("cross-entropy + Dice", "the sum of both", _sum, ("masks",)),
+    "weighted_focal_dice": Entry(
+        "weighted cross-entropy + focal + Dice", "the sum of the three",
+        functools.partial(_sum, of=("weighted_ce", "focal", "dice")), ("masks",),
+    ),
+    "body_edge": Entry(
+        "classes + body + edge", "of networks with body and edge heads: all three are trained", BodyEdgeLoss,
+        ("masks", "parts"),
+    ),
+    "body_edge_paper": Entry(
+        "classes + body + edge, as published", "the same as its code has it, with its edges of grey levels",
+        functools.partial(BodyEdgeLoss, legacy=True), ("masks", "parts"),
+    ),
 }  # fmt: skip
 
 
-def make_loss(name: str, **options: float | str) -> nn.Module:
-    """Builds a loss by name; the module maps (logits (B, K), target (B,)) to a scalar.
+def losses_for(task: Task) -> list[str]:
+    """Names of the losses that fit what a task gives them."""
+    return [name for name, entry in LOSSES.items() if set(entry.needs) <= set(task.gives)]
+
+
+def make_loss(name: str, task: Task | None = None, **options: Any) -> nn.Module:  # noqa: ANN401 - a loss's own
+    """Builds a loss by name; the module maps (logits (B, K, ...), targets (B, ...)) to a scalar.
+
+    It may have a method ``prepare(data)``, which `fit` calls once (weights of classes), and a true attribute ``parts``,
+    which says that it takes all outputs of a network with body and edge heads.
 
     Args:
         name: key of `LOSSES`.
+        task: what it shall be used for, to be checked.
         options: Passed on: ``label_smoothing`` to all, ``gamma`` to focal, ``distance``, ``r1``, ``r2`` to mining.
 
     Raises:
         RspruneError: No loss has that name, or the loss has no such option.
+        TrainingError: The loss does not fit the task.
     """
-    return find("loss", LOSSES, name, options).run(**options)
+    found = find("loss", LOSSES, name, options)
+    if task is not None and name not in (fitting := losses_for(task)):
+        raise TrainingError(
+            f"The loss {name!r} needs {' and '.join(found.needs)}, but the task is {task.name}; use one of "
+            f"{', '.join(fitting)}."
+        )
+    return found.run(**options)

@@ -10,6 +10,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
+from rsprune_lib.data import Dataset
 from rsprune_lib.errors import RspruneError, Stopped, TrainingError
 from rsprune_lib.measure import compare
 from rsprune_lib.pruning.calibration import device_of
@@ -172,7 +173,8 @@ class FineTune:
         run.images = options.limit(data)
         run.total = how.epochs * math.ceil(run.images / how.batch_size)
         run.phase, run.began = "training", time.monotonic()
-        loss = _Listening(make_loss(options.loss, label_smoothing=how.label_smoothing), partial(self._step, run))
+        loss = make_loss(options.loss, self.studio.task, label_smoothing=how.label_smoothing)
+        loss = _Listening(loss, partial(self._step, run))
         try:
             return fit(
                 network, data, how, loss=loss, seed=options.seed, callbacks=[_Epochs(run)], limit=run.images,
@@ -197,6 +199,10 @@ class _Listening(nn.Module):
     def __init__(self, loss: nn.Module, heard: Callable[[Tensor], None]) -> None:
         super().__init__()
         self.loss, self.heard, self.parts = loss, heard, getattr(loss, "parts", False)
+
+    def prepare(self, data: Dataset) -> None:
+        if hasattr(self.loss, "prepare"):
+            self.loss.prepare(data)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         loss = self.loss(logits, target)

@@ -10,7 +10,7 @@ import ipywidgets as widgets
 
 from rsprune_lib.entries import menu
 from rsprune_lib.errors import RspruneError
-from rsprune_lib.training import LOSSES
+from rsprune_lib.training import LOSSES, losses_for
 from rsprune_studio.draw import html
 from rsprune_studio.draw.html import in_words, time_left
 from rsprune_studio.draw.tuning import named, tune_curves
@@ -68,11 +68,11 @@ class TuneView(Part):
         self._refresh()
 
     def _make_controls(self) -> None:
-        most = len(self.studio.data.split.train)
+        most, task = len(self.studio.data.split.train), self.studio.task
         counts = [count for count in IMAGES if count < most]
         self.loss = widgets.Dropdown(
-            options=menu(LOSSES), description="loss", style=_STYLE, layout=widgets.Layout(width="320px"),
-            tooltip="Which mistakes the network learns from (notebook 04)",
+            options=menu(LOSSES, losses_for(task)), value=task.loss, description="loss", style=_STYLE,
+            layout=widgets.Layout(width="320px"), tooltip="Which mistakes the network learns from (notebook 04)",
         )  # fmt: skip
         self.images = widgets.Dropdown(
             options=[*((f"{count:,}", count) for count in counts), (f"all {most:,}", None)],
