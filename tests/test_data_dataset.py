@@ -218,6 +218,14 @@ def test_copies_are_found_by_pixels_and_named(tmp_path):
     )
 
 
+def test_classes_that_a_published_part_lacks_are_named(tmp_path):
+    for name, count in (("train/a", 8), ("train/b", 8), ("train/c", 8), ("val/a", 3), ("val/c", 3), ("test/a", 4)):
+        for i in range(count):
+            save(tmp_path / f"set/{name}/{i}.png", random_pixels([i, *name.encode()], 16, 16, 3))
+    validation, test = load(tmp_path / "set", tmp_path).notes
+    assert "The validation part has no images of b:" in validation and "test part has no images of b, c:" in test
+
+
 def test_a_folder_is_known_by_its_full_path_and_decoded_once(tmp_path, monkeypatch):
     for where in ("here", "there"):
         for i in range(8):

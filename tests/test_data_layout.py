@@ -125,6 +125,11 @@ def test_a_class_is_one_however_its_parts_spell_it():
         (lay(val=("a", "b"), test=("a", "b")), "holds test, val, but no training part"),
         (["train/1.png", "test/1.png", "val/1.png"], "parts test, train, val, but no class folders"),
         (lay(images=("a", "b"), masks=("a", "b")), r"images, masks, and in images the folders a, b: .*set/images"),
+        (
+            lay(a=("train", "test"), b=("train", "2019"), c=("x",)),
+            "folders a, b hold parts .*but b/2019, c/x are no parts",
+        ),
+        ([*lay(a=("train", "test")), "b/1.png"], "the class folders a hold parts .*but b is no part; sort"),
         (lay(site1=("a", "b"), site2=("a", "b")), "which are the classes is not clear"),
         ([*lay(images=("a", "b")), "docs/1.png"], "such as set/images"),
     ],
@@ -144,6 +149,9 @@ def test_classes_may_be_called_like_parts_and_have_folders():
     assert folder_layout(stations, "set").classes == ("river", "test_track", "train_station")
     years = folder_layout(lay(forest=("2019", "2020"), water=("2019", "2020")), "set")
     assert years.classes == ("forest", "water") and years.fixed is None
+    assert "folders inside them (forest/2019, forest/2020, water/2019, …) are not told apart" in years.note
+    deep = folder_layout(lay(forest__images=("train",), water__train=("a",)), "set")
+    assert deep.classes == ("forest", "water") and deep.fixed is None, "no part stands beside this train"
 
 
 def test_an_image_beside_the_class_folders_does_not_hide_them():

@@ -7,7 +7,7 @@ import numpy as np
 
 from rsprune_lib.data.arrays import Arrays, colour_statistics
 from rsprune_lib.data.cards import Card
-from rsprune_lib.data.notes import copies_note, folder_notes
+from rsprune_lib.data.notes import copies_note, folder_notes, gaps_note
 from rsprune_lib.data.split import PARTS, Split, SplitRule, make_split, without_copies
 from rsprune_lib.errors import DataError, RspruneError, unknown
 from rsprune_lib.files import read_json, write_json
@@ -134,7 +134,7 @@ def made_of(
         upright=bool(card and card.upright),
         source=card.full_name if card else str(found),
         bands=bands,
-        notes=(*notes, *copies_note(index, arrays.labels, split)),
+        notes=(*notes, *copies_note(index, arrays.labels, split), *gaps_note(index["classes"], arrays.labels, split)),
     )
 
 

@@ -3,11 +3,12 @@
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
 from rsprune_lib.data.cards import Card
+from rsprune_lib.data.leftovers import plain
 from rsprune_lib.data.parts import Placed, find_parts, is_container
 from rsprune_lib.errors import DataError
 
@@ -99,7 +100,7 @@ def folder_layout(names: Sequence[str], origin: str) -> Layout:
     labels = tuple(label for label, name in enumerate(classes) for _ in by_class[name])
     files = tuple("/".join(inner[name]) for name in members)
     fixed = tuple(placed[name][0] for name in members)
-    note = None
+    note = _deeper(inner[name] for name in members) if set(fixed) == {None} else None
     if "train" in fixed and "test" not in fixed:
         fixed = tuple("test" if part == "val" else part for part in fixed)
         note = "no test part is published: the validation part serves as test, validation is cut from train"
@@ -128,6 +129,15 @@ def _classes(paths: Mapping[str, tuple[str, ...]], origin: str) -> Placed:
             f"class folders (such as {origin}/{top}), or put the images directly into the class folders."
         )
     return {name: (None, parts[0]) for name, parts in paths.items()}
+
+
+def _deeper(paths: Iterable[tuple[str, ...]]) -> str | None:
+    """A sentence on the folders in class folders, which are no classes of their own; None without any."""
+    found = sorted({"/".join(path[:2]) for path in paths if len(path) > 2})
+    if not found:
+        return None
+    shown = ", ".join(plain(name) for name in found[:3]) + (", …" if len(found) > 3 else "")
+    return f"the top folders are the classes; folders inside them ({shown}) are not told apart"
 
 
 def _spelling(placed: Placed) -> dict[str, str]:

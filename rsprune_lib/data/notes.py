@@ -8,7 +8,7 @@ import numpy as np
 from rsprune_lib.data.leftovers import plain
 from rsprune_lib.data.split import PARTS, Split
 
-__all__ = ["copies_note", "folder_notes", "tell"]
+__all__ = ["copies_note", "folder_notes", "gaps_note", "tell"]
 
 
 def tell(name: str, notes: Sequence[str]) -> None:
@@ -48,6 +48,18 @@ def copies_note(index: dict, labels: np.ndarray, split: Split) -> list[str]:
             f"{_pictures(torn)} in two parts, equal pixel by pixel ({_pairs(torn, files, fixed or labels)}); "
             f"{copies} left out, so that none of test or validation is trained on."
         )
+    return notes
+
+
+def gaps_note(classes: Sequence[str], labels: np.ndarray, split: Split) -> list[str]:
+    """Which classes have no image in the validation or in the test part, as published parts may."""
+    notes = []
+    for part, words in (("val", "validation"), ("test", "test")):
+        found = set(labels[getattr(split, part)].tolist())
+        without = [plain(name) for label, name in enumerate(classes) if label not in found]
+        if without:
+            shown = ", ".join(without[:8]) + (", …" if len(without) > 8 else "")
+            notes.append(f"The {words} part has no images of {shown}: no number there says anything of them.")
     return notes
 
 

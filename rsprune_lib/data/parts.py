@@ -68,7 +68,7 @@ def find_parts(paths: Mapping[str, tuple[str, ...]], origin: str) -> Placed | No
     group = _group(tops)
     if not group:
         _refuse_flat_parts(tops, origin)
-        return _parts_in_classes(paths)
+        return _parts_in_classes(paths, origin)
     others = sorted(set(tops) - set(group))
     if others:
         flat = [top for top in others if _part(top)[0] and not tops[top]]
@@ -121,14 +121,27 @@ def _strip(paths: Mapping[str, tuple[str, ...]], group: Mapping[str, str]) -> di
             inside[top] = {n: p[1:] for n, p in inside[top].items() if len(p) > 2}
 
 
-def _parts_in_classes(paths: Mapping[str, tuple[str, ...]]) -> Placed | None:
-    """Read ``<class>/train/<image>``, where every image in a folder of its class lies in a part."""
+def _parts_in_classes(paths: Mapping[str, tuple[str, ...]], origin: str) -> Placed | None:
+    """Read ``<class>/train/<image>``, where every image in a folder of its class lies in a part.
+
+    Raises:
+        DataError: if only some of the class folders hold parts.
+    """
     kinds = {name: _part(parts[1]) for name, parts in paths.items() if len(parts) > 2}
-    plainly = all(kind and not rest for kind, rest in kinds.values())
-    found = {kind for kind, _ in kinds.values()}
-    if not plainly or "train" not in found or len(found) < 2 or len(kinds) < len(paths):
+    placed = {name: kind for name, (kind, rest) in kinds.items() if kind and not rest}
+    by_class: dict[str, set[str]] = {}
+    for name, kind in placed.items():
+        by_class.setdefault(paths[name][0], set()).add(kind)
+    if not any("train" in found and len(found) > 1 for found in by_class.values()):
         return None
-    return {name: (kinds[name][0], paths[name][0]) for name in kinds}
+    others = sorted({"/".join(path[:-1][:2]) for name, path in paths.items() if name not in placed})
+    if others:
+        raise DataError(
+            f"In {origin} the class folders {_list(by_class)} hold parts (train, val, test), but {_list(others)} "
+            f"{'are no parts' if len(others) > 1 else 'is no part'}; sort all images into parts, or take the part "
+            f"folders away."
+        )
+    return {name: (kind, paths[name][0]) for name, kind in placed.items()}
 
 
 def _list(names: Mapping[str, object] | list[str]) -> str:
