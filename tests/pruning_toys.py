@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from rsprune_lib.errors import Stopped
-from rsprune_lib.models import create_model, model_names
+from rsprune_lib.models import NETWORKS as NETWORK_ENTRIES
+from rsprune_lib.models import create_model
 from rsprune_lib.pruning import Plan, Scores, find_groups
 
 
@@ -110,8 +111,9 @@ class Transposed(nn.Module):
 class Unpool(nn.Module):
     """Max-unpooling with stored indices: ``middle`` must keep the channels that ``encode`` keeps."""
 
-    def __init__(self, tied=True):
+    def __init__(self, hidden=False, tied=False):
         super().__init__()
+        self.hidden = hidden  # whether indices leave torch on their way, so that no graph follows them
         self.encode = nn.Conv2d(3, 4, 3, padding=1)
         self.inner = nn.Conv2d(4, 7, 3, padding=1)
         self.middle = nn.Conv2d(7, 4, 3, padding=1)
@@ -121,6 +123,7 @@ class Unpool(nn.Module):
 
     def forward(self, x):
         x, places = nn.functional.max_pool2d(torch.relu(self.encode(x)), 2, return_indices=True)
+        places = torch.from_numpy(places.numpy()) if self.hidden else places
         x = torch.relu(self.middle(torch.relu(self.inner(x))))
         return self.head(nn.functional.max_unpool2d(x, places, 2))
 
@@ -247,7 +250,7 @@ _DEEP = (
     "resnet56",
     "resnet110",
 )  # as resnet20, with more blocks
-COURSE = [name for name in model_names() if name not in _DEEP and not name.startswith("gfnet")]
+COURSE = [name for name, entry in NETWORK_ENTRIES.items() if name not in _DEEP and entry.stems]
 TWO_STEMS = ("resnet18", "resnet18_se", "vgg16", "vgg16_se")
 STEMS = [(name, "small") for name in COURSE] + [(name, "imagenet") for name in TWO_STEMS]
 NETWORKS = [*COURSE, *TOYS]  # the longer ResNets are resnet20 again, with more blocks

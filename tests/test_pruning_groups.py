@@ -136,10 +136,10 @@ def test_an_output_behind_operations_without_weights_is_still_the_output():
 
 
 def test_ties_that_no_graph_shows_are_declared_by_the_model():
-    loose = find_groups(Unpool(tied=False), 8)  # cut and silenced differ, so they stay whole
+    loose = find_groups(Unpool(hidden=True), 8)  # cut and silenced differ, so they stay whole
     assert loose.sizes() == {"inner": 7} and "differ" in loose.fixed["encode"] and "differ" in loose.fixed["middle"]
-    tied = find_groups(Unpool(), 8)
-    assert tied.sizes() == {"encode": 4, "inner": 7}
+    tied = find_groups(Unpool(hidden=True, tied=True), 8)
+    assert tied.sizes() == find_groups(Unpool(), 8).sizes() == {"encode": 4, "inner": 7}
     assert ("middle", "out") in places(tied[0]) and ("head", "in") in places(tied[0])
 
 

@@ -129,14 +129,18 @@ class Network(nn.Module):
 
 
 @torch.no_grad()
-def kaiming_init(model: nn.Module) -> None:
-    """He initialisation (fan-out, ReLU) for convolutions; norms start as the identity, linear layers keep the default.
+def kaiming_init(model: nn.Module, mode: str = "fan_out") -> None:
+    """He initialisation (ReLU) for convolutions; norms start as the identity, linear layers keep the default.
 
     Paper: https://arxiv.org/abs/1502.01852
+
+    Args:
+        model: changed in place.
+        mode: ``"fan_out"`` or ``"fan_in"``.
     """
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            nn.init.kaiming_normal_(module.weight, mode=mode, nonlinearity="relu")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
         elif isinstance(module, nn.BatchNorm2d):

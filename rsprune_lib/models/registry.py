@@ -21,6 +21,7 @@ from rsprune_lib.models.exits import add_exits
 from rsprune_lib.models.foreign import foreign_model, foreign_takes_size
 from rsprune_lib.models.gfnet import GFNET_SIZES, GFNet, Size
 from rsprune_lib.models.resnet import ResNet
+from rsprune_lib.models.segmentation import UED, BodyEdgeUED, GhostNet, SegNet, UNet1
 from rsprune_lib.models.vgg import VGG
 
 __all__ = ["NETWORKS", "NetworkEntry", "create_model", "model_names", "plain_name", "takes_size"]
@@ -89,6 +90,15 @@ def _entries() -> Iterator[tuple[str, NetworkEntry]]:
     for name, size in GFNET_SIZES.items():
         options = {"width": 1.0, "image_size": 224, "patch": size.patch}
         yield name, NetworkEntry("global filters on tokens", partial(_gfnet, size), options, ())
+    for name, summary, build in (
+        ("ghostnet", "half of the channels from depthwise convolutions", GhostNet),
+        ("ued", "segmentation, GhostNet encoder", UED),
+        ("ued_bes", "the same, bodies and edges separated", BodyEdgeUED),
+        ("ued_bes_sfm", "the same, fused by learned scores", partial(BodyEdgeUED, score=True)),
+        ("unet1", "segmentation, UNet of 19 convolutions", UNet1),
+        ("segnet", "segmentation, VGG-16 and its mirror with unpooling", SegNet),
+    ):
+        yield name, NetworkEntry(summary, build, {"width": 1.0}, ())
 
 
 NETWORKS: dict[str, NetworkEntry] = dict(_entries())

@@ -118,8 +118,8 @@ def find_groups(model: nn.Module, image_size: int | tuple[int, int] | None = Non
 
     Works on the plain network and on one with live SE blocks; names, order and sizes are the same, the SE layers only
     join as members. The classifier's outputs, the image channels and the hidden widths of SE blocks are in no group.
-    Couplings that no graph shows (max-unpooling with stored indices) are declared by the model: an optional method
-    ``ties() -> list[tuple[str, str]]`` names pairs of layers whose outputs must keep the same channels.
+    Couplings that no graph shows (indices that leave PyTorch on their way) are declared by the model: an optional
+    method ``ties() -> list[tuple[str, str]]`` names pairs of layers whose outputs must keep the same channels.
 
     Args:
         model: a network; it is not touched. ``model.config`` is noted where there is one.

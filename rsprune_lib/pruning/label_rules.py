@@ -158,6 +158,16 @@ def _reduce(labels: Labels, name: str, out: Values, args: tuple, kwargs: dict) -
         labels.set(each, label)
 
 
+def _placed(labels: Labels, name: str, out: Tensor, args: tuple, kwargs: dict) -> None:
+    """Values of each channel go to places, or come from places, that a second tensor holds."""
+    label, places = labels.get(args[0]), labels.get(args[1])
+    if "unpool" not in name:  # a grid, which holds two numbers of a pixel
+        labels.lock(places, "a grid has a fixed number of coordinates")
+    elif label is not None and places is not None:  # the indices of a pooling: each channel has its own
+        labels.tie(labels.along(label, 1), labels.along(places, 1))
+    labels.set(out, None if label is None else labels.level(label, range(2, label.dim())))
+
+
 def _reduced(labels: Labels, name: str, dims: int, args: tuple, kwargs: dict) -> Sequence[int]:
     if found := re.search(r"([123])d(_|$)", name):
         return range(dims - int(found[1]), dims)
@@ -332,12 +342,13 @@ RULES: dict[str, Rule] = {
         _reduce,
         "mean sum prod amax amin max min var std var_mean std_mean norm linalg_vector_norm logsumexp cumsum",
         "softmax _softmax log_softmax argmax argmin sort topk",
-        "max_pool1d max_pool2d max_pool3d max_pool2d_with_indices avg_pool1d avg_pool2d avg_pool3d max_unpool2d",
+        "max_pool1d max_pool2d max_pool3d max_pool2d_with_indices avg_pool1d avg_pool2d avg_pool3d",
         "adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool2d",
         "_adaptive_avg_pool2d _adaptive_avg_pool3d upsample_linear1d upsample_nearest2d upsample_bilinear2d",
         "upsample_bicubic2d _upsample_bilinear2d_aa _upsample_nearest_exact2d",
         "fft_fft fft_ifft fft_rfft fft_irfft fft_fft2 fft_ifft2 fft_rfft2 fft_irfft2 fft_rfftn fft_irfftn",
     ),
+    **_family(_placed, "max_unpool2d max_unpool3d grid_sampler grid_sampler_2d grid_sampler_3d"),
     **_family(_contract, "matmul mm bmm addmm baddbmm"),
     **_family(_attend, "scaled_dot_product_attention"),
     **_family(_weighted, "linear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d convolution"),
