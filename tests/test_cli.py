@@ -170,6 +170,7 @@ def test_counting_takes_no_memory(run):
 def test_amounts_exclude_one_another(run, tmp_path):
     assert run("prune", tmp_path, "--ratio", 0.5, "--macs", "15M", "--out", tmp_path / "x")[0] == 2
     assert run("prune", tmp_path, "--macs", "15Q", "--out", tmp_path / "x")[0] == 2
+    assert run("prune", tmp_path, "--option", "borda", "--out", tmp_path / "x")[0] == 2
 
 
 @pytest.mark.parametrize(("text", "value"), [("15M", 15e6), ("1.5 g", 1.5e9), ("15e6", 15e6), ("640", 640.0)])
@@ -234,8 +235,9 @@ def test_from_images_to_a_recovered_network(run, dense, tmp_path):
 
     small = tmp_path / "small"
     status, out, err = run(
-        "prune", dense, "--criterion", "attention", "--ratio", 0.5, "--images", 16, "--out", small, "--json"
-    )
+        "prune", dense, "--criterion", "attention", "--option", "mode=paper", "--ratio", 0.5, "--images", 16,
+        "--out", small, "--json",
+    )  # fmt: skip
     pruned = json.loads(out)
     assert status == 0
     assert pruned["params"] < 0.4 * quality["params"]

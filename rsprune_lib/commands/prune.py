@@ -1,5 +1,6 @@
 """``rsprune prune``: from a trained bundle to a smaller, repaired one."""
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -31,6 +32,12 @@ __all__ = ["prune"]
 Criterion = Annotated[
     str | None,
     typer.Option("--criterion", help="{criteria}; by default attention where the network has SE gates, else l2."),
+]
+Options = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--option", metavar="NAME=VALUE", help="Of the criterion, such as rule=borda, minority=5 or [2,7], k=3; again."
+    ),
 ]
 Scope = Annotated[str, typer.Option("--scope", help="{scopes}.")]
 Ratio = Annotated[
@@ -70,8 +77,8 @@ def prune(
     folder: BundleFolder, out: Out, criterion: Criterion = None, scope: Scope = "local", ratio: Ratio = None,
     threshold: Threshold = None, macs: Macs = None, plan: PlanFile = None, recovery: Recovery = "closed_form",
     images: Images = 1024, multiple_of: MultipleOf = 1, selector: Selector = None, rank: Rank = None,
-    least: Least = None, data: Data = None, bands: Bands = None, seed: Seed = 0, force: Force = False,
-    half: Half = False, as_json: Json = False,
+    least: Least = None, option: Options = None, data: Data = None, bands: Bands = None, seed: Seed = 0,
+    force: Force = False, half: Half = False, as_json: Json = False,
 ) -> None:  # fmt: skip
     """Prune a trained network, repair it without labels, and write model, plan and numbers into --out."""
     amounts = {"ratio": ratio, "threshold": threshold, "macs": amount(macs) if macs is not None else None}
@@ -81,6 +88,7 @@ def prune(
     if not given:
         amounts["ratio"] = 0.7
     own = {key: value for key, value in (("selector", selector), ("rank", rank)) if value is not None}
+    named = dict(map(_named, option or ()))
     belongs = f"belongs to --criterion similarity, not to {criterion or 'another'}"
     if own and criterion != "similarity":
         raise typer.BadParameter(f"--{next(iter(own))} {belongs}")
@@ -99,8 +107,8 @@ def prune(
         raise typer.BadParameter(f"--selector {selector} keeps the best of what is alike; say by what, e.g. --rank l1")
     run = RunFolder(out, "prune", force=force, inputs=[folder, *([plan] if plan else []), *data_paths(data)])
     request = Request(
-        criterion, scope=scope, plan=Plan.load(plan) if plan else None, recovery=recovery, images=images, options=own,
-        choosing=more, seed=seed, **amounts,
+        criterion, scope=scope, plan=Plan.load(plan) if plan else None, recovery=recovery, images=images,
+        options=own | named, choosing=more, seed=seed, **amounts,
     )  # fmt: skip
     pick_device()  # a wrong RSPRUNE_DEVICE is told now
     bundle, loaded = open_run(folder, data, bands)
@@ -120,3 +128,14 @@ def prune(
         less = ", ".join(f"{1 - row[what] / dense[what]:.1%} less {what}" for what in ("macs", "params"))
         say(f"Compared with {folder}: {less}.")
     emit({"out": str(run.out), "how": how, **row}, as_json, f"{row_text(row)}\nWritten to {run.out}")
+
+
+def _named(text: str) -> tuple[str, object]:
+    """Name and value of ``NAME=VALUE``; a value that is no JSON is text."""
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise typer.BadParameter(f"--option must be NAME=VALUE, such as rule=borda, not {text!r}")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value

@@ -6,6 +6,7 @@ from rsprune_lib.data.catalogue import card_names, get_card, is_card
 from rsprune_lib.data.dataset import Dataset
 from rsprune_lib.data.fetch import data_root, fetch, find, verify
 from rsprune_lib.data.load import at_hand, load_again, load_data
+from rsprune_lib.data.minority import minority_classes
 from rsprune_lib.data.split import Split, SplitRule
 
 __all__ = [
@@ -25,5 +26,6 @@ __all__ = [
     "is_card",
     "load_again",
     "load_data",
+    "minority_classes",
     "verify",
 ]

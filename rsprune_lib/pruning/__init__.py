@@ -9,6 +9,7 @@ Example:
 from rsprune_lib.pruning.choose import SCOPES, choose
 from rsprune_lib.pruning.costs import CostModel, plan_cost
 from rsprune_lib.pruning.criteria.gates import Gates, fold, gate_statistics
+from rsprune_lib.pruning.criteria.gradients import class_scores
 from rsprune_lib.pruning.criteria.registry import CRITERIA, Case, Criterion, score
 from rsprune_lib.pruning.groups import Group, Groups, Member, find_groups
 from rsprune_lib.pruning.normalise import NORMALISE, normalised
@@ -52,6 +53,7 @@ __all__ = [
     "Similarity",
     "apply",
     "choose",
+    "class_scores",
     "compose",
     "diff",
     "find_groups",

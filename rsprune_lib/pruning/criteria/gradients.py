@@ -13,7 +13,7 @@ norms out; its Hessian overwrites the sum over the images and keeps the last one
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -25,25 +25,134 @@ from rsprune_lib.pruning.groups import Group, Member
 from rsprune_lib.pruning.layers import KINDS
 from rsprune_lib.tasks import IGNORE, task_of
 
-__all__ = ["hessian", "taylor"]
+__all__ = ["class_balanced", "class_scores", "hessian", "taylor"]
 
 Batched = Iterable[tuple[Tensor, Tensor]]
 
 
 def taylor(model: nn.Module, groups: Iterable[Group], data: Batched, progress: bool = True) -> dict[str, Tensor]:
     """Mean over the images of |dL/dmask|: the first-order change of the loss when the channel is removed."""
-    return _mean_sensitivity(model, list(groups), data, "Taylor", torch.abs, progress)
+    return _mean_sensitivity(model, list(groups), data, "Taylor", _ImageLosses(), torch.abs, progress)
 
 
 def hessian(model: nn.Module, groups: Iterable[Group], data: Batched, progress: bool = True) -> dict[str, Tensor]:
     """Mean over the images of (dL/dmask)^2 / 2: the second-order change, with the Fisher matrix for the Hessian."""
-    return _mean_sensitivity(model, list(groups), data, "Hessian", lambda g: g.square() / 2, progress)
+    return _mean_sensitivity(model, list(groups), data, "Hessian", _ImageLosses(), lambda g: g.square() / 2, progress)
+
+
+def class_balanced(
+    model: nn.Module, groups: Iterable[Group], data: Batched, progress: bool = True
+) -> dict[str, Tensor]:
+    """As `taylor`, of a loss in which every class of an image counts the same, however few pixels it has (after DCFP).
+
+    DCFP (TCSVT 2024) balances the classes of gradient importance by their numbers of pixels; here the loss of an image
+    is the mean over the classes that it shows of the class's mean over its pixels.
+    """
+    return _mean_sensitivity(model, list(groups), data, "class-balanced", _ClassMeans(), torch.abs, progress)
+
+
+def class_scores(
+    model: nn.Module,
+    groups: Iterable[Group],
+    data: Batched,
+    *,
+    per_image: int | None = 6,
+    legacy: bool = False,
+    progress: bool = True,
+) -> dict[str, Tensor]:
+    """How much every channel matters to every class: |dL_c/dmask|, averaged over the images that show class c.
+
+    The loss L_c of an image is the mean over its pixels of class c (of a classifier: that of an image of class c). All
+    classes come from one forward pass of a batch: its graph is kept, and each backward pass goes through it with
+    another class for each image. Evaluation mode; ignored pixels count nowhere; a class that an image does not show
+    adds nothing. One batched backward pass for all classes (``is_grads_batched``) takes half as long again as one after
+    the other, and as many times the memory.
+
+    Args:
+        model: the network; not changed.
+        groups: `find_groups` of it.
+        data: training batches.
+        per_image: most classes of an image that have a backward pass: those judged on the fewest images so far, so that
+            rare classes always take part; None: all that it shows. Six cost little more than two plain epochs.
+        legacy: as the reference has it: the loss is the mean over all pixels, and every pixel of another class, ignored
+            ones too, has the network's own answer as its label.
+        progress: show a bar.
+
+    Returns:
+        Group name -> (K, size) float32; a class that no image shows has zeros.
+    """
+    groups, seen, totals = list(groups), None, {}
+    task = task_of(model, data)
+
+    def losses(outputs: object, labels: Tensor) -> list[_ClassLosses]:
+        nonlocal seen
+        if seen is None:
+            seen = torch.zeros(task.final(outputs).shape[1], dtype=torch.int64)
+            totals.update({group.name: torch.zeros(len(seen), group.size, dtype=torch.float64) for group in groups})
+        return [_ClassLosses(classes, legacy) for classes in _turns(_shown(labels, len(seen)), seen, per_image)]
+
+    for loss, slopes in _slopes(model, groups, data, "class-wise Taylor", losses, progress):
+        rows = loss.classes >= 0
+        for name, slope in slopes.items():
+            totals[name].index_add_(0, loss.classes[rows], slope[rows].abs())
+    return {name: (total / seen.clamp_min(1)[:, None]).float() for name, total in totals.items()}
+
+
+def _shown(labels: Tensor, classes: int) -> Tensor:
+    """(B, K) bool: which classes each image shows."""
+    flat = labels.flatten(1) if labels.dim() > 1 else labels[:, None]
+    return torch.stack([(flat == number).any(1) for number in range(classes)], dim=1).cpu()
+
+
+def _turns(shown: Tensor, seen: Tensor, most: int | None) -> Tensor:
+    """(P, B) the class of each image in each backward pass, -1 for none; counts them in ``seen``.
+
+    An image has the classes first that were seen on the fewest images so far.
+    """
+    rows = []
+    for row in shown:
+        classes = sorted(row.nonzero().flatten().tolist(), key=lambda number: (int(seen[number]), number))[:most]
+        seen[classes] += 1
+        rows.append(torch.tensor(classes, dtype=torch.int64))
+    return torch.nn.utils.rnn.pad_sequence(rows, padding_value=-1)
 
 
 def _mean_sensitivity(
-    model: nn.Module, groups: list[Group], data: Batched, title: str, measure: object, progress: bool
+    model: nn.Module,
+    groups: list[Group],
+    data: Batched,
+    title: str,
+    loss: nn.Module,
+    measure: Callable[[Tensor], Tensor],
+    progress: bool,
 ) -> dict[str, Tensor]:
-    task, summed = task_of(model, data), _ImageLosses()
+    totals, count = {group.name: torch.zeros(group.size, dtype=torch.float64) for group in groups}, 0
+    for _, slopes in _slopes(model, groups, data, title, lambda *_: [loss], progress):
+        for name, slope in slopes.items():
+            totals[name] += measure(slope).sum(0)
+        count += len(slope)
+    return {name: (total / count).float() for name, total in totals.items()}
+
+
+def _slopes(
+    model: nn.Module,
+    groups: list[Group],
+    data: Batched,
+    title: str,
+    losses: Callable[[object, Tensor], Iterable[nn.Module]],
+    progress: bool,
+) -> Iterator[tuple[nn.Module, dict[str, Tensor]]]:
+    """Yields each loss of each batch with its derivatives by the masks: group name -> (B, size) float64 on the CPU.
+
+    Args:
+        model: the network; a copy of it works, in evaluation mode.
+        groups: those that are masked.
+        data: training batches.
+        title: of the progress bar.
+        losses: from outputs and labels of a batch to its losses; each has one backward pass through the same graph.
+        progress: show the bar.
+    """
+    task = task_of(model, data)
     worker = copy.deepcopy(model).eval().requires_grad_(False)
     masks: dict[str, Tensor] = {}
     hooks = [
@@ -51,15 +160,15 @@ def _mean_sensitivity(
         for group in groups
         for member in _masked_members(group)
     ]
-    totals, count = {group.name: torch.zeros(group.size, dtype=torch.float64) for group in groups}, 0
     for images, labels in feed(data, worker, title, progress=progress):
+        masks.update({g.name: images.new_ones(len(images), g.size, requires_grad=True) for g in groups})
         with torch.enable_grad(), hooked(hooks):
-            masks.update({g.name: images.new_ones(len(images), g.size, requires_grad=True) for g in groups})
-            task.objective(summed, worker(images), labels).backward()
-        for name, mask in masks.items():
-            totals[name] += measure(mask.grad.cpu().double()).sum(0)
-        count += len(images)
-    return {name: (total / count).float() for name, total in totals.items()}
+            outputs = worker(images)
+        for loss in losses(outputs, labels):
+            with torch.enable_grad():
+                value = task.objective(loss, outputs, labels)
+            found = torch.autograd.grad(value, masks.values(), retain_graph=True, materialize_grads=True)
+            yield loss, {name: slope.cpu().double() for name, slope in zip(masks, found, strict=True)}
 
 
 class _ImageLosses(nn.Module):
@@ -71,6 +180,39 @@ class _ImageLosses(nn.Module):
         B = len(targets)
         pixels = (targets != IGNORE).view(B, -1).sum(1).clamp_min(1)
         return (each.view(B, -1).sum(1) / pixels).sum()
+
+
+class _ClassLosses(_ImageLosses):
+    """As above, of each image only the pixels of one class.
+
+    Args:
+        classes: (B,) the class of each image, -1 for none.
+        legacy: pixels of other classes count too, with the network's own answer as their label.
+    """
+
+    def __init__(self, classes: Tensor, legacy: bool = False) -> None:
+        super().__init__()
+        self.classes, self.legacy = classes, legacy
+
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """From logits (B, K, ...) and targets (B, ...) to a scalar."""
+        own = self.classes.to(targets.device).view(-1, *[1] * (targets.dim() - 1))
+        others = torch.where(own >= 0, logits.argmax(1), IGNORE) if self.legacy else IGNORE
+        return super().forward(logits, torch.where(targets == own, targets, others))
+
+
+class _ClassMeans(nn.Module):
+    """Cross-entropy summed over the images; of each image, the mean over its classes of the mean over their pixels."""
+
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """From logits (B, K, ...) and targets (B, ...) to a scalar."""
+        B, K = logits.shape[:2]
+        each = F.cross_entropy(logits, targets, reduction="none", ignore_index=IGNORE).view(B, -1)
+        flat = targets.reshape(B, -1)
+        known, cell = flat != IGNORE, flat.clamp_min(0)
+        pixels = each.new_zeros(B, K).scatter_add(1, cell, known.to(each.dtype))
+        shown = (pixels > 0).sum(1).clamp_min(1)
+        return (each / (pixels.clamp_min(1).gather(1, cell) * shown[:, None])).sum()
 
 
 def _masked_members(group: Group) -> list[Member]:

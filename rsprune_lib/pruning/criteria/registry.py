@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 from zlib import crc32
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from rsprune_lib.entries import Entry, find
 from rsprune_lib.errors import ModelError, RspruneError, unknown
 from rsprune_lib.pruning.criteria import gradients, weights
+from rsprune_lib.pruning.criteria.classes import channel_scores, voters
 from rsprune_lib.pruning.criteria.gates import Gates, gate_statistics, gated_norms
 from rsprune_lib.pruning.groups import Group
 from rsprune_lib.pruning.scores import Scores
@@ -78,6 +79,10 @@ def _magnitude(p: int) -> Callable[..., Values]:
     return run
 
 
+def _turns_of_neighbours(case: Case, *, k: int = 2) -> Values:
+    return {group.name: weights.tmm(case.model, group, k=k) for group in case.groups}
+
+
 def _similarity(
     case: Case, *, rank: str | None = None, makers: str = "root", similar: Similarity | None = None
 ) -> Values:
@@ -95,6 +100,20 @@ def _similarity(
 
 def _gradients(function: Callable[..., Values]) -> Callable[..., Values]:
     return lambda case: function(case.model, case.groups, case.data, case.progress)
+
+
+def _class_taylor(
+    case: Case,
+    *,
+    rule: str = "minority_group",
+    minority: int | Sequence[int] | None = None,
+    per_image: int | None = 6,
+    legacy: bool = False,
+) -> Values:
+    classes = voters(case.data, rule, minority)
+    how = {"per_image": per_image, "legacy": legacy, "progress": case.progress}
+    tables = gradients.class_scores(case.model, case.groups, case.data, **how)
+    return {name: channel_scores(table, classes, rule) for name, table in tables.items()}
 
 
 def _random(case: Case) -> Values:
@@ -119,11 +138,28 @@ CRITERIA: dict[str, Criterion] = {
     "l2": Criterion("", "sum of squared weights that make and read the channel", _magnitude(2)),
     "bn_scale": Criterion("", "its batch-norm scale |γ| (network slimming)", _weights(weights.bn_scale), (), "none"),
     "fpgm": Criterion("", "distance of its filter from all others (geometric median)", _weights(weights.fpgm)),
+    "tmm": Criterion(
+        "", "how long it stays when the filter with the nearest neighbours goes first", _turns_of_neighbours, (), "none"
+    ),
     "lamp": Criterion(
         "", "its squared weights as a share of those of all that score higher", _weights(weights.lamp), (), "none"
     ),
     "taylor": Criterion("", _ORDER.format("first"), _gradients(gradients.taylor), _SEEN, "none"),
     "hessian": Criterion("", _ORDER.format("second"), _gradients(gradients.hessian), _SEEN, "none"),
+    "class_taylor": Criterion(
+        "Taylor, class by class",
+        "how early the rarest classes name it when they name in turn what their own loss needs most (MCAG)",
+        _class_taylor,
+        _SEEN,
+        "none",
+    ),
+    "class_balanced": Criterion(
+        "Taylor, classes balanced",
+        "how much a loss in which all classes count the same would change without it (after DCFP)",
+        _gradients(gradients.class_balanced),
+        _SEEN,
+        "none",
+    ),
     "similarity": Criterion(
         "", "how unlike its feature maps are to those of a better channel", _similarity, _SEEN, "none"
     ),
@@ -166,7 +202,9 @@ def score(
             batch norm, which has no gate), ``consumers=False`` for l1 and l2 (score the making filters alone),
             ``rank="l1"`` (which of two alike channels is the better one), ``makers="all"`` and ``similar=``
             (similarities that are known already) for similarity. Its layers without feature maps go last, in the order
-            of the rank, or of l1.
+            of the rank, or of l1. ``rule="minority_group" | "all_classes" | "borda"``, ``minority=`` (how many of the
+            rarest classes, or their numbers), ``per_image=`` (see `class_scores`) and ``legacy=True`` (the reference's
+            loss) for class_taylor; ``k=`` (neighbours, the filter itself included) for tmm.
 
     Raises:
         RspruneError: the criterion or an option is unknown, lacks its data, or gives a score that is not finite.

@@ -13,12 +13,12 @@ import torch_pruning
 from torch import Tensor, nn
 from torch_pruning.pruner.importance import GroupMagnitudeImportance, LAMPImportance
 
-from rsprune_lib.errors import ModelError
+from rsprune_lib.errors import ModelError, RspruneError
 from rsprune_lib.models import SqueezeExcite
 from rsprune_lib.pruning.criteria.gates import Gates
 from rsprune_lib.pruning.groups import Group, Member
 
-__all__ = ["ATTENTION_MODES", "attention", "bn_scale", "fpgm", "lamp", "magnitude"]
+__all__ = ["ATTENTION_MODES", "attention", "bn_scale", "fpgm", "lamp", "magnitude", "tmm"]
 
 ATTENTION_MODES = ("drop", "normalise", "paper")
 MAKERS = (("conv", "out"), ("deconv", "out"), ("linear", "out"), ("shares", "out"))
@@ -32,6 +32,7 @@ _CUTS = {
     ("linear", "out"): torch_pruning.prune_linear_out_channels,
     ("linear", "in"): torch_pruning.prune_linear_in_channels,
 }
+_EXACT = "donot_use_mm_for_euclid_dist"  # symmetric, and zero on the diagonal
 _WEIGHTED = [nn.modules.conv._ConvNd, nn.Linear]
 
 
@@ -81,10 +82,46 @@ def fpgm(model: nn.Module, group: Group) -> Tensor:
     """
     rows = []
     for member in members_of(model, group, *MAKERS):
-        weight = model.get_submodule(member.layer).weight.detach().cpu().double()
-        filters = (weight.transpose(0, 1) if member.kind == "deconv" else weight).flatten(1)  # (C, fan-in)
+        filters = _filters(model, member)
         rows.append(_to_group(member, torch.cdist(filters, filters).sum(1)))
     return torch.stack(rows).mean(0)
+
+
+def tmm(model: nn.Module, group: Group, *, k: int = 2) -> Tensor:
+    """Place, in (0, 1], in the order in which filters go when the one in the densest spot goes first, again and again.
+
+    At each turn every filter that is left has the sum of the distances to its k nearest ones (itself included), and
+    the smallest sum goes; of equal ones that with the smaller mean distance to all filters, then the higher number.
+    Once at most k are left, the mean distance alone decides.
+
+    Args:
+        model: the network.
+        group: one of its groups; its layers' distances are averaged.
+        k: neighbours that count, the filter itself included.
+
+    Raises:
+        RspruneError: k is no whole number of at least 2.
+    """
+    if isinstance(k, bool) or not isinstance(k, int) or k < 2:
+        raise RspruneError(
+            f"k of criterion tmm is {k!r} but must be a whole number of at least 2: the filter itself counts."
+        )
+    each = [_filters(model, m)[torch.from_numpy(m.index)].flatten(1) for m in members_of(model, group, *MAKERS)]
+    distances = torch.stack([torch.cdist(rows, rows, compute_mode=_EXACT) for rows in each]).mean(0)  # (size, size)
+    overall, left, places = distances.mean(1), list(range(group.size)), torch.empty(group.size)
+    for turn in range(1, group.size + 1):
+        near = distances[left][:, left].topk(k, largest=False).values.sum(1) if len(left) > k else overall[left]
+        keys = zip(near.tolist(), overall[left].tolist(), (-channel for channel in left), strict=True)
+        gone = -min(keys)[2]
+        left.remove(gone)
+        places[gone] = turn / group.size
+    return places
+
+
+def _filters(model: nn.Module, member: Member) -> Tensor:
+    """(C, fan-in) float64: what makes each output position of a layer."""
+    weight = model.get_submodule(member.layer).weight.detach().cpu().double()
+    return (weight.transpose(0, 1) if member.kind == "deconv" else weight).flatten(1)
 
 
 def bn_scale(model: nn.Module, group: Group) -> Tensor:

@@ -1,0 +1,71 @@
+"""Rare classes: those with the fewest training pixels, which a mean over pixels does not see."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import torch
+
+from rsprune_lib.data.batches import UNKNOWN
+from rsprune_lib.data.dataset import Dataset
+from rsprune_lib.errors import RspruneError
+
+__all__ = ["minority_classes", "training_pixels"]
+
+_USUAL = {"camvid": 5, "cityscapes": 10}  # of the MCAG paper's experiments; else half of the classes
+
+
+def minority_classes(data: object, wanted: int | Sequence[int] | None = None) -> tuple[int, ...]:
+    """The rarest classes of the training part, the rarest first; of equally rare ones the lower number first.
+
+    A class without any training pixel is not among them: nothing is known of it.
+
+    Args:
+        data: a `Dataset`, `Batches` of one, or any iterable of training batches, whose own pixels are counted.
+        wanted: how many, or the class numbers themselves (checked, and put in order); None: 5 for CamVid, 10 for
+            Cityscapes, else half of the classes.
+
+    Raises:
+        RspruneError: there are not so many classes, or there is no such class.
+
+    Example:
+        >>> [data.classes[number] for number in minority_classes(load_data("camvid"))]
+        ['SignSymbol', 'Pedestrian', 'Pole', 'Fence', 'Bicyclist']
+    """
+    pixels = training_pixels(data)
+    rarest = [int(number) for number in np.argsort(pixels, kind="stable") if pixels[number]]
+    if isinstance(wanted, Sequence) and not isinstance(wanted, str):
+        if strange := sorted(set(wanted) - set(rarest), key=str):
+            raise RspruneError(
+                f"The minority classes {strange} are not among those with training pixels, {sorted(rarest)}."
+            )
+        return tuple(number for number in rarest if number in set(wanted))
+    if wanted is None:
+        name = str(getattr(getattr(data, "data", data), "name", "")).split("-")[0]
+        wanted = max(1, _USUAL.get(name, len(pixels) // 2))
+    if isinstance(wanted, bool) or not isinstance(wanted, int | np.integer) or not 1 <= wanted <= len(pixels):
+        raise RspruneError(
+            f"Got {wanted!r} minority classes; expected a whole number from 1 to {len(pixels)}, or a list of class "
+            "numbers."
+        )
+    return tuple(rarest[:wanted])
+
+
+def training_pixels(data: object) -> np.ndarray:
+    """(K,) int64 training pixels of each class; images where they have one class each.
+
+    Args:
+        data: a `Dataset`, `Batches` of one, or any iterable of training batches.
+    """
+    source = getattr(data, "data", data)
+    if not isinstance(source, Dataset):
+        return _counted(targets for _, targets in data)
+    indices = source.part("train")
+    if source.masks is None:
+        return np.bincount(source.labels[indices], minlength=source.num_classes)
+    counts = sum(np.bincount(source.masks[index].ravel(), minlength=UNKNOWN + 1) for index in indices)
+    return counts[: source.num_classes].astype(np.int64)
+
+
+def _counted(targets: Iterable[torch.Tensor]) -> np.ndarray:
+    known = [target[target >= 0].flatten().cpu() for target in targets]
+    return torch.bincount(torch.cat(known)).numpy()
