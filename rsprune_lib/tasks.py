@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rsprune_lib.confusion import class_numbers, resampled_miou
 from rsprune_lib.errors import ModelError, unknown
 
 __all__ = [
@@ -39,7 +40,6 @@ __all__ = [
 ]
 
 IGNORE = -100  # target of a pixel that counts nowhere; what torch's losses leave out by themselves
-_RESAMPLES = 400  # of the images, for an interval of mIoU
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Quality:
         """JSON-able; what is NaN here is None there. A plain classifier has neither ``metric`` nor ``metrics``."""
         row = {key: _number(getattr(self, key)) for key in ("accuracy", "ece", "nll")} | {"n": self.n}
         per_class = [_number(value) for value in self.per_class]
-        row |= {"ci": list(self.ci), "per_class": per_class, "confusion": self.confusion.tolist()}
+        row |= {"ci": [_number(end) for end in self.ci], "per_class": per_class, "confusion": self.confusion.tolist()}
         named = {"metric": self.metric, "metrics": {name: _number(value) for name, value in self.metrics.items()}}
         return row | (named if self.metrics else {})
 
@@ -101,14 +101,16 @@ class Task:
         loss: name of the loss that is used where none is asked for.
         gives: what it gives a loss: ``"labels"`` (one a sample), ``"masks"``, ``"parts"`` (a network's `Parts`).
         metric: the number that leads.
-        metrics: names of its table columns besides accuracy.
     """
 
     name: ClassVar[str]
     loss: ClassVar[str] = "ce"
     gives: ClassVar[tuple[str, ...]] = ("labels",)
     metric: ClassVar[str] = "accuracy"
-    metrics: ClassVar[tuple[str, ...]] = ()
+
+    def on(self, data: object) -> Task:
+        """The task with what a data set adds to it; ``data`` may be anything."""
+        return self
 
     def final(self, outputs: Any) -> Tensor:  # noqa: ANN401 - whatever the network returns
         """The final logits, (B, K) or (B, K, H, W), of what a network returns."""
@@ -226,12 +228,22 @@ class Segmentation(Task):
     """One class for a pixel: a network returns logits (B, K, H, W), a target is (B, H, W) with `IGNORE` where unknown.
 
     The record of an image is its confusion matrix and the sum of its pixels' losses, (K * K + 1,) float64.
+
+    Args:
+        rare: classes whose mIoU is the minority mIoU; none by itself, `on` takes those of a data set.
     """
 
     name = "segmentation"
     gives = ("masks",)
     metric = "mIoU"
-    metrics = ("mIoU", "mF1")
+
+    def __init__(self, rare: Iterable[int] = ()) -> None:
+        self.rare = tuple(rare)
+
+    def on(self, data: object) -> Task:
+        """The task with the rare classes that the data set's own task states, or that are rare in its training part."""
+        rare = self.rare or getattr(getattr(data, "task", None), "rare", ()) or getattr(data, "rare", ())
+        return type(self)(rare) if rare else self
 
     def final(self, outputs: Tensor) -> Tensor:
         """The outputs themselves."""
@@ -276,7 +288,7 @@ class Segmentation(Task):
         return confusion.diagonal(dim1=1, dim2=2).sum(1) / confusion.sum((1, 2))
 
     def quality(self, records: Tensor, labels: Tensor) -> Quality:
-        """MIoU with an interval from resampled images, mF1, IoU per class, pixel accuracy.
+        """MIoU with an interval from resampled images, mF1, IoU per class, pixel accuracy, the worst class.
 
         A class that occurs neither in the masks nor in the answers has no IoU and no place in the mean.
         """
@@ -286,18 +298,18 @@ class Segmentation(Task):
             )
         each = self._confusion(records).numpy()  # (N, K, K)
         whole = each.sum(0)
-        iou, f1 = _overlaps(whole)
+        found = class_numbers(whole)
         pixels = whole.sum()
         return Quality(
-            accuracy=float(whole.trace() / pixels) if pixels else math.nan,
-            ci=_resampled(each, float(np.nanmean(iou))),
-            per_class=tuple(iou.tolist()),
+            accuracy=found.oa,
+            ci=resampled_miou(each),
+            per_class=tuple(found.iou.tolist()),
             ece=math.nan,
             nll=float(records[:, -1].sum() / pixels) if pixels else math.nan,
             n=len(records),
             confusion=whole.astype(np.int64),
             metric=self.metric,
-            metrics={"mIoU": float(np.nanmean(iou)), "mF1": float(np.nanmean(f1))},
+            metrics=found.means(self.rare),
         )
 
     @staticmethod
@@ -365,29 +377,6 @@ def _shares(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=whole > 0)
 
 
-def _overlaps(confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """IoU and F1 of each class, (..., K), of confusion counts (..., K, K)."""
-    both = np.diagonal(confusion, axis1=-2, axis2=-1)
-    either = confusion.sum(-1) + confusion.sum(-2)
-    return _shares(both, either - both), _shares(2 * both, either)
-
-
-def _resampled(each: np.ndarray, value: float) -> tuple[float, float]:
-    """95 % percentile interval of mIoU over images drawn with replacement; always around the value itself.
-
-    Args:
-        each: (N, K, K) confusion counts of each image.
-        value: mIoU of all images.
-    """
-    if math.isnan(value):
-        return math.nan, math.nan
-    draws = np.random.default_rng(0).multinomial(len(each), np.full(len(each), 1 / len(each)), _RESAMPLES)  # (R, N)
-    iou, _ = _overlaps((draws @ each.reshape(len(each), -1)).reshape(_RESAMPLES, *each.shape[1:]))
-    means = _shares(np.nansum(iou, axis=1), np.isfinite(iou).sum(1))  # NaN where only unknown pixels were drawn
-    low, high = np.nanquantile(means, (0.025, 0.975))
-    return min(float(low), value), max(float(high), value)
-
-
 def wilson(right: int, n: int, z: float = 1.959964) -> tuple[float, float]:
     """Wilson score interval of a share (Wilson 1927, https://doi.org/10.2307/2276774).
 
@@ -426,7 +415,7 @@ def task_of(model: nn.Module | None, source: object = None) -> Task:
         model: may name its task in an attribute ``task``.
         source: a data set, or batches of one.
     """
+    data = getattr(source, "data", source)
     own = getattr(model, "task", None)
-    if own is not None:
-        return get_task(own)
-    return getattr(getattr(source, "data", source), "task", None) or TASKS["classification"]
+    task = get_task(own) if own is not None else getattr(data, "task", None)
+    return (task or TASKS["classification"]).on(data)

@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from rsprune_lib.errors import TrainingError
+from rsprune_lib.measure import edges_of
 from rsprune_lib.tasks import IGNORE, TASKS, Parts
-from rsprune_lib.training import edges_of, fit, losses_for, make_loss, recipe
+from rsprune_lib.training import fit, losses_for, make_loss, recipe
 from rsprune_lib.training.segmentation_losses import BodyEdgeLoss, WeightedCE, _darker_sides
 
 

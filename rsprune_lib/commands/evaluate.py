@@ -7,6 +7,7 @@ import typer
 
 from rsprune_lib.commands.common import Bands, BundleFolder, Data, Json, emit, open_run, say
 from rsprune_lib.commands.leaving import described, leaving_text
+from rsprune_lib.commands.quality_text import left_out, quality_text
 from rsprune_lib.errors import RspruneError, unknown
 
 __all__ = ["cost", "evaluate"]
@@ -20,41 +21,52 @@ def evaluate(
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="At most this many images, class-balanced.")
     ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option("--without", metavar="CLASS", help="Of segmentation: leave this class out; may be repeated."),
+    ] = None,
+    exclude: Annotated[
+        str, typer.Option("--exclude", help="How: truth (its pixels), or rowcol (answers of it too), as tables do.")
+    ] = "truth",
+    boundary: Annotated[
+        int | None, typer.Option("--boundary", min=0, help="Of segmentation: boundary F1 within so many pixels.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Measure a bundle on one part of its data: accuracy with its interval, each class, calibration, size."""
-    from rsprune_lib.data import Batches
+    """Measure a bundle on one part of its data: accuracy or IoU with its interval, each class, calibration, size."""
+    from rsprune_lib.data import Batches, measuring_batch
     from rsprune_lib.data.split import PARTS
     from rsprune_lib.device import pick_device
+    from rsprune_lib.measure import boundary_f1, exit_costs, outcome, predict
     from rsprune_lib.measure import cost as measure_cost
-    from rsprune_lib.measure import exit_costs, outcome, predict
     from rsprune_lib.tasks import task_of
 
     if split not in PARTS:
         raise unknown("part", split, PARTS)
     device = pick_device()
     bundle, loaded = open_run(folder, data, bands)
-    batches = Batches(loaded, split, 256, limit=limit, device=device)
+    batches = Batches(loaded, split, measuring_batch(loaded), limit=limit, device=device)
+    task = task_of(bundle.model, batches)
+    if (without or boundary is not None) and "masks" not in task.gives:
+        raise RspruneError(f"{folder} does {task.name}; --without and --boundary are for segmentation: leave them out.")
     records, labels = predict(bundle.model.to(device), batches)
-    quality = task_of(bundle.model, batches).quality(records, labels).to_dict()
+    found = left_out(task.quality(records, labels), loaded.classes, without or (), exclude, getattr(task, "rare", ()))
+    if boundary is not None:
+        found.metrics["boundary F1"] = boundary_f1(bundle.model, batches, boundary)[0]
+    quality = found.to_dict()
     quality.pop("confusion")
     classes = dict(zip(loaded.classes, quality.pop("per_class"), strict=True))
     size = measure_cost(bundle.model, loaded.image_size)
     row = {"folder": str(folder), "data": loaded.name, "synthetic": loaded.synthetic, "split": split, **quality}
     row |= {"per_class": classes, "params": size.params, "macs": size.macs}
-    low, high = row["ci"]
-    head = (
-        f"{loaded.title}, {split}, {row['n']:,} images: accuracy {row['accuracy']:.2%} (95 % {low:.2%} to {high:.2%})"
-    )
-    lines = [f"  {name:24} {'-' if value is None else f'{value:.1%}':>7}" for name, value in classes.items()]
+    row |= {"without": without, "exclude": exclude} if without else {}
+    lines = [f"{loaded.title}, {split}, {quality_text(found, loaded.classes)}"]
     lines.append(f"{size.params:,} parameters, {size.macs:,} MACs an image")
     if (rule := bundle.rule) is not None:
         costs = exit_costs(bundle.model, loaded.image_size)
         row["exits"] = described(outcome(records, labels, costs, rule), records, labels) | {"costs": list(costs)}
         lines.append(leaving_text(row["exits"]))
-    elif hasattr(bundle.model, "exits"):
-        lines += [f"  {name:24} {value:7.1%}" for name, value in quality["metrics"].items()]
-    emit(row, as_json, "\n".join([head, *lines]))
+    emit(row, as_json, "\n".join(lines))
 
 
 Classes = Annotated[

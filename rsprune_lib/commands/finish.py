@@ -37,7 +37,7 @@ def finish(
         The measured row with its provenance.
     """
     from rsprune_lib.bundle import save_bundle, to_half
-    from rsprune_lib.data import Batches
+    from rsprune_lib.data import Batches, measuring_batch
     from rsprune_lib.device import pick_device
     from rsprune_lib.measure import measure
     from rsprune_lib.pruning import gate_statistics
@@ -45,7 +45,7 @@ def finish(
 
     device = pick_device()
     model = (to_half(model) if half else model).to(device)
-    train, val = (Batches(data, part, 256, limit=limit, device=device) for part in ("train", "val"))
+    train, val = (Batches(data, part, measuring_batch(data), limit=limit, device=device) for part in ("train", "val"))
     gates = gate_statistics(model, train) if gated_norms(model) else None
     row = measure(title, model, val, seed=seed, profile=profile).to_dict()
     provenance = row.pop("provenance") | extra

@@ -4,12 +4,11 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
-from rsprune_lib.course.tables import cells
+from rsprune_lib.course.tables import CLOSING, cells
 from rsprune_lib.measure import Result
 
 __all__ = ["Table", "results_table"]
 
-_CLOSING = ("name", "params", "macs", "latency_ms", "speed", "accuracy", "ci", "n", "part", "provenance")
 _PLACE = re.compile(r"(?<![\w.:/])(?:~|/[\w.+-]+)(?:/[\w.+-]+)*/(?=[\w.+-])")
 _NUMBER = re.compile(r"[−+-]?[\d.,]+\s?[%kMGx×s]?(\s.*)?|–|")
 
@@ -66,7 +65,7 @@ def results_table(results: Iterable[Result | Mapping]) -> Table:
         results: `Result` objects, or mappings with the same keys.
     """
     rows = [row.to_dict() if isinstance(row, Result) else dict(row) for row in results]
-    heads, body = cells([{key: row.get(key) for key in _CLOSING} for row in rows])
+    heads, body = cells([{key: row.get(key) for key in CLOSING} for row in rows])
     notes = dict.fromkeys(_origin(row.get("provenance") or {}) for row in rows)
     return Table(heads, body, note="; ".join(note for note in notes if note))
 

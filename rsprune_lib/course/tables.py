@@ -4,8 +4,12 @@ from collections.abc import Mapping, Sequence
 
 from rsprune_lib.colours import short
 
-__all__ = ["cells", "closing_rows", "closing_table"]
+__all__ = ["CLOSING", "cells", "closing_rows", "closing_table"]
 
+# what closing tables are made of, in a notebook, in the report and in plain text
+CLOSING = ("name", "params", "macs", "latency_ms", "speed", "accuracy", "metrics", "ci", "n", "part", "provenance")
+
+_IOU = ("mIoU", "minority mIoU", "worst class")
 _HEADS = {
     "name": "network",
     "params": "parameters",
@@ -13,13 +17,15 @@ _HEADS = {
     "latency_ms": "latency, ms",
     "speed": "speed",
     "accuracy": "accuracy",
+    **{name: name for name in _IOU},
     "ci": "95 % interval",
     "n": "images",
     "ece": "calibration error",
     "part": "part",
 }
 _HIDDEN = {
-    "notebook", "provenance", "per_class", "latency_iqr_ms", "latency_least_ms", "batch", "nll", "confusion", "schema",
+    "metric", "notebook", "provenance", "per_class", "latency_iqr_ms", "latency_least_ms", "batch", "nll", "confusion",
+    "schema",
 }  # fmt: skip
 
 
@@ -36,8 +42,10 @@ def cells(rows: Sequence[Mapping]) -> tuple[list[str], list[list[str]]]:
         rows: What `rsprune_lib.course.headless.record` wrote.
 
     Returns:
-        Column heads and one list of texts a row; a network of synthetic data says so behind its name.
+        Column heads and one list of texts a row; a network of synthetic data says so behind its name. Segmentation has
+        its numbers from ``metrics`` in place of the accuracy.
     """
+    rows = [_spread(row) for row in rows]
     keys = [k for k in _HEADS if any(row.get(k) is not None for row in rows)]
     extra = dict.fromkeys(k for row in rows for k in row if k not in _HEADS and k not in _HIDDEN)
     keys += [k for k in extra if any(isinstance(row.get(k), int | float | str) for row in rows)]
@@ -50,8 +58,7 @@ def closing_table(rows: Sequence[Mapping]) -> str:
     networks = closing_rows(rows)
     if not networks:
         return "No notebook recorded a network."
-    wanted = ("name", "params", "macs", "latency_ms", "speed", "accuracy", "ci", "n", "part")
-    heads, body = cells([{key: row.get(key) for key in (*wanted, "provenance")} for row in networks])
+    heads, body = cells([{key: row.get(key) for key in CLOSING} for row in networks])
     widths = [max(map(len, column)) for column in zip(heads, *body, strict=True)]
     lines = [heads, ["-" * w for w in widths], *body]
     return "\n".join(
@@ -62,6 +69,11 @@ def closing_table(rows: Sequence[Mapping]) -> str:
     )
 
 
+def _spread(row: Mapping) -> Mapping:
+    named = {name: value for name, value in (row.get("metrics") or {}).items() if name in _IOU}
+    return {**row, **named, "accuracy": None} if named else row
+
+
 def _text(key: str, value: object, row: Mapping) -> str:
     data = (row.get("provenance") or {}).get("data") or {}
     if key == "name":
@@ -69,11 +81,13 @@ def _text(key: str, value: object, row: Mapping) -> str:
     if not isinstance(value, int | float | str | list):
         return "–"
     if key == "ci":
+        if None in value:
+            return "–"
         return f"{value[0]:.2%} – {value[1]:.2%}"
     if key in ("params", "n"):
         return f"{value:,}"
     if key == "macs":
         return short(value)
-    if isinstance(value, float) and ("accuracy" in key):
+    if isinstance(value, float) and ("accuracy" in key or key in _IOU):
         return f"{value:.2%}"
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -5,7 +5,7 @@ from pathlib import Path
 from rsprune_lib.bundle import Bundle, load_bundle, save_bundle
 from rsprune_lib.code_version import code_hash
 from rsprune_lib.course.profiles import Profile, profile
-from rsprune_lib.data import Batches, Dataset
+from rsprune_lib.data import Batches, Dataset, measuring_batch
 from rsprune_lib.errors import unknown
 from rsprune_lib.measure import measure, provenance
 from rsprune_lib.models import create_model
@@ -70,7 +70,11 @@ def _train(data: Dataset, kind: str, place: Path, choice: Profile, progress: boo
         run, plan = recipe("strong_finetune", epochs=choice.finetune_epochs), small.plan
         model = fit(small.model, data, run, **limits).model
     row = measure(
-        KINDS[kind], model, Batches(data, "val", 256, limit=choice.val_images), timed=False, progress=progress
+        KINDS[kind],
+        model,
+        Batches(data, "val", measuring_batch(data), limit=choice.val_images),
+        timed=False,
+        progress=progress,
     )
     origin = provenance(data.info(), seed=0, profile=choice.name) | {"code": code}
     save_bundle(

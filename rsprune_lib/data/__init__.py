@@ -1,6 +1,6 @@
 """Cards, sources, splits, decoded images and batches."""
 
-from rsprune_lib.data.batches import Augment, Batches
+from rsprune_lib.data.batches import Augment, Batches, measuring_batch
 from rsprune_lib.data.cards import Card, Source
 from rsprune_lib.data.catalogue import card_names, get_card, is_card
 from rsprune_lib.data.dataset import Dataset
@@ -26,6 +26,7 @@ __all__ = [
     "is_card",
     "load_again",
     "load_data",
+    "measuring_batch",
     "minority_classes",
     "verify",
 ]

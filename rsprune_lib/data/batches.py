@@ -14,9 +14,10 @@ from rsprune_lib.data.dataset import Dataset
 from rsprune_lib.errors import DataError
 from rsprune_lib.tasks import IGNORE
 
-__all__ = ["Augment", "Batches", "balanced"]
+__all__ = ["Augment", "Batches", "balanced", "measuring_batch"]
 
 UNKNOWN = 255  # in the masks of a data set
+_PIXELS = 2**20  # of a batch whose outputs are as large as the images
 
 
 @dataclass(frozen=True)
@@ -232,6 +233,12 @@ def _reflect(position: torch.Tensor, size: int) -> torch.Tensor:
     """Mirror positions outside [0, size) back inside, without repeating the border pixel."""
     position = position.abs()
     return torch.where(position >= size, 2 * (size - 1) - position, position)
+
+
+def measuring_batch(data: Dataset) -> int:
+    """Images of a batch that is only measured: 256, fewer of large images whose every pixel is answered."""
+    height, width = data.images.shape[1:3]
+    return 256 if data.masks is None else max(1, min(256, _PIXELS // (height * width)))
 
 
 def balanced(labels: np.ndarray, indices: np.ndarray, limit: int) -> np.ndarray:

@@ -1,5 +1,7 @@
 """What a network weighs, how long it takes, how good it is, and where those numbers come from."""
 
+from rsprune_lib.confusion import EXCLUDE, ClassNumbers, class_numbers
+from rsprune_lib.measure.boundaries import boundary_counts, boundary_f1, edges_of
 from rsprune_lib.measure.cost import Cost, LayerCost, cost, example_images, layer_costs
 from rsprune_lib.measure.early_exit import ExitRule, Outcome, conformal_level, oracle, outcome, promise, sweep, tuned_to
 from rsprune_lib.measure.latency import Latency, latencies, latency
@@ -12,6 +14,8 @@ from rsprune_lib.measure.result import Result, git_state, measure, measure_in_tu
 from rsprune_lib.measure.speed import Speed
 
 __all__ = [
+    "EXCLUDE",
+    "ClassNumbers",
     "Cost",
     "EarlyExit",
     "ExitRule",
@@ -23,9 +27,13 @@ __all__ = [
     "Quality",
     "Result",
     "Speed",
+    "boundary_counts",
+    "boundary_f1",
+    "class_numbers",
     "compare",
     "conformal_level",
     "cost",
+    "edges_of",
     "evaluate",
     "example_images",
     "exit_costs",

@@ -9,7 +9,7 @@ from rsprune_lib.training.losses import LOSSES, FocalLoss, MiningLoss, losses_fo
 from rsprune_lib.training.pulls import LossCurve, loss_curve, pull_shares, sample_pulls
 from rsprune_lib.training.recipes import RECIPES, Recipe, recipe
 from rsprune_lib.training.second_stage import SecondStage
-from rsprune_lib.training.segmentation_losses import class_weights, edges_of
+from rsprune_lib.training.segmentation_losses import class_weights
 from rsprune_lib.training.spectral import Spectral
 from rsprune_lib.training.tracking import Tracker, track
 from rsprune_lib.training.warm_up import WarmUp
@@ -31,7 +31,6 @@ __all__ = [
     "Tracker",
     "WarmUp",
     "class_weights",
-    "edges_of",
     "fit",
     "fit_gates",
     "fit_heads",

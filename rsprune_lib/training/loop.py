@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from tqdm.auto import tqdm
 
-from rsprune_lib.data import Batches, Dataset
+from rsprune_lib.data import Batches, Dataset, measuring_batch
 from rsprune_lib.device import pick_device, seeded, supports_bf16
 from rsprune_lib.errors import TrainingError
 from rsprune_lib.measure import predict
@@ -167,7 +167,7 @@ class _Run:
                 f"Got {self.train.size} training image(s), batches of {recipe.batch_size}, {shard[1]} process(es); "
                 "give more images or larger batches: batch norm needs two in every batch of every process."
             )
-        self.val = Batches(data, "val", 256, limit=val_limit, device=device)
+        self.val = Batches(data, "val", measuring_batch(data), limit=val_limit, device=device)
         plain = copy.deepcopy(model)
         for callback in callbacks:
             callback.on_start(plain)

@@ -16,12 +16,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rsprune_lib.errors import TrainingError, unknown
+from rsprune_lib.measure import edges_of
 from rsprune_lib.tasks import IGNORE, Parts
 
 if TYPE_CHECKING:
     from rsprune_lib.data import Dataset
 
-__all__ = ["BodyEdgeLoss", "CrossEntropy", "DiceLoss", "SumLoss", "WeightedCE", "class_weights", "edges_of"]
+__all__ = ["BodyEdgeLoss", "CrossEntropy", "DiceLoss", "SumLoss", "WeightedCE", "class_weights"]
 
 _WEIGHTINGS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "linear": lambda share: np.where(share > 0, 2 - share, 1.0),
@@ -204,28 +205,6 @@ def class_weights(pixels: np.ndarray, weighting: str = "linear") -> Tensor:
         weighting: See `WeightedCE`.
     """
     return torch.from_numpy(_WEIGHTINGS[weighting](pixels / max(pixels.sum(), 1)).astype(np.float32))
-
-
-def edges_of(masks: Tensor, radius: int = 2) -> Tensor:
-    """Returns which pixels lie at a boundary: 1 where a pixel of another class is near, else 0.
-
-    Symmetric (both sides of a boundary) and independent of class numbers and colours.
-
-    Args:
-        masks: (B, H, W) int64 classes, `IGNORE` where unknown; such pixels make no edge, and are `IGNORE` here too.
-        radius: pixels, along both axes, within which the other class must be.
-    """
-    values, unknown_ = masks[:, None].float(), (masks == IGNORE)[:, None]
-    most = _largest(values.masked_fill(unknown_, -torch.inf), radius)
-    least = -_largest(-values.masked_fill(unknown_, torch.inf), radius)
-    return (most != least)[:, 0].long().masked_fill(unknown_[:, 0], IGNORE)
-
-
-def _largest(values: Tensor, radius: int) -> Tensor:
-    """The largest value within a radius along both axes; one axis at a time."""
-    side = 2 * radius + 1
-    rows = F.max_pool2d(values, (side, 1), stride=1, padding=(radius, 0))
-    return F.max_pool2d(rows, (1, side), stride=1, padding=(0, radius))
 
 
 def _darker_sides(masks: Tensor, grey: Tensor | None) -> Tensor:

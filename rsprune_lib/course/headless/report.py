@@ -6,7 +6,7 @@ from html import escape
 from pathlib import Path
 
 from rsprune_lib.course.headless.record import read_results
-from rsprune_lib.course.tables import cells, closing_rows
+from rsprune_lib.course.tables import CLOSING, cells, closing_rows
 from rsprune_lib.files import atomic
 
 __all__ = ["build_report"]
@@ -73,11 +73,11 @@ def _closing(results: Mapping) -> str:
     rows = closing_rows(results["rows"])
     if not rows:
         return ""
-    keep = ("name", "params", "macs", "latency_ms", "speed", "accuracy", "ci", "n", "part", "provenance")
-    table = _table([{k: row.get(k) for k in keep} for row in rows])
+    table = _table([{k: row.get(k) for k in CLOSING} for row in rows])
     return (
         f"<section><h2>The networks</h2>{table}<p class='small'>MACs: multiply-accumulates of convolutions and linear "
-        "layers for one image. Latency: median of one image on the machine named below. Interval: Wilson.</p></section>"
+        "layers for one image. Latency: median of one image on the machine named below. Interval: Wilson; of mIoU, "
+        "images drawn anew.</p></section>"
     )
 
 
