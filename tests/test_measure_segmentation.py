@@ -101,6 +101,8 @@ def test_rare_classes_come_with_the_data_and_go_into_rows_and_tables(scenes):
 
     assert task_of(WithHeads(), scenes).rare == (2,) and task_of(WithHeads(), scenes).name == "body_edge"
     assert TASKS["segmentation"].rare == ()
+    plain = dataclasses.replace(scenes, task=TASKS["segmentation"], masks=scenes.masks % 2 * 2)  # 0 and 2 only
+    assert task_of(None, plain).rare == plain.rare == (2,)  # of three classes one is rare; class 1 has no pixel
 
 
 def test_the_text_of_a_segmentation_and_classes_left_out(scenes):

@@ -1,12 +1,14 @@
 """The data set as everybody sees it: a memory map, labels, classes, a split."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from rsprune_lib.data.arrays import Arrays, colour_statistics
 from rsprune_lib.data.cards import Card
+from rsprune_lib.data.minority import minority_classes
 from rsprune_lib.data.notes import copies_note, folder_notes, gaps_note
 from rsprune_lib.data.split import PARTS, Split, SplitRule, make_split, without_copies
 from rsprune_lib.errors import DataError, RspruneError, unknown
@@ -72,6 +74,11 @@ class Dataset:
         """Pixels a side, or (height, width) of images that are not square."""
         height, width = self.images.shape[1:3]
         return height if height == width else (height, width)
+
+    @cached_property
+    def rare(self) -> tuple[int, ...]:
+        """The classes that are rare in the masks of the training part, see `minority_classes`; none without masks."""
+        return () if self.masks is None else minority_classes(self)
 
     def part(self, name: str) -> np.ndarray:
         """Indices of ``"train"``, ``"val"`` or ``"test"``.

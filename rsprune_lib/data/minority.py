@@ -5,8 +5,6 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import torch
 
-from rsprune_lib.data.batches import UNKNOWN
-from rsprune_lib.data.dataset import Dataset
 from rsprune_lib.errors import RspruneError
 
 __all__ = ["minority_classes", "training_pixels"]
@@ -57,12 +55,12 @@ def training_pixels(data: object) -> np.ndarray:
         data: a `Dataset`, `Batches` of one, or any iterable of training batches.
     """
     source = getattr(data, "data", data)
-    if not isinstance(source, Dataset):
+    if not hasattr(source, "split"):
         return _counted(targets for _, targets in data)
     indices = source.part("train")
     if source.masks is None:
         return np.bincount(source.labels[indices], minlength=source.num_classes)
-    counts = sum(np.bincount(source.masks[index].ravel(), minlength=UNKNOWN + 1) for index in indices)
+    counts = sum(np.bincount(source.masks[index].ravel(), minlength=256) for index in indices)  # 255: unknown
     return counts[: source.num_classes].astype(np.int64)
 
 

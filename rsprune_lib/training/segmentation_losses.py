@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rsprune_lib.data.minority import training_pixels
 from rsprune_lib.errors import TrainingError, unknown
 from rsprune_lib.measure import edges_of
 from rsprune_lib.tasks import IGNORE, Parts
@@ -70,7 +71,7 @@ class WeightedCE(nn.Module):
     def prepare(self, data: Dataset) -> None:
         """Takes the weights from the training part."""
         if not self.given:
-            self.weights = class_weights(_counts(data), self.weighting)
+            self.weights = class_weights(training_pixels(data), self.weighting)
 
     def ready(self) -> Tensor:
         """The weights, (K,) float32."""
@@ -231,13 +232,3 @@ def _one_hot(target: Tensor, classes: int) -> tuple[Tensor, Tensor]:
     known = (target != IGNORE)[:, None].float()
     q = torch.zeros(len(target), classes, *target.shape[1:], device=target.device)
     return q.scatter_(1, target.clamp_min(0)[:, None], 1.0) * known, known
-
-
-def _counts(data: Dataset) -> np.ndarray:
-    """(K,) labelled pixels of each class in the training part; images where an image has one class."""
-    if data.masks is None:
-        return np.bincount(data.labels[data.split.train], minlength=data.num_classes)
-    if hasattr(data, "class_pixels"):
-        return np.asarray(data.class_pixels("train"))
-    each = (np.bincount(data.masks[i].ravel(), minlength=256)[: data.num_classes] for i in data.split.train)
-    return sum(each, np.zeros(data.num_classes, np.int64))
