@@ -63,9 +63,10 @@ def restore_checkpoint(out: Path, run: dict, restore: Callable[[dict[str, Any]],
     for key in run | saved:
         if saved.get(key) != run.get(key):
             theirs, ours = _differing(saved.get(key), run.get(key))
+            verb = "are" if key in ("start weights", "limits") else "is"
             raise TrainingError(
-                f"The checkpoint in {path.parent} belongs to another run: its {key} is {theirs}, this run's is {ours}; "
-                "resume with the same settings or choose another folder."
+                f"The checkpoint in {path.parent} belongs to another run: its {key} {verb} {theirs}, this run's {verb} "
+                f"{ours}; resume with the same settings or choose another folder."
             )
     try:
         restore(state)
@@ -74,8 +75,17 @@ def restore_checkpoint(out: Path, run: dict, restore: Callable[[dict[str, Any]],
 
 
 def _differing(one: object, other: object) -> tuple[str, str]:
-    """Two settings in words; of two that have parts only the parts that differ."""
+    """Two settings in words; of two that have parts only the parts that differ, at most four."""
     if not (isinstance(one, dict) and isinstance(other, dict)):
-        return repr(one), repr(other)
+        return _short(one), _short(other)
     keys = [key for key in one | other if one.get(key) != other.get(key)]
-    return tuple(", ".join(f"{key}={side[key]!r}" for key in keys if key in side) or "without" for side in (one, other))
+    keys = ([key for key in keys if key[0] != "_"] or keys)[
+        :4
+    ]  # what stands behind an underscore follows from the rest
+    sides = (", ".join(f"{key.strip('_')}={_short(side[key])}" for key in keys if key in side) for side in (one, other))
+    return tuple(side or "without" for side in sides)
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:40]} … {text[-16:]}"
