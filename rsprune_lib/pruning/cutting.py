@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from rsprune_lib.models import copied
 from rsprune_lib.pruning.layers import channels, kind_of, make_cut, mixes
 
-__all__ = ["Cut", "Cuts", "bare_tensor", "kept_positions", "silenced", "small_copy"]
+__all__ = ["Cut", "Cuts", "bare_tensor", "gone_slices", "kept_positions", "silenced", "small_copy"]
 
 
 class Cut(Protocol):
@@ -86,6 +86,17 @@ def small_copy(model: nn.Module, cuts: Cuts) -> nn.Module:
     return small
 
 
+def gone_slices(
+    model: nn.Module, cuts: Cuts, modules: Mapping[str, nn.Module] | None = None
+) -> Iterator[tuple[nn.Parameter, int, Tensor]]:
+    """The parameters that lose something by ``cuts``, with the dimension and the indices that go."""
+    modules = dict(model.named_modules()) if modules is None else modules
+    for (layer, side, axis), kept in cuts.items():
+        for tensor, dim, rows in _tensors(model, modules.get(layer), layer, side, axis, kept, {}):
+            if isinstance(tensor, nn.Parameter):
+                yield tensor, dim, _index(np.setdiff1d(np.arange(tensor.shape[dim]), rows), tensor)
+
+
 @contextmanager
 def silenced(model: nn.Module, cuts: Cuts) -> Iterator[nn.Module]:
     """The network in which what ``cuts`` leaves out is silent, in place, for the duration of a ``with`` block.
@@ -100,11 +111,9 @@ def silenced(model: nn.Module, cuts: Cuts) -> Iterator[nn.Module]:
         if layer in modules and mixes(modules[layer]):
             apart.setdefault(layer, {})[side] = (axis, kept)
             continue
-        for tensor, dim, rows in _tensors(model, modules.get(layer), layer, side, axis, kept, {}):
-            if isinstance(tensor, nn.Parameter):
-                _, copied_data = quiet.setdefault(id(tensor), (tensor, tensor.detach().clone()))
-                gone = np.setdiff1d(np.arange(tensor.shape[dim]), rows)
-                copied_data.index_fill_(dim, _index(gone, tensor), 0)
+        for tensor, dim, gone in gone_slices(model, {(layer, side, axis): kept}, modules):
+            _, copied_data = quiet.setdefault(id(tensor), (tensor, tensor.detach().clone()))
+            copied_data.index_fill_(dim, gone, 0)
     originals = [(tensor, tensor.data) for tensor, _ in quiet.values()]
     forwards = {layer: modules[layer].__dict__.get("forward") for layer in apart}
     try:

@@ -25,7 +25,7 @@ from rsprune_lib.pruning.similarity.select import select_in_scope
 from rsprune_lib.pruning.similarity.selection import Selection
 from rsprune_lib.pruning.surgery import apply
 
-__all__ = ["Pruned", "check_classes", "prune"]
+__all__ = ["Pruned", "check_classes", "decide", "prune"]
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def prune(
     plain = fold(model, gates) if gated else model
     batches = Batches(data, "train", request.batch_size, limit=request.images, device=device)
     given = {"data": batches, "gates": gates, "seed": request.seed, "progress": progress}
-    plan, scores = _decide(model, groups, request, costs, given)
+    plan, scores = decide(model, groups, request, costs, given)
     case = Repair(model, apply(plain, plan, groups).eval(), plan, groups, batches, progress)
     small = RECOVERIES[request.recovery].run(case)
     return Pruned(small, plan if first is None else compose(first, plan), scores, groups, gates)
@@ -112,14 +112,22 @@ def _rehearse(request: Request, groups: Sequence[Group], costs: Sequence[LayerCo
     choose(equal, groups, scope=request.scope, **request.amount, costs=costs, **limits)
 
 
-def _decide(
+def decide(
     model: nn.Module,
     groups: Sequence[Group],
     request: Request,
     costs: Sequence[LayerCost] | None,
     given: dict[str, Any],
 ) -> tuple[Plan, Scores | None]:
-    """The plan of a request, and the scores behind it where scores decide; ``given`` goes to `score`."""
+    """The plan of a request, and the scores behind it where scores decide.
+
+    Args:
+        model: the network that is scored.
+        groups: its groups.
+        request: what is asked for; with its criterion.
+        costs: `layer_costs` of the network, for MACs.
+        given: further arguments of `score`.
+    """
     if request.plan is not None:
         return request.plan, None
     how = {"scope": request.scope, **request.amount, "costs": costs, **request.for_choose}

@@ -10,6 +10,7 @@ from rsprune_lib.training.pulls import LossCurve, loss_curve, pull_shares, sampl
 from rsprune_lib.training.recipes import RECIPES, Recipe, recipe
 from rsprune_lib.training.second_stage import SecondStage
 from rsprune_lib.training.segmentation_losses import class_weights
+from rsprune_lib.training.soft_pruning import SoftPruning
 from rsprune_lib.training.spectral import Spectral
 from rsprune_lib.training.tracking import Tracker, track
 from rsprune_lib.training.warm_up import WarmUp
@@ -26,6 +27,7 @@ __all__ = [
     "MiningLoss",
     "Recipe",
     "SecondStage",
+    "SoftPruning",
     "Spectral",
     "StopTraining",
     "Tracker",

@@ -1,7 +1,9 @@
 """How a training run is watched, steered and stopped from outside."""
 
+from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 __all__ = ["Callback", "StopTraining"]
@@ -41,6 +43,22 @@ class Callback:
             loss: Mean training loss of the epoch so far.
         """
 
+    def on_trained(
+        self, epoch: int, epochs: int, networks: Sequence[nn.Module], optimizer: torch.optim.Optimizer
+    ) -> None:
+        """Sees an epoch's result before it is validated: to change weights.
+
+        Args:
+            epoch: Epochs that are done, this one included.
+            epochs: Of the whole run.
+            networks: The network that is trained and, if the recipe averages, the averaged one; the last is validated.
+            optimizer: Of the first one's parameters.
+        """
+
+    def may_keep(self) -> bool:
+        """Whether the network that is being validated may become the best one."""
+        return True
+
     def on_validation(self, row: dict[str, Any], records: Tensor, labels: Tensor, model: nn.Module) -> None:
         """Sees what was answered on the validation part, before the checkpoint of the epoch is written.
 
@@ -56,6 +74,10 @@ class Callback:
 
     def on_end(self, model: nn.Module) -> None:
         """Sees the network that `fit` returns: to remove what `on_start` added."""
+
+    def identity(self) -> dict[str, Any]:
+        """What must be the same when a run is resumed, as plain values; nothing if it only watches."""
+        return {}
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps of it: tensors, numbers, lists and dicts only."""

@@ -103,6 +103,7 @@ def fit(
     run = _Run(model, data, recipe, loss, objective, seed, limit, val_limit, callbacks)
     limits = [limit, val_limit]
     same = {} if out is None else run_identity(model, data, recipe, objective or run.loss, seed=seed, limits=limits)
+    same |= {type(one).__name__: one.identity() for one in callbacks if same and one.identity()}
     if resume:
         restore_checkpoint(Path(out), same, run.restore)
     stopped = _epochs(run, None if out is None else partial(save_checkpoint, Path(out), same), callbacks, progress)
@@ -119,6 +120,8 @@ def _epochs(
     try:
         while run.epoch < run.recipe.epochs:
             run.train_epoch(progress)
+            for callback in callbacks:
+                callback.on_trained(run.epoch, run.recipe.epochs, run.networks, run.optimizer.optimizer)
             run.validate()
             if save is not None and run.accelerator.is_main_process:
                 save(run.state())
@@ -181,9 +184,14 @@ class _Run:
         self.history: list[dict] = []
 
     @property
+    def networks(self) -> list[nn.Module]:
+        """The network that is trained, and the averaged one where the recipe has an EMA."""
+        return [self.plain, self.average.module] if self.recipe.ema else [self.plain]
+
+    @property
     def candidate(self) -> nn.Module:
         """The network that is validated and kept: the averaged one, or the plain one where the recipe has no EMA."""
-        return self.average.module if self.recipe.ema else self.plain
+        return self.networks[-1]
 
     def _objective(self, images: Tensor, labels: Tensor) -> Tensor:
         if self.objective is not None:
@@ -252,7 +260,7 @@ class _Run:
             callback.on_validation(self.history[-1], records, labels, self.candidate)
         own = getattr(self.objective, "score", None)
         self.good_epoch, score = self.epoch, (own(records, labels) if own else measured.score, -measured.nll)
-        if score > self.best_score:
+        if score > self.best_score and all(callback.may_keep() for callback in self.callbacks):
             self.best_score, self.best_epoch = score, self.epoch
             self.best.load_state_dict(self.candidate.state_dict())
 
