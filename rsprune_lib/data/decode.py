@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from rsprune_lib.data.bands import COLOURS, alpha_band, choose_bands
+from rsprune_lib.data.bands import COLOURS, choose_bands
+from rsprune_lib.data.rasters import RasterImage
 from rsprune_lib.errors import DataError
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ __all__ = ["FORMATS", "decode", "image_sides", "is_image", "quiet", "resize", "t
 MAX_PIXELS = 80_000_000  # a larger image is a bomb or a whole scene that should be cut into tiles first
 EIGHT_BIT = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
 NO_BANDS = ("1", "P", "CMYK", "LAB")  # TIFF whose bands are no colours yet: Pillow converts them
-NODATA = -9999  # where a file with signed values does not state its nodata, this and less is taken for it
 ORIENTATION, EXTRA_SAMPLES = 0x0112, 0x0152  # tags of TIFF; an extra band of kind 1 is a premultiplied alpha
 # First bytes of the formats that are read. None of them names other files or addresses.
 FORMATS = {
@@ -227,46 +227,4 @@ def _read_raster(content: bytes, wanted: str | None, multiplied: bool) -> np.nda
     """RGB of any raster; ``multiplied``: the colours have been multiplied by the alpha already."""
     with _raster(content) as raster:
         _bound(raster.width, raster.height)
-        colours = [colour.name for colour in raster.colorinterp]
-        chosen, _ = choose_bands(raster.descriptions, colours, wanted)
-        bands = raster.read(chosen)  # (3 or 1, H, W)
-        if bands.dtype.kind == "c":
-            raise ValueError("its values are complex; save their magnitudes")
-        place = alpha_band(raster.descriptions, colours)
-        alpha = None
-        if "alpha" in colours and place in (None, *chosen):  # GDAL's mask is a colour here
-            valid = np.full(bands.shape, True) if raster.nodata is None else bands != raster.nodata
-        else:
-            valid = raster.read_masks(chosen) > 0
-            alpha = _opacity(raster.read(place)) if place and not multiplied else None
-        inverted = raster.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") == "YES"
-    if bands.dtype.kind in "uif" and bands.dtype.itemsize > 1:
-        valid &= (bands > NODATA) & (bands < 1e30)
-        if bands.dtype.kind == "u":  # zero in every band is what Sentinel-2 and Landsat have around a scene
-            valid &= (bands > 0).any(0)
-    if bands.dtype != np.uint8:
-        bands = _stretch(bands.astype(np.float32), valid)
-    bands = np.where(valid, 255 - bands if inverted else bands, 0).astype(np.uint8)
-    rgb = np.ascontiguousarray(np.broadcast_to(bands, (3, *bands.shape[1:])).transpose(1, 2, 0))
-    return rgb if alpha is None else np.asarray(_flatten(Image.fromarray(np.dstack([rgb, alpha]))))
-
-
-def _opacity(alpha: np.ndarray) -> np.ndarray:
-    """Alpha (H, W) of any type as uint8."""
-    if alpha.dtype == np.uint8:
-        return alpha
-    return (alpha >> 8).astype(np.uint8) if alpha.dtype == np.uint16 else np.where(alpha > 0, 255, 0).astype(np.uint8)
-
-
-def _stretch(bands: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """Map the 1st to 99th percentile of the valid pixels to 0..255; one value everywhere is mid grey, zero is black."""
-    usable = np.isfinite(bands) & valid
-    if not usable.any():
-        return np.zeros_like(bands)
-    low, high = np.percentile(bands[usable], (1, 99))
-    if low == high:  # fewer than one pixel in a hundred differ
-        low, high = bands[usable].min(), bands[usable].max()
-    if low == high:
-        return np.full_like(bands, 0 if low == 0 else 128)
-    scaled = (np.where(usable, bands, low) - low) / float(high - low)
-    return np.clip(np.rint(255 * scaled), 0, 255)
+        return RasterImage(raster, wanted, multiplied).rgb()[0]
