@@ -1,6 +1,7 @@
 """Fixtures that several test files share: a tiny data set, a tiny network, and the mirror where there is one."""
 
 import contextlib
+import dataclasses
 import os
 from pathlib import Path
 
@@ -65,6 +66,27 @@ def tiny_data(tiny_folder, tmp_path_factory):
     from rsprune_lib.data import load_data
 
     return load_data(tiny_folder, root=tmp_path_factory.mktemp("cache"), progress=False)
+
+
+@pytest.fixture(scope="session")
+def fields(tiny_data):
+    """Images of 40 x 56 px: a colour for each class, noise on top, a rare third class, some pixels unknown."""
+    from rsprune_lib.tasks import TASKS
+
+    rng = np.random.default_rng(0)
+    count = len(tiny_data.labels)
+    masks = (np.linspace(0, 1, 56)[None, None] > rng.uniform(0.2, 0.8, (count, 1, 1))).astype(np.uint8)
+    masks = np.repeat(masks, 40, axis=1)
+    for mask in masks:
+        row, col = rng.integers(0, 34), rng.integers(0, 50)
+        mask[row : row + 6, col : col + 6] = 2
+    colours = np.array([[70, 90, 60], [120, 100, 90], [200, 60, 60]])
+    images = (colours[masks] + rng.normal(0, 30, (*masks.shape, 3))).clip(0, 255).astype(np.uint8)
+    masks[:, :2, :2] = 255
+    return dataclasses.replace(
+        tiny_data, images=images, masks=masks, task=TASKS["segmentation"], classes=("field", "soil", "roof"),
+        labels=np.zeros(count, dtype=np.int64), palette=((0, 255, 0), (128, 64, 0), (255, 0, 0)),
+    )  # fmt: skip
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """The networks that give each pixel a class: counts of their papers, any image size, exact groups."""
 
+import json
 from functools import cache
 
 import pytest
@@ -8,12 +9,16 @@ from pruning_toys import lively, random_plan
 from torch import nn
 from torch.nn import functional as F
 
+from rsprune_lib.bundle import load_bundle, save_bundle
+from rsprune_lib.data import Batches
 from rsprune_lib.errors import ModelError
-from rsprune_lib.measure import cost
-from rsprune_lib.models import copied, create_model, hooked, units
-from rsprune_lib.models.segmentation import GhostNet, Parts
+from rsprune_lib.measure import cost, evaluate, latency, measure
+from rsprune_lib.models import copied, create_model, for_inference, hooked, units
+from rsprune_lib.models.segmentation import GhostNet
 from rsprune_lib.models.segmentation.ued import warp
-from rsprune_lib.pruning import apply, choose, find_groups, masked, score
+from rsprune_lib.pruning import apply, choose, find_groups, masked, prune, score
+from rsprune_lib.tasks import Parts
+from rsprune_lib.training import fit, recipe
 
 NAMES = ("ued", "ued_bes", "ued_bes_sfm", "unet1", "segnet")
 UED_PARAMS = {
@@ -166,3 +171,44 @@ def test_the_names_are_those_of_timm():
     model.load_state_dict(other.state_dict())
     with torch.no_grad():
         assert torch.allclose(model(images(64, 96)), other(images(64, 96)), atol=1e-6)
+
+
+@torch.no_grad()
+def test_what_is_deployed_has_no_heads_for_losses():
+    model = small("ued_bes_sfm")
+    bare, x = for_inference(model), images(45, 78)
+    assert torch.equal(bare(x), model(x).logits) and model.body_head is not None
+    gone = parameters(model.body_head) + parameters(model.edge_head)
+    assert parameters(model) - parameters(bare) == gone and not [n for n in bare.state_dict() if n.startswith("edge_h")]
+    assert [u.layer for u in units(model) if u.layer.split(".")[0] not in model.loss_heads] == [
+        u.layer for u in units(bare)
+    ]
+    whole = measure("x", model, None, image_size=(45, 78), timed=False)
+    assert whole.deployed == {"params": parameters(bare), "macs": cost(bare, (45, 78)).macs}
+    assert whole.params == parameters(model) and whole.macs > whole.deployed["macs"]
+    json.dumps(whole.to_dict())
+    assert "deployed" not in measure("x", bare, None, image_size=64, timed=False).to_dict()
+    runs = []
+    with hooked([(model.body_head, lambda *_: runs.append(1)), (model.seg_head, lambda *_: runs.append(2))]):
+        took = latency(model, 64, repeats=3, warmup=0)  # hooks go along with the copy
+    assert took.median_ms > 0 and set(runs) == {2}
+
+
+def test_a_network_with_parts_goes_through_the_chain(fields, tmp_path):
+    run = recipe("strong", epochs=4, batch_size=8, lr=0.1, half_size=0, ema=0)
+    model = fit(create_model("ued_bes_sfm", 3, width=0.1, seed=0), fields, run, seed=0, progress=False).model
+    groups, val = find_groups(model, fields.image_size), Batches(fields, "val")
+    raw, repaired = (
+        prune(model, fields, criterion="l2", ratio=0.5, recovery=how, images=32, groups=groups, progress=False)
+        for how in ("none", "closed_form")
+    )
+    dense, lost, found = (evaluate(net, val, progress=False).score for net in (model, raw.model, repaired.model))
+    assert dense > 0.5 and found - lost > 0.5 * (dense - lost) > 0.05
+    path = save_bundle(
+        tmp_path / "b", repaired.model, plan=repaired.plan, data=fields.info(), provenance={}, measured={}
+    )
+    again, (x, _) = load_bundle(path).model, next(iter(val))
+    with torch.no_grad():
+        for one, other in zip(again.eval()(x), repaired.model.eval()(x), strict=True):
+            assert torch.allclose(one, other, atol=1e-5 * float(other.abs().max()))
+    assert again.config == model.config and parameters(again) < 0.5 * parameters(model)

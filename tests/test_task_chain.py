@@ -1,6 +1,5 @@
 """The whole chain on other tasks: oblong images with masks, and a network with two exits; added by one entry each."""
 
-import dataclasses
 import json
 
 import numpy as np
@@ -13,7 +12,7 @@ from rsprune_lib.data import Batches
 from rsprune_lib.measure import evaluate, measure
 from rsprune_lib.models import NETWORKS, Network, NetworkEntry, create_model, model_names, run_early
 from rsprune_lib.pruning import find_groups, masked, prune, score, sensitivity_scan
-from rsprune_lib.tasks import TASKS, task_of
+from rsprune_lib.tasks import task_of
 from rsprune_lib.training import fit, recipe
 from rsprune_studio import Setting, Studio
 
@@ -39,25 +38,6 @@ def _toy_network():
     NETWORKS["toy_segmenter"] = NetworkEntry("three convolutions", ToySegmenter, {"width": 1.0}, ())
     yield
     del NETWORKS["toy_segmenter"]
-
-
-@pytest.fixture(scope="module")
-def fields(tiny_data):
-    """Images of 40 x 56 px: a colour for each class, noise on top, a rare third class, some pixels unknown."""
-    rng = np.random.default_rng(0)
-    count = len(tiny_data.labels)
-    masks = (np.linspace(0, 1, 56)[None, None] > rng.uniform(0.2, 0.8, (count, 1, 1))).astype(np.uint8)
-    masks = np.repeat(masks, 40, axis=1)
-    for mask in masks:
-        row, col = rng.integers(0, 34), rng.integers(0, 50)
-        mask[row : row + 6, col : col + 6] = 2
-    colours = np.array([[70, 90, 60], [120, 100, 90], [200, 60, 60]])
-    images = (colours[masks] + rng.normal(0, 30, (*masks.shape, 3))).clip(0, 255).astype(np.uint8)
-    masks[:, :2, :2] = 255
-    return dataclasses.replace(
-        tiny_data, images=images, masks=masks, task=TASKS["segmentation"], classes=("field", "soil", "roof"),
-        labels=np.zeros(count, dtype=np.int64), palette=((0, 255, 0), (128, 64, 0), (255, 0, 0)),
-    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")

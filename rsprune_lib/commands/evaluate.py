@@ -1,7 +1,10 @@
 """``rsprune eval`` and ``rsprune cost``: how good a network is, and what it weighs."""
 
+from __future__ import annotations
+
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,6 +12,9 @@ from rsprune_lib.commands.common import Bands, BundleFolder, Data, Json, emit, o
 from rsprune_lib.commands.leaving import described, leaving_text
 from rsprune_lib.commands.quality_text import left_out, quality_text
 from rsprune_lib.errors import RspruneError, unknown
+
+if TYPE_CHECKING:
+    from rsprune_lib.measure import Cost
 
 __all__ = ["cost", "evaluate"]
 
@@ -37,7 +43,7 @@ def evaluate(
     from rsprune_lib.data import Batches, measuring_batch
     from rsprune_lib.data.split import PARTS
     from rsprune_lib.device import pick_device
-    from rsprune_lib.measure import boundary_f1, exit_costs, outcome, predict
+    from rsprune_lib.measure import boundary_f1, deployed_cost, exit_costs, outcome, predict
     from rsprune_lib.measure import cost as measure_cost
     from rsprune_lib.tasks import task_of
 
@@ -61,7 +67,9 @@ def evaluate(
     row |= {"per_class": classes, "params": size.params, "macs": size.macs}
     row |= {"without": without, "exclude": exclude} if without else {}
     lines = [f"{loaded.title}, {split}, {quality_text(found, loaded.classes)}"]
-    lines.append(f"{size.params:,} parameters, {size.macs:,} MACs an image")
+    less = deployed_cost(bundle.model, loaded.image_size)
+    row |= {} if less is None else {"deployed": asdict(less)}
+    lines.append(f"{_words(size)} an image" + ("" if less is None else f"; deployed: {_words(less)}"))
     if (rule := bundle.rule) is not None:
         costs = exit_costs(bundle.model, loaded.image_size)
         row["exits"] = described(outcome(records, labels, costs, rule), records, labels) | {"costs": list(costs)}
@@ -88,7 +96,7 @@ def cost(
 ) -> None:  # fmt: skip
     """Count parameters and multiply-accumulates (convolutions and linear layers, one image)."""
     from rsprune_lib.measure import cost as measure_cost
-    from rsprune_lib.measure import layer_costs
+    from rsprune_lib.measure import deployed_cost, layer_costs
     from rsprune_lib.models import create_model, model_names, takes_size
 
     if network and ":" not in network and network not in model_names() and (Path(network).exists() or "/" in network):
@@ -110,12 +118,20 @@ def cost(
         classes = 10 if classes is None else classes
         model = create_model(network, classes, width=width, stem=stem, image_size=fixed, seed=0)
         size = 32 if size is None and stem is None and model.config.get("stem") == "small" else size or fixed
-    size = 64 if size is None else size
+    size = 64 if size is None else tuple(size) if isinstance(size, list) else size
     model = model.eval().to("meta")  # shapes without values: counting takes no memory, however large the image
     found = measure_cost(model, size)
     norms = sum(layer.params for layer in layer_costs(model, size) if layer.kind == "norm")
     result = {"network": network, "params": found.params, "macs": found.macs, "image_size": size}
     result["params_without_norms"] = found.params - norms  # as some papers count
+    less = deployed_cost(model, size)
+    result |= {} if less is None else {"deployed": asdict(less)}
     if not as_json:
         say("MACs: multiply-accumulates of convolutions and linear layers for one image.")
-    emit(result, as_json, f"{network}: {found.params:,} parameters, {found.macs:,} MACs at {size} x {size} pixels")
+    height, width = size if isinstance(size, tuple) else (size, size)
+    line = f"{network}: {_words(found)} at {height} x {width} pixels"
+    emit(result, as_json, line + ("" if less is None else f"; without heads for losses: {_words(less)}"))
+
+
+def _words(size: Cost) -> str:
+    return f"{size.params:,} parameters, {size.macs:,} MACs"

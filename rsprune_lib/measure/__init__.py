@@ -2,7 +2,7 @@
 
 from rsprune_lib.confusion import EXCLUDE, ClassNumbers, class_numbers
 from rsprune_lib.measure.boundaries import boundary_counts, boundary_f1, edges_of
-from rsprune_lib.measure.cost import Cost, LayerCost, cost, example_images, layer_costs
+from rsprune_lib.measure.cost import Cost, LayerCost, cost, deployed_cost, example_images, layer_costs
 from rsprune_lib.measure.early_exit import ExitRule, Outcome, conformal_level, oracle, outcome, promise, sweep, tuned_to
 from rsprune_lib.measure.latency import Latency, latencies, latency
 from rsprune_lib.measure.layer_time import LayerTime, layer_times, macs_beside_times
@@ -33,6 +33,7 @@ __all__ = [
     "compare",
     "conformal_level",
     "cost",
+    "deployed_cost",
     "edges_of",
     "evaluate",
     "example_images",

@@ -19,9 +19,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from rsprune_lib.errors import RspruneError
-from rsprune_lib.models import evaluating, hooked, placement, plain_attention
+from rsprune_lib.models import evaluating, for_inference, hooked, placement, plain_attention
 
-__all__ = ["COUNTED", "Cost", "LayerCost", "cost", "example_images", "layer_costs"]
+__all__ = ["COUNTED", "Cost", "LayerCost", "cost", "deployed_cost", "example_images", "layer_costs"]
 
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
@@ -129,6 +129,12 @@ def cost(model: nn.Module, image_size: int | tuple[int, int], in_channels: int |
     with evaluating(model), plain_attention(), torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(images)
     return Cost(sum(p.numel() for p in model.parameters()), counter.get_total_flops() // 2)
+
+
+def deployed_cost(model: nn.Module, image_size: int | tuple[int, int]) -> Cost | None:
+    """Cost without the heads that only a loss reads (`for_inference`); None where there are none."""
+    there = any(getattr(model, head) is not None for head in getattr(model, "loss_heads", ()))
+    return cost(for_inference(model), image_size) if there else None
 
 
 def layer_costs(model: nn.Module, image_size: int | tuple[int, int], in_channels: int | None = None) -> list[LayerCost]:

@@ -16,7 +16,7 @@ from rsprune_lib.background import at_rest
 from rsprune_lib.device import describe_device, synchronize
 from rsprune_lib.errors import RspruneError
 from rsprune_lib.measure.cost import example_images
-from rsprune_lib.models import copied, placement
+from rsprune_lib.models import for_inference, placement
 
 __all__ = ["Latency", "latencies", "latency"]
 
@@ -73,7 +73,7 @@ def latency(
     channels_last: bool = True,
     in_channels: int | None = None,
 ) -> Latency:
-    """Time the forward pass of a copy of the network, in evaluation and inference mode.
+    """Time the forward pass of a copy of the network (`for_inference`), in evaluation and inference mode.
 
     Each pass is timed on its own, from an idle device to an idle device; the copy of the images to the device is not.
 
@@ -173,7 +173,7 @@ def _ready(
     """A copy of a network on its device, and images for it."""
     device = torch.device(device or placement(model)[0])
     layout = torch.channels_last if channels_last else torch.contiguous_format
-    network = copied(model).eval().to(device, memory_format=layout)
+    network = for_inference(model).eval().to(device, memory_format=layout)
     return network, example_images(network, image_size, batch=batch, in_channels=in_channels).to(memory_format=layout)
 
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 import rsprune_lib
 from rsprune_lib.device import describe_device
 from rsprune_lib.errors import RspruneError
-from rsprune_lib.measure.cost import cost
+from rsprune_lib.measure.cost import cost, deployed_cost
 from rsprune_lib.measure.latency import Latency, latencies, latency
 from rsprune_lib.measure.quality import evaluate
 from rsprune_lib.measure.speed import Speed
@@ -53,6 +53,8 @@ class Result:
         part: part of the data set behind the accuracy: ``"train"``, ``"val"``, ``"test"``, or None for a mixture.
         metric: name of the leading number: ``"accuracy"`` or a key of ``metrics``.
         metrics: further numbers of the task, see `rsprune_lib.tasks`.
+        deployed: ``params`` and ``macs`` without heads that only a loss reads, which is what was timed; None where the
+            network has no such heads.
         provenance: see `provenance`.
     """
 
@@ -73,6 +75,7 @@ class Result:
     part: str | None = None
     metric: str = "accuracy"
     metrics: dict[str, float | None] = field(default_factory=dict)
+    deployed: dict[str, int] | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -80,8 +83,9 @@ class Result:
         row = asdict(self)
         if not self.metrics:  # a plain classifier has nothing else to say
             del row["metric"], row["metrics"]
-        if self.speed is None:
-            del row["speed"]
+        for key in ("speed", "deployed"):
+            if row[key] is None:
+                del row[key]
         return {key: list(value) if isinstance(value, tuple) else value for key, value in row.items()}
 
 
@@ -118,6 +122,8 @@ def measure(
     if size is None:
         raise RspruneError("The size of an image is not known; give image_size, or batches of a data set.")
     numbers: dict[str, Any] = asdict(cost(model, size))
+    if (less := deployed_cost(model, size)) is not None:
+        numbers["deployed"] = asdict(less)
     if batches is not None:
         row = evaluate(model, batches, progress=progress).to_dict()
         del row["confusion"]

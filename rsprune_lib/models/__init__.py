@@ -1,7 +1,7 @@
 """Every network of the course by name; blocks that several networks share stand once."""
 
 from rsprune_lib.models.blocks import Network, SqueezeExcite, Unit
-from rsprune_lib.models.copying import copied
+from rsprune_lib.models.copying import copied, for_inference
 from rsprune_lib.models.exits import Early, add_exits, run_early, without_exits
 from rsprune_lib.models.foreign import LIBRARIES, load_weights
 from rsprune_lib.models.gfnet import GlobalFilter
@@ -27,6 +27,7 @@ __all__ = [
     "evaluating",
     "exit_places",
     "first_image",
+    "for_inference",
     "hooked",
     "load_weights",
     "model_names",

@@ -76,12 +76,14 @@ class Network(nn.Module):
         min_size: smallest height and width of an image, in pixels.
         norms_behind_layers: False where norms stand elsewhere (behind a ReLU, in front of a convolution): then no unit
             has a norm, because what a norm does cannot be moved into the layer.
+        loss_heads: modules whose outputs only a loss reads; without them (None) the network gives its answer alone.
     """
 
     config: dict[str, Any]
     norms_behind_layers: bool = True
     in_channels: int = 3
     min_size: int = 1
+    loss_heads: tuple[str, ...] = ()
 
     @property
     def least_side(self) -> int:

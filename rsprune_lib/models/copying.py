@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-__all__ = ["copied"]
+__all__ = ["copied", "for_inference"]
 
 _ATOMS = {int, float, str, bool, type(None), bytes}
 _EMPTY = {dict, OrderedDict, set}
@@ -27,6 +27,19 @@ def copied(model: nn.Module, memo: dict[int, Any] | None = None) -> nn.Module:
         memo: id of an object -> what stands for it in the copy.
     """
     return _module(model, {} if memo is None else memo)
+
+
+def for_inference(model: nn.Module) -> nn.Module:
+    """A copy without the heads that only a loss reads (`Network.loss_heads`): what is deployed, and timed.
+
+    Example:
+        >>> for_inference(create_model("ued_bes_sfm", 6))(images).shape  # no longer `Parts`
+        torch.Size([1, 6, 512, 512])
+    """
+    made = copied(model)
+    for head in getattr(model, "loss_heads", ()):
+        setattr(made, head, None)
+    return made
 
 
 def _module(module: nn.Module, memo: dict[int, Any]) -> nn.Module:

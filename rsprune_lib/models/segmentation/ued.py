@@ -7,32 +7,17 @@ code. Different from it: the ImageNet tail that never runs is left out, all resi
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rsprune_lib.models.blocks import Network
 from rsprune_lib.models.segmentation.ghostnet import GhostNet, normed
+from rsprune_lib.tasks import Parts
 
-__all__ = ["UED", "BodyEdgeUED", "Parts", "resized", "warp"]
+__all__ = ["UED", "BodyEdgeUED", "resized", "warp"]
 
 _WIDE = 24  # channels of everything behind the decoder that separates body and edge, whatever the width
-
-
-class Parts(NamedTuple):
-    """What a network with body and edge heads returns.
-
-    Attributes:
-        logits: (B, K, H, W) of the segmentation.
-        body: (B, K, H, W) logits of the objects' insides.
-        edge: (B, H, W) logits of the objects' borders.
-    """
-
-    logits: Tensor
-    body: Tensor
-    edge: Tensor
 
 
 def resized(x: Tensor, like: Tensor) -> Tensor:
@@ -128,6 +113,7 @@ class BodyEdgeUED(UED):
     """
 
     task = "body_edge"
+    loss_heads = ("body_head", "edge_head")
 
     def __init__(
         self,
@@ -159,13 +145,17 @@ class BodyEdgeUED(UED):
         body = warp(whole, flow)
         return self.body(body), self.edge(whole - body)
 
-    def forward(self, x: Tensor) -> Parts:
-        """Images (B, in_channels, H, W), normalised -> logits of segmentation, bodies and edges."""
+    def forward(self, x: Tensor) -> Parts | Tensor:
+        """Images (B, in_channels, H, W), normalised -> logits of segmentation, bodies and edges.
+
+        Without the last two heads (`rsprune_lib.models.for_inference`) the first alone.
+        """
         body, edge = self.split(x)
         fused = body + edge if self.fusion is None else self.fusion(body, edge)
-        heads = (self.seg_head(fused), self.body_head(body), self.edge_head(edge))
-        logits, body, edge = (resized(maps, x) for maps in heads)
-        return Parts(logits, body, edge.squeeze(1))
+        logits = resized(self.seg_head(fused), x)
+        if self.body_head is None:
+            return logits
+        return Parts(logits, resized(self.body_head(body), x), resized(self.edge_head(edge), x).squeeze(1))
 
 
 class Score(nn.Module):
