@@ -100,7 +100,9 @@ def read_config(folder: Path) -> dict[str, Any]:
                 f"{pickles[0]} is no bundle, and pickled networks are not loaded because they can run any code; make "
                 "the network with create_model, load a state dict with weights_only=True, and use save_bundle."
             )
-        raise ModelError(f"Found no bundle in {folder} (no {CONFIG}); give a folder written by save_bundle.")
+        raise ModelError(
+            f"Found no bundle in {folder} (no {CONFIG}); give a folder that train, prune, finetune or exits wrote."
+        )
     if path.stat().st_size > LARGEST:
         raise ModelError(
             f"{path} has {path.stat().st_size:,} bytes, too many for a description; take the original one."

@@ -178,16 +178,19 @@ def test_a_killed_second_stage_goes_on_to_the_same_numbers(run, dense, tmp_path,
         (["--exits", 99], "Got 99 exits, but the network has"),
         (["--promise", 0.5], "With 8 calibration images .* the best promise that so many images can carry is 25"),
         (["--promise", 0.5, "--confidence", 2], "expected shares between 0 and 1"),
-        (["--accuracy", 1.01], "No threshold reaches an accuracy of 101.00%; the best is"),
+        (["--promise", "nan"], "expected shares between 0 and 1"),
+        (["--accuracy", 1.01], "Got an accuracy of 1.01; expected a share up to 1"),
+        (["--cost", "nan"], "No threshold costs nan of the network or less; the least is"),
         (["--cost", 0.001], "No threshold costs 0.00 of the network or less; the least is"),
         (["--norm", "shared"], "no last layer norm to share"),
         (["--rule", "entropie"], "did you mean 'entropy'"),
         (["--stages", "jiont"], "did you mean 'joint'"),
     ],
 )
-def test_what_cannot_be_done_is_one_sentence_and_nothing_is_written(run, dense, tmp_path, options, words):
+def test_what_cannot_be_done_is_one_sentence_before_the_work(run, dense, tmp_path, monkeypatch, options, words):
     import re
 
+    monkeypatch.setattr("rsprune_lib.commands.leaving.Job.trained", None)
     status, out, err = run("exits", dense, "--profile", "smoke", "--out", tmp_path / "x", *options)
     assert (status, out) == (1, "") and re.search(words, err), err
     assert sum(line.startswith("rsprune: ") for line in err.splitlines()) == 1

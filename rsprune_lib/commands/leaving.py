@@ -56,6 +56,23 @@ class Wish:
         whole = (records[:, -1].argmax(1) == labels).double().mean().item()
         return tuned_to(tried, accuracy=whole if self.accuracy is None else self.accuracy)
 
+    def check(self, images: int, costs: Sequence[float]) -> None:
+        """Refuses before the work what no threshold can reach, whatever the network learns.
+
+        Args:
+            images: number of images that the threshold is chosen on.
+            costs: of each exit.
+        """
+        from rsprune_lib.measure.early_exit import check_promise
+
+        if self.promise is not None:
+            check_promise(images, self.promise / 100, self.confidence)
+        if self.accuracy is not None and not 0 < self.accuracy <= 1:
+            raise RspruneError(f"Got an accuracy of {self.accuracy}; expected a share up to 1, such as 0.95.")
+        least = costs[0] / costs[-1]
+        if self.cost is not None and not self.cost >= least:
+            raise RspruneError(f"No threshold costs {self.cost:.2f} of the network or less; the least is {least:.2f}.")
+
     def words(self) -> dict[str, Any]:
         """How it was chosen, for the bundle."""
         if self.promise is not None:
@@ -126,6 +143,7 @@ class Job:
 
         self.say_synthetic()
         costs, names = exit_costs(self.model, self.data.image_size), list(FILES)
+        self.wish.check(len(self.halves()[1]), costs)
         if self.stages != "frozen":
             names += [f"{self.folder}/{part}/{name}" for part in ("_warmup", "best") for name in FILES]
             names += [f"{self.folder}/{part}/{CHECKPOINT}" for part in ("_warmup", "last")]

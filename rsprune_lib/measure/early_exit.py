@@ -293,20 +293,30 @@ def promise(
     """
     from scipy.stats import binom  # imported lazily: takes 1 s
 
-    if len(labels) == 0:
+    n = len(labels)
+    check_promise(n, lost, confidence)
+    tried = sweep(records, labels, costs, kind, gates)
+    doubt = binom.cdf([round(found.lost * n) for found in tried], n, lost)  # of seeing so few if more than that is lost
+    shown = int(np.argmax([*(doubt > 1 - confidence), True]))  # how many pass before the first that does not
+    return tried[max(shown, 1) - 1]  # at the first nobody leaves and nothing is lost
+
+
+def check_promise(images: int, lost: float, confidence: float) -> None:
+    """Says before any work whether so many calibration images can carry a promise; see `promise`.
+
+    Raises:
+        RspruneError: there are none, a share is out of range, or not even the strictest threshold can be promised.
+    """
+    if images == 0:
         raise RspruneError("Got no calibration images; a promise needs some that nothing else was chosen on.")
     if not 0 < lost < 1 or not 0 < confidence < 1:
         raise RspruneError(f"Got lost={lost} and confidence={confidence}; expected shares between 0 and 1.")
-    n, tried = len(labels), sweep(records, labels, costs, kind, gates)
-    doubt = binom.cdf([round(found.lost * n) for found in tried], n, lost)  # of seeing so few if more than that is lost
-    shown = int(np.argmax([*(doubt > 1 - confidence), True]))  # how many pass before the first that does not
-    if shown == 0:
-        least = 1 - (1 - confidence) ** (1 / n)
+    least = 1 - (1 - confidence) ** (1 / images)
+    if lost < least:
         raise RspruneError(
-            f"With {n} calibration images a loss of at most {lost:.2%} cannot be promised at {confidence:.0%} "
+            f"With {images} calibration images a loss of at most {lost:.2%} cannot be promised at {confidence:.0%} "
             f"confidence; the best promise that so many images can carry is {least:.2%}."
         )
-    return tried[shown - 1]
 
 
 def conformal_level(records: Tensor, labels: Tensor, alpha: float) -> tuple[float, ...]:

@@ -107,7 +107,7 @@ def _timm(network: str, num_classes: int, in_channels: int, image_size: int | No
         import timm
     except ImportError:
         raise ModelError(
-            f"timm:{network} needs the package timm, which is not installed; get it with pip install 'rsprune[timm]'."
+            f"timm:{network} needs the package timm, which is not installed; get it with: pip install timm."
         ) from None
     if not timm.is_model(network):
         raise unknown("network of timm", network, _near(network, timm.list_models()))

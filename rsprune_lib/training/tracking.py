@@ -52,7 +52,7 @@ def tracking_backend() -> str:
     if wanted not in BACKENDS:
         raise unknown("RSPRUNE_TRACKING", wanted, BACKENDS)
     if wanted == "mlflow" and not there:
-        raise RspruneError("RSPRUNE_TRACKING is mlflow, which is not installed; pip install 'rsprune[tracking]'.")
+        raise RspruneError("RSPRUNE_TRACKING is mlflow, which is not installed; run: pip install mlflow.")
     return wanted
 
 
