@@ -173,6 +173,20 @@ def test_amounts_exclude_one_another(run, tmp_path):
     assert run("prune", tmp_path, "--option", "borda", "--out", tmp_path / "x")[0] == 2
 
 
+def test_a_bundle_is_pruned_while_it_trains(run, dense, tmp_path):
+    soft, out = ["--soft", "l2", "--option", "consumers=false"], tmp_path / "soft"
+    status, text, _ = run(
+        "finetune", dense, *soft, "--ratio", 0.5, "--profile", "smoke", "--epochs", 2, "--out", out, "--json"
+    )
+    assert status == 0 and json.loads(text)["macs"] < 0.4 * json.loads(run("cost", dense, "--json")[1])["macs"]
+    plan, config = (json.loads((out / name).read_text()) for name in ("plan.json", "config.json"))
+    assert plan["how"]["criterion"] == "l2" and config["provenance"]["soft"]["decay"] == 0.7
+    assert [row["decay"] for row in json.loads((out / "history.json").read_text())["epochs"]] == [0.7, 0.0]
+    refused = run("finetune", dense, "--decay", 0.5, "--out", tmp_path / "x")
+    assert refused[0] == 2 and "--decay belongs to --soft" in refused[2]
+    assert "Unknown criterion 'l3'" in run("finetune", tmp_path, "--soft", "l3", "--out", tmp_path / "x")[2]
+
+
 @pytest.mark.parametrize(("text", "value"), [("15M", 15e6), ("1.5 g", 1.5e9), ("15e6", 15e6), ("640", 640.0)])
 def test_counts_have_units(text, value):
     assert amount(text) == value

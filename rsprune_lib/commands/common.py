@@ -3,7 +3,7 @@
 import json
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,12 +27,14 @@ __all__ = [
     "Half",
     "HelpWithNames",
     "Json",
+    "Options",
     "Out",
     "Resume",
     "Seed",
     "amount",
     "data_paths",
     "emit",
+    "named_options",
     "needed",
     "say",
 ]
@@ -57,6 +59,14 @@ Bands = Annotated[
         "--bands",
         help="Of a folder whose images have more than three bands: which are red, green and blue (or one for grey), by "
         "number or name, e.g. 8,4,3; by default what the files name, B4,B3,B2 of Sentinel-2, or the first three.",
+    ),
+]
+Options = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--option",
+        metavar="NAME=VALUE",
+        help="Of the criterion, such as rule=borda, minority=5 or minority=[2,7]; may be given several times.",
     ),
 ]
 _SIZES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
@@ -157,3 +167,21 @@ def row_text(row: Mapping[str, object]) -> str:
     from rsprune_lib.course.tables import closing_table
 
     return closing_table([row])
+
+
+def named_options(given: Iterable[str] | None) -> dict[str, object]:
+    """Reads ``NAME=VALUE`` of `Options`; a value that is no JSON is text.
+
+    Raises:
+        typer.BadParameter: One has no name or no value.
+    """
+    found: dict[str, object] = {}
+    for text in given or ():
+        name, equals, value = text.partition("=")
+        if not name or not equals:
+            raise typer.BadParameter(f"--option must be NAME=VALUE, such as rule=borda, not {text!r}")
+        try:
+            found[name] = json.loads(value)
+        except ValueError:
+            found[name] = value
+    return found

@@ -1,6 +1,5 @@
 """``rsprune prune``: from a trained bundle to a smaller, repaired one."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -13,11 +12,13 @@ from rsprune_lib.commands.common import (
     Force,
     Half,
     Json,
+    Options,
     Out,
     Seed,
     amount,
     data_paths,
     emit,
+    named_options,
     needed,
     open_run,
     row_text,
@@ -32,12 +33,6 @@ __all__ = ["prune"]
 Criterion = Annotated[
     str | None,
     typer.Option("--criterion", help="{criteria}; by default attention where the network has SE gates, else l2."),
-]
-Options = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--option", metavar="NAME=VALUE", help="Of the criterion, such as rule=borda, minority=5 or [2,7], k=3; again."
-    ),
 ]
 Scope = Annotated[str, typer.Option("--scope", help="{scopes}.")]
 Ratio = Annotated[
@@ -87,8 +82,8 @@ def prune(
         raise typer.BadParameter(f"give one of --ratio, --threshold, --macs and --plan, not {len(given)}")
     if not given:
         amounts["ratio"] = 0.7
+    named = named_options(option)
     own = {key: value for key, value in (("selector", selector), ("rank", rank)) if value is not None}
-    named = dict(map(_named, option or ()))
     belongs = f"belongs to --criterion similarity, not to {criterion or 'another'}"
     if own and criterion != "similarity":
         raise typer.BadParameter(f"--{next(iter(own))} {belongs}")
@@ -128,14 +123,3 @@ def prune(
         less = ", ".join(f"{1 - row[what] / dense[what]:.1%} less {what}" for what in ("macs", "params"))
         say(f"Compared with {folder}: {less}.")
     emit({"out": str(run.out), "how": how, **row}, as_json, f"{row_text(row)}\nWritten to {run.out}")
-
-
-def _named(text: str) -> tuple[str, object]:
-    """Name and value of ``NAME=VALUE``; a value that is no JSON is text."""
-    name, equals, value = text.partition("=")
-    if not name or not equals:
-        raise typer.BadParameter(f"--option must be NAME=VALUE, such as rule=borda, not {text!r}")
-    try:
-        return name, json.loads(value)
-    except ValueError:
-        return name, value

@@ -14,6 +14,7 @@ from rsprune_lib.commands.common import (
     Force,
     Half,
     Json,
+    Options,
     Out,
     Resume,
     Seed,
@@ -25,6 +26,7 @@ from rsprune_lib.commands.common import (
     say,
 )
 from rsprune_lib.commands.finish import finish
+from rsprune_lib.commands.soft import Decay, HardEpochs, KeepNorms, Refresh, Soft, SoftRatio, soft_pruning
 from rsprune_lib.commands.tracked import TRACKED, Track, keep_artefacts, tracked
 from rsprune_lib.errors import ModelError, TrainingError
 from rsprune_lib.run_folder import RunFolder, leads
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from rsprune_lib.course import Profile
     from rsprune_lib.data import Dataset
     from rsprune_lib.pruning import Plan
-    from rsprune_lib.training import Distillation, Recipe
+    from rsprune_lib.training import Distillation, Recipe, SoftPruning
 
 __all__ = ["finetune", "train"]
 
@@ -127,6 +129,13 @@ def finetune(
     spectral: Annotated[
         float, typer.Option("--spectral", min=0, help="Of distillation: weight of spectra of maps, e.g. 0.1.")
     ] = 0.0,
+    soft: Soft = None,
+    ratio: SoftRatio = None,
+    decay: Decay = None,
+    hard_epochs: HardEpochs = None,
+    refresh: Refresh = None,
+    keep_norms: KeepNorms = False,
+    option: Options = None,
     seed: Seed = 0,
     resume: Resume = False,
     force: Force = False,
@@ -136,13 +145,16 @@ def finetune(
 ) -> None:
     """Fine-tune a bundle, usually a pruned one, and write the result into --out.
 
-    With --teacher the network also learns from the answers of other bundles, and from the labels by cross-entropy.
+    With --teacher the network also learns from the answers of other bundles, and from the labels by cross-entropy. With
+    --soft it is pruned on the way.
     """
     from rsprune_lib.course import profile as get_profile
     from rsprune_lib.tasks import task_of
 
     how = get_profile(profile)
     chosen = _recipe(recipe, epochs, how, how.finetune_epochs, loss)
+    numbers = {"ratio": ratio, "decay": decay, "hard_epochs": hard_epochs, "refresh": refresh}
+    fading = soft_pruning(soft, option, keep_norms, how.finetune_images, seed, **numbers)
     run = _run_folder(out, "finetune", force, resume, [folder, *(teacher or []), *data_paths(data)])
     bundle, loaded = open_run(folder, data, bands)
     run.apart_from(*data_paths(loaded.source))
@@ -150,9 +162,12 @@ def finetune(
     objective = _distillation(teacher, loaded.classes, kind, spectral) if teacher else None
     task = task_of(bundle.model, loaded)
     loss = loss or ("mining" if "labels" in task.gives else task.loss)
-    words = f"{kind} distillation" if teacher else loss
+    words = (f"{kind} distillation" if teacher else loss) + (f", softly pruned by {soft}" if soft else "")
     title, limit = f"{before}, fine-tuned ({words})", how.finetune_images
-    job = _Job(bundle.model, title, loaded, chosen, how, loss, seed, run, limit, bundle.plan, half, track, objective)
+    fade = fading and fading(loaded)
+    job = _Job(
+        bundle.model, title, loaded, chosen, how, loss, seed, run, limit, bundle.plan, half, track, objective, fade
+    )  # fmt: skip
     _work(job, as_json)
 
 
@@ -209,6 +224,16 @@ class _Job:
     half: bool = False
     track: bool = False
     objective: "Distillation | None" = None
+    soft: "SoftPruning | None" = None
+
+    def finished(self, model: "nn.Module") -> "tuple[nn.Module, Plan | None]":
+        """What a bundle keeps of the best network: itself, or its small one, and what was pruned altogether."""
+        if self.soft is None:
+            return model, self.plan
+        from rsprune_lib.pruning import compose
+
+        plan = self.soft.plan if self.plan is None else compose(self.plan, self.soft.plan)
+        return self.soft.small(model), plan
 
 
 def _work(job: _Job, as_json: bool) -> None:
@@ -225,6 +250,7 @@ def _work(job: _Job, as_json: bool) -> None:
     params = {"recipe": job.recipe.to_dict(), "loss": job.loss, "seed": job.seed, "profile": job.profile.name}
     params |= {"model": job.model.config, "train_images": job.limit}
     params |= {} if job.objective is None else {"loss": str(job.objective)}
+    params |= {} if job.soft is None else {"soft": job.soft.identity()}
     with job.run.open(names, needed=room) as folder:
         if job.run.resume and (folder / CONFIG).exists() and not (folder / CHECKPOINT).exists():
             raise TrainingError(
@@ -234,7 +260,7 @@ def _work(job: _Job, as_json: bool) -> None:
             with tracked(job.track, folder, job.run, job.title, job.data, params) as trackers:
                 result = fit(
                     job.model, job.data, job.recipe, loss=job.loss, seed=job.seed, out=folder, resume=job.run.resume,
-                    callbacks=trackers, objective=job.objective, **limits,
+                    callbacks=[*([job.soft] if job.soft else []), *trackers], objective=job.objective, **limits,
                 )  # fmt: skip
         except KeyboardInterrupt:
             if (folder / CHECKPOINT).exists():
@@ -242,10 +268,11 @@ def _work(job: _Job, as_json: bool) -> None:
             raise
         if not leads():
             return
+        network, plan = job.finished(result.model)
         row = finish(
-            folder, result.model, job.title, job.data, seed=job.seed, plan=job.plan,
+            folder, network, job.title, job.data, seed=job.seed, plan=plan,
             profile=job.profile.name, limit=job.profile.val_images, half=job.half,
-            extra={"recipe": params["recipe"], "loss": params["loss"], "train_images": job.limit},
+            extra={key: params[key] for key in ("recipe", "loss", "train_images", "soft") if key in params},
         )  # fmt: skip
         history = {"schema": 1, "best_epoch": result.best_epoch, "epochs": result.history}
         write_json(folder / "history.json", history)

@@ -13,6 +13,7 @@ anew after every epoch), https://arxiv.org/abs/1811.00250 (FPGM). What differs f
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from rsprune_lib.data import Batches, Dataset
 from rsprune_lib.errors import TrainingError
 from rsprune_lib.measure import layer_costs
 from rsprune_lib.pruning import Group, Plan, Request, apply, find_groups
+from rsprune_lib.pruning.criteria.registry import usual_criterion
 from rsprune_lib.pruning.cutting import gone_slices, kept_positions
 from rsprune_lib.pruning.layers import kind_of, mixes
 from rsprune_lib.pruning.prune import decide
@@ -41,7 +43,8 @@ class SoftPruning(Callback):
             chosen when they begin stays chosen.
         refresh: epochs between two scorings; 0: once, after the first epoch.
         norms: let gamma and beta fade too before the hard epochs; without, a filter of zeros grows back (SFP).
-        **asked: how to score and choose, fields of `rsprune_lib.pruning.Request`: criterion, ratio or macs, options ...
+        request: how to score and choose; or give its fields by name.
+        **asked: fields of `rsprune_lib.pruning.Request`, in place of it or of some of its fields.
 
     Attributes:
         plan: what stays by the last scoring; None before the first.
@@ -66,6 +69,7 @@ class SoftPruning(Callback):
         hard_epochs: int | None = None,
         refresh: int = 0,
         norms: bool = True,
+        request: Request | None = None,
         **asked: Any,  # noqa: ANN401 - fields of Request
     ) -> None:
         if not 0 <= decay < 1 or refresh < 0 or (hard_epochs is not None and hard_epochs < 1):
@@ -73,7 +77,8 @@ class SoftPruning(Callback):
                 f"Got decay={decay}, hard_epochs={hard_epochs}, refresh={refresh}; expected a factor from 0 to below "
                 "1, at least 1 hard epoch, and 0 or more epochs between two scorings."
             )
-        self._data, self._groups, self._request = data, groups, Request(**{"criterion": "l2", **asked})
+        self._request = Request(**asked) if request is None else replace(request, **asked)
+        self._data, self._groups = data, groups
         self._decay, self._hard_epochs, self._refresh, self._norms = decay, hard_epochs, refresh, norms
         self.plan: Plan | None = None
         self.hard = False
@@ -106,6 +111,8 @@ class SoftPruning(Callback):
                     f"Layer {layer!r} ({kind_of(modules[layer])}) computes with all its channels at once, so a channel "
                     "of zeros is not one that is gone; prune first and fine-tune then."
                 )
+        if self._request.criterion is None:
+            self._request = replace(self._request, criterion=usual_criterion(model))
         self._costs = None if self._request.macs is None else layer_costs(model, self._data.image_size)
 
     def on_trained(
