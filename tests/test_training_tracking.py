@@ -138,7 +138,7 @@ def test_backends_by_name(monkeypatch):
     monkeypatch.delenv("RSPRUNE_TRACKING")
     assert tracking_backend() == "json"
     monkeypatch.setenv("RSPRUNE_TRACKING", "mlflow")
-    with pytest.raises(RspruneError, match="not installed; pip install"):
+    with pytest.raises(RspruneError, match="not installed; run: pip install mlflow"):
         tracking_backend()
     monkeypatch.setenv("RSPRUNE_TRACKING", "mlfow")
     with pytest.raises(RspruneError, match="did you mean 'mlflow'"):
