@@ -26,7 +26,17 @@ def awake(model):
 def test_names():
     small = ["vgg16_cifar", "resnet20", "resnet32", "resnet44", "resnet56", "resnet110", "densenet40"]
     sizes = ["gfnet_ti", "gfnet_xs", "gfnet_s", "gfnet_b", "gfnet_h_ti", "gfnet_h_s", "gfnet_h_b"]
-    pixels = ["ghostnet", "ued", "ued_bes", "ued_bes_sfm", "unet1", "segnet"]
+    pixels = [
+        "ghostnet",
+        "ued",
+        "ued_bes",
+        "ued_bes_sfm",
+        "ued_resnet18",
+        "ued_resnet34",
+        "ued_resnet50",
+        "unet1",
+        "segnet",
+    ]
     assert model_names() == ["resnet18", "resnet18_se", "vgg16", "vgg16_se", *small, *sizes, *pixels]
     assert {plain_name(name) for name in TWO_STEMS} == {"resnet18", "vgg16"}
 

@@ -13,7 +13,7 @@ from rsprune_lib.bundle import load_bundle, save_bundle
 from rsprune_lib.data import Batches
 from rsprune_lib.errors import ModelError
 from rsprune_lib.measure import cost, evaluate, latency, measure
-from rsprune_lib.models import copied, create_model, for_inference, hooked, units
+from rsprune_lib.models import copied, create_model, for_inference, hooked, load_weights, units
 from rsprune_lib.models.segmentation import GhostNet
 from rsprune_lib.models.segmentation.ued import warp
 from rsprune_lib.pruning import apply, choose, find_groups, masked, prune, score
@@ -212,3 +212,47 @@ def test_a_network_with_parts_goes_through_the_chain(fields, tmp_path):
         for one, other in zip(again.eval()(x), repaired.model.eval()(x), strict=True):
             assert torch.allclose(one, other, atol=1e-5 * float(other.abs().max()))
     assert again.config == model.config and parameters(again) < 0.5 * parameters(model)
+
+
+def test_an_encoder_is_filled_from_the_file_of_a_classifier(tmp_path):
+    source, model = (create_model(name, 4, width=0.1, seed=seed) for name, seed in (("ghostnet", 1), ("ued_bes", 2)))
+    path, before = tmp_path / "ghostnet.pth", model.head[2].weight.clone()
+    torch.save({"state_dict": {f"module.{key}": value for key, value in source.state_dict().items()}}, path)
+    notes = load_weights(model, path)
+    own = model.encoder.state_dict()
+    assert all(torch.equal(source.state_dict()[key], value) for key, value in own.items())
+    assert notes[0] == "blocks.9.0.bn1, blocks.9.0.conv, classifier, conv_head: no part of the encoder, left out"
+    assert notes[1].startswith("d3, d2, d1, head, project") and torch.equal(model.head[2].weight, before)
+    four = create_model("ued", 4, in_channels=4, width=0.1)
+    assert load_weights(four, path)[0] == (
+        "encoder.conv_stem.weight is (4, 3, 3, 3) there and (4, 4, 3, 3) here, stays fresh"
+    )
+    with pytest.raises(
+        ModelError, match=r"does not fit the encoder: bn1.weight is \(4,\) there and \(8,\) here.* and \d+ more; take"
+    ):
+        load_weights(create_model("ued", 4, width=0.5), path)
+    state = {key: value for key, value in source.state_dict().items() if key != "blocks.4.0.se.conv_reduce.weight"}
+    torch.save(state, path)
+    with pytest.raises(ModelError, match=r"does not fit the encoder: no blocks.4.0.se.conv_reduce.weight; take"):
+        load_weights(model, path)
+    with pytest.raises(ModelError, match="No weight in .* fits"):
+        load_weights(create_model("ued_resnet18", 4, width=0.1), path)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("depth", [18, 34, 50])
+def test_resnets_are_encoders_too(depth):
+    torchvision = pytest.importorskip("torchvision")
+    name, x = f"ued_resnet{depth}", images(45, 78)
+    with torch.device("meta"):
+        keys = {key for key in getattr(torchvision.models, f"resnet{depth}")().state_dict() if key[:3] != "fc."}
+        assert {
+            key.removeprefix("encoder.") for key in create_model(name).state_dict() if key[:8] == "encoder."
+        } == keys
+    model = lively(create_model(name, 4, width=0.25, seed=0))
+    groups = find_groups(model)
+    plan = random_plan(groups, 0.5)
+    with masked(model, plan, groups) as quiet:
+        silent = quiet(x)
+    found = apply(model, plan, groups)(x)
+    assert found.shape == (2, 4, 45, 78) and (found - silent).abs().max() < 1e-5 * silent.abs().max()

@@ -124,7 +124,8 @@ _WRAPPERS = ("state_dict", "model", "model_state_dict", "state_dict_ema")
 def load_weights(model: nn.Module, path: str | Path) -> list[str]:
     """Fills a network with the weights of a file, as far as they fit; nothing in the file is executed.
 
-    A head for other classes stays as it is, with its fresh weights.
+    A head for other classes stays as it is, with its fresh weights. The file of a classifier fills the encoder of a
+    segmentation network (``model.encoder``), but then as a whole: only what reads the image may differ in its channels.
 
     Args:
         model: changed in place.
@@ -134,11 +135,13 @@ def load_weights(model: nn.Module, path: str | Path) -> list[str]:
         One sentence for each key that was left out or is missing.
 
     Raises:
-        ModelError: the file is not there or no state dict, or none of it fits.
+        ModelError: the file is not there or no state dict, or none of it fits, or not the whole of an encoder.
     """
     state, own = _read(Path(path)), model.state_dict()
     if state.keys() - own.keys() and all(key.startswith("module.") for key in state):
         state = {key.removeprefix("module."): value for key, value in state.items()}
+    if hasattr(model, "encoder") and not state.keys() & own.keys() and state.keys() & model.encoder.state_dict().keys():
+        return _fill_encoder(model, state, path)
     fits = {key: value for key, value in state.items() if key in own and own[key].shape == value.shape}
     if not fits:
         raise ModelError(
@@ -155,6 +158,29 @@ def load_weights(model: nn.Module, path: str | Path) -> list[str]:
             notes.append(f"{key}: {tuple(state[key].shape)} in the file, {tuple(own[key].shape)} here, stays fresh")
     model.load_state_dict(fits, strict=False)
     return notes
+
+
+def _fill_encoder(model: nn.Module, state: dict[str, Tensor], path: str | Path) -> list[str]:
+    own = model.encoder.state_dict()
+    first = next(key for key, value in own.items() if value.dim() == 4)
+    wrong = [
+        f"{key} is {tuple(state[key].shape)} there and {tuple(value.shape)} here" if key in state else f"no {key}"
+        for key, value in own.items()
+        if (key not in state and value.is_floating_point()) or (key in state and state[key].shape != value.shape)
+    ]
+    seen, wrong = wrong, [line for line in wrong if not line.startswith(f"{first} ")]
+    if wrong:
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise ModelError(
+            f"{path} does not fit the encoder: {', '.join(wrong[:3])}{more}; take the file of this network."
+        )
+    fresh = [first] if seen else []
+    model.encoder.load_state_dict({k: v for k, v in state.items() if k in own and k not in fresh}, strict=False)
+    notes = [f"encoder.{seen[0]}, stays fresh"] if seen else []
+    unused = sorted({key.rpartition(".")[0] for key in state.keys() - own.keys()})
+    notes += [f"{', '.join(unused)}: no part of the encoder, left out"] if unused else []
+    rest = [name for name, _ in model.named_children() if name != "encoder"]
+    return [*notes, f"{', '.join(rest)}: not in the file, stays fresh"]
 
 
 def _read(path: Path) -> dict[str, Tensor]:

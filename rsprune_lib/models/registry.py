@@ -74,6 +74,17 @@ def _gfnet(size: Size, *, width: float, **options: Any) -> Network:  # noqa: ANN
     return GFNet(size=replace(size, widths=_scaled(size.widths, width)), **options)
 
 
+def _on_resnet(blocks: tuple[int, ...], bottleneck: bool) -> Callable[..., Network]:
+    """A builder of UED with a ResNet in place of the GhostNet."""
+
+    def build(num_classes: int, in_channels: int, *, width: float) -> Network:
+        widths = _scaled((64, 128, 256, 512), width)
+        encoder = ResNet(0, in_channels, widths, blocks, bottleneck=bottleneck)
+        return UED(num_classes, in_channels, encoder=encoder)
+
+    return build
+
+
 def _entries() -> Iterator[tuple[str, NetworkEntry]]:
     for name, network, widths in (
         ("resnet18", ResNet, (64, 128, 256, 512)),
@@ -95,6 +106,9 @@ def _entries() -> Iterator[tuple[str, NetworkEntry]]:
         ("ued", "segmentation, GhostNet encoder", UED),
         ("ued_bes", "the same, bodies and edges separated", BodyEdgeUED),
         ("ued_bes_sfm", "the same, fused by learned scores", partial(BodyEdgeUED, score=True)),
+        ("ued_resnet18", "segmentation, ResNet-18 encoder", _on_resnet((2, 2, 2, 2), False)),
+        ("ued_resnet34", "segmentation, ResNet-34 encoder", _on_resnet((3, 4, 6, 3), False)),
+        ("ued_resnet50", "segmentation, ResNet-50 encoder", _on_resnet((3, 4, 6, 3), True)),
         ("unet1", "segmentation, UNet of 19 convolutions", UNet1),
         ("segnet", "segmentation, VGG-16 and its mirror with unpooling", SegNet),
     ):

@@ -87,7 +87,7 @@ class Ghost(nn.Module):
         return x if self.cut is None else x[:, : self.cut]
 
 
-class Bottleneck(nn.Module):
+class GhostBottleneck(nn.Module):
     """Ghost - (strided depthwise) - (SE) - Ghost without ReLU, plus the shortcut; no ReLU behind the sum."""
 
     def __init__(self, into: int, hidden: int, out: int, kernel: int, stride: int, se: bool) -> None:
@@ -131,7 +131,8 @@ class GhostNet(Network):
         for stage in _STAGES:
             rows = [(divisible(hidden * width), divisible(out * width), *rest) for hidden, out, *rest in stage]
             blocks = [
-                Bottleneck(before, *row) for before, row in zip([into, *(row[1] for row in rows)], rows, strict=False)
+                GhostBottleneck(before, *row)
+                for before, row in zip([into, *(row[1] for row in rows)], rows, strict=False)
             ]
             self.blocks.append(nn.Sequential(*blocks))
             into = rows[-1][1]
