@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import typer
 
 from rsprune_lib import __version__
-from rsprune_lib.commands import course, data, doctor, evaluate, exits, prune, train
+from rsprune_lib.commands import course, data, doctor, evaluate, exits, prune, segment, train
 from rsprune_lib.commands.common import HelpWithNames
 from rsprune_lib.errors import RspruneError, visible
 
@@ -57,6 +57,11 @@ COMMANDS: dict[str, tuple[Callable[..., None], str, str]] = {
         evaluate.evaluate,
         "Measure accuracy and calibration.",
         "rsprune eval runs/recovered --split test --json",
+    ),
+    "segment": (
+        segment.segment,
+        "Write the map of classes of a whole scene.",
+        "rsprune segment runs/unet scene.tif --out map.tif",
     ),
     "cost": (
         evaluate.cost,

@@ -97,6 +97,7 @@ class Dataset:
         found = {"split_hash": self.split.hash, "source": self.source or self.name}
         found |= {"bands": self.bands} if self.bands else {}
         found |= {} if self.task.name == "classification" else {"task": self.task.name}
+        found |= {"rare": list(self.rare)} if self.rare else {}
         return {key: getattr(self, key) for key in keys} | lists | found
 
 

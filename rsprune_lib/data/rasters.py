@@ -59,10 +59,11 @@ class RasterImage:
 
     def look(self, most: int = 2048) -> None:
         """Sets the limits of the whole raster, from every n-th pixel so that no side has more than ``most``."""
+        if all(self.raster.dtypes[i - 1] == "uint8" for i in self.chosen):
+            return
         step = max(1, -(-max(self.raster.shape) // most))
         bands, valid = self._read(None, tuple(-(-side // step) for side in self.raster.shape))
-        if bands.dtype != np.uint8:
-            self.limits = _limits(bands, valid)
+        self.limits = _limits(bands, valid)
 
     def _read(self, window: "Window | None", shape: tuple[int, int] | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Values of the chosen bands and which are valid, (3 or 1, H, W) each."""

@@ -1,0 +1,81 @@
+"""``rsprune segment``: the map of classes of a whole scene."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rsprune_lib.commands.common import BundleFolder, Json, emit, say
+from rsprune_lib.commands.quality_text import quality_text
+
+__all__ = ["segment"]
+
+Scene = Annotated[Path, typer.Argument(metavar="SCENE", help="GeoTIFF or JPEG 2000 of any size; PNG, JPEG.")]
+
+
+def segment(
+    folder: BundleFolder,
+    scene: Scene,
+    out: Annotated[
+        Path,
+        typer.Option("--out", help="Map to write: .tif (cloud-optimised GeoTIFF) or .png.", show_default=False),
+    ],
+    bands: Annotated[
+        str | None,
+        typer.Option(
+            "--bands", help="Which bands are red, green and blue, by number or name; the bundle's by default."
+        ),
+    ] = None,
+    probabilities: Annotated[
+        Path | None, typer.Option("--probabilities", help="A .tif for the class probabilities, a band a class.")
+    ] = None,
+    truth: Annotated[
+        Path | None, typer.Option("--truth", help="Labels of the scene, .tif or .png: measure the map on them.")
+    ] = None,
+    window: Annotated[
+        int | None, typer.Option("--window", min=8, help="Pixels a side of a window; that of the training by default.")
+    ] = None,
+    overlap: Annotated[
+        int | None,
+        typer.Option("--overlap", min=0, help="Pixels neighbouring windows share; by default half a window."),
+    ] = None,
+    blend: Annotated[
+        bool, typer.Option("--blend/--no-blend", help="Weigh pixels less towards the edges of a window.")
+    ] = True,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the interrupted run in OUT.part.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a map, and drop an interrupted run.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Write the class of every pixel of a scene, in windows that overlap and are blended, in bounded memory."""
+    from rsprune_lib.bundle import load_bundle
+    from rsprune_lib.deploy import Segmenter, compare_maps, segment_scene
+
+    if force and resume:
+        raise typer.BadParameter("give one of --force, which begins anew, and --resume, which goes on")
+    bundle = load_bundle(folder)
+    segmenter = Segmenter.of(bundle)
+    done = segment_scene(
+        segmenter, scene, out, window=window and (window, window), overlap=overlap, blend=blend, bands=bands,
+        probabilities=probabilities, truth=truth, resume=resume, force=force,
+    )  # fmt: skip
+    if done.note:
+        say(f"Of {scene}: {done.note}.")
+    known = max(1, sum(done.pixels))
+    shares = {name: count / known for name, count in zip(segmenter.classes, done.pixels, strict=True)}
+    row = {"out": str(out), "scene": str(scene), "size": list(done.size), "windows": done.windows, "shares": shares}
+    row |= {"nodata": done.nodata, "seconds": done.seconds}
+    lines = [f"  {name:24} {share:7.1%}" for name, share in shares.items()]
+    height, width = done.size
+    head = f"{scene.name}, {height:,} x {width:,} pixels, {done.windows:,} windows in {done.seconds:,.0f} s"
+    if done.nodata:
+        head += f"; {done.nodata:,} pixels without data"
+    if truth is not None:
+        rare = (bundle.config.get("data") or {}).get("rare") or ()
+        quality, other = compare_maps(out, truth, segmenter.classes, segmenter.palette, rare)
+        found = quality.to_dict()
+        row["truth"] = found | {"per_class": dict(zip(segmenter.classes, found["per_class"], strict=True))}
+        lines.append(f"On {truth.name}, {quality_text(quality, segmenter.classes)}")
+        if other:
+            row["truth"]["other_pixels"] = other
+            lines.append(f"{other:,} pixels of the labels have the colour of no class and count nowhere")
+    emit(row, as_json, "\n".join([head, *lines, f"Written to {out}"]))

@@ -1,0 +1,302 @@
+"""Classes for every pixel of a scene of any size, with a network that was trained on windows of one size."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from rsprune_lib.bundle import Bundle
+from rsprune_lib.colours import COLOURS
+from rsprune_lib.deploy.partial import Partial
+from rsprune_lib.deploy.scenes import MAPS, Scene, open_scene, room_for, write_geotiff, write_png
+from rsprune_lib.deploy.truth import check_labels
+from rsprune_lib.deploy.windows import Grid, strips
+from rsprune_lib.device import pick_device
+from rsprune_lib.errors import RspruneError
+from rsprune_lib.files import atomic
+from rsprune_lib.models import evaluating, placement
+from rsprune_lib.tasks import task_of
+
+__all__ = ["Segmented", "Segmenter", "segment_array", "segment_scene"]
+
+_PIXELS = 2**20  # of a batch of windows
+_STEP = 1 / 250  # of probabilities in a file; 255 is no data
+
+
+@dataclass(frozen=True)
+class Segmenter:
+    """A segmentation network with what its images and answers mean.
+
+    Attributes:
+        model: from images (B, 3, H, W) to class logits, or to `rsprune_lib.tasks.Parts`.
+        classes: names of the K classes.
+        mean: channel means in [0, 1].
+        std: channel standard deviations in [0, 1].
+        window: (height, width) it was trained with.
+        palette: K RGB colours.
+        bands: which bands of a file are red, green and blue; None: the usual ones.
+    """
+
+    model: nn.Module
+    classes: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    window: tuple[int, int]
+    palette: tuple[tuple[int, int, int], ...]
+    bands: str | None = None
+
+    @classmethod
+    def of(cls, bundle: Bundle) -> Segmenter:
+        """What a bundle holds.
+
+        Raises:
+            RspruneError: its network does not segment.
+        """
+        data = bundle.config.get("data") or {}
+        if "masks" not in task_of(bundle.model).gives and data.get("task") != "segmentation":
+            raise RspruneError(f"The network of {bundle.path} does not segment; give the bundle of one that does.")
+        size, classes = data["image_size"], tuple(data["classes"])
+        window = (size, size) if isinstance(size, int) else tuple(size)
+        palette = data.get("palette") or _colours(len(classes))
+        mean, std, palette = tuple(data["mean"]), tuple(data["std"]), tuple(map(tuple, palette))
+        return cls(bundle.model, classes, mean, std, window, palette, data.get("bands"))
+
+    def predict(self, windows: Tensor) -> Tensor:
+        """Class probabilities (B, K, H, W) float32 of windows (B, H, W, 3) uint8, on the network's device."""
+        device, dtype = placement(self.model)
+        mean, std = (torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (self.mean, self.std))
+        images = (windows.to(device).permute(0, 3, 1, 2).float() / 255 - mean) / std
+        with torch.inference_mode():
+            outputs = self.model(images.to(dtype))
+            logits = outputs if isinstance(outputs, Tensor) else task_of(self.model).final(outputs)
+            return logits.float().softmax(1)
+
+    def grid(
+        self, size: tuple[int, int], window: tuple[int, int] | None, overlap: int | None, blend: bool
+    ) -> tuple[Grid, int]:
+        """Windows for a scene, and how many of them make a batch; by default neighbours share half of a window."""
+        window = window or self.window
+        shared = tuple(side // 2 for side in window) if overlap is None else (overlap, overlap)
+        return Grid(size, window, shared, blend), max(1, _PIXELS // (window[0] * window[1]))
+
+
+@dataclass(frozen=True)
+class Segmented:
+    """What `segment_scene` did.
+
+    Attributes:
+        out: the map of classes.
+        size: (height, width).
+        pixels: of each class, K.
+        nodata: pixels without data.
+        windows: of the whole scene.
+        seconds: of this run.
+        note: which bands were taken, where that is a choice.
+    """
+
+    out: Path
+    size: tuple[int, int]
+    pixels: tuple[int, ...]
+    nodata: int
+    windows: int
+    seconds: float
+    note: str | None
+
+
+def segment_array(
+    segmenter: Segmenter,
+    pixels: np.ndarray,
+    *,
+    window: tuple[int, int] | None = None,
+    overlap: int | None = None,
+    blend: bool = True,
+) -> np.ndarray:
+    """Classes of an image in memory.
+
+    Args:
+        segmenter: the network.
+        pixels: (H, W, 3) uint8.
+        window: (height, width) in place of that of the training.
+        overlap: pixels that neighbouring windows share; half of a window by default.
+        blend: whether pixels count less towards the edges of a window.
+
+    Returns:
+        (H, W) uint8 class numbers.
+    """
+    grid, batch = segmenter.grid(pixels.shape[:2], window, overlap, blend)
+    whole = np.ones(pixels.shape[:2], bool)
+    read = lambda top, bottom: (pixels[top:bottom], whole[top:bottom])  # noqa: E731
+    with evaluating(segmenter.model):
+        found = strips(grid, read, segmenter.predict, len(segmenter.classes), batch=batch)
+        return np.concatenate([strip.shares.argmax(0) for strip in found]).astype(np.uint8)
+
+
+def segment_scene(
+    segmenter: Segmenter,
+    path: str | Path,
+    out: str | Path,
+    *,
+    window: tuple[int, int] | None = None,
+    overlap: int | None = None,
+    blend: bool = True,
+    bands: str | None = None,
+    probabilities: str | Path | None = None,
+    truth: str | Path | None = None,
+    resume: bool = False,
+    force: bool = False,
+    progress: bool = True,
+) -> Segmented:
+    """Writes the map of classes of a scene: a cloud-optimised GeoTIFF with the scene's place, or a PNG.
+
+    Memory is bounded, however high the scene (see `strips`). What is finished stands in a folder ``OUT.part`` and is
+    taken up by ``resume``, to the same map; under its own name a map appears when it is whole. Pixels without data in
+    the scene have none in the map.
+
+    Args:
+        segmenter: the network.
+        path: the scene: GeoTIFF, JPEG 2000, PNG, JPEG.
+        out: the map, ``.tif`` or ``.png``.
+        window: see `segment_array`.
+        overlap: see `segment_array`.
+        blend: see `segment_array`.
+        bands: in place of the segmenter's.
+        probabilities: a ``.tif`` for the class probabilities too, a band a class.
+        truth: labels that the map shall be compared with; their size is checked first.
+        resume: go on with an interrupted run.
+        force: replace maps, and drop an interrupted run.
+        progress: show a bar.
+
+    Raises:
+        DataError: the scene cannot be read.
+        RspruneError: the map cannot be written, or is there already.
+    """
+    out, shares_out, began = Path(out), probabilities and Path(probabilities), time.monotonic()
+    _check_out(Path(path), out, shares_out, force)
+    with open_scene(path, bands or segmenter.bands) as scene:
+        if truth is not None:
+            check_labels(truth, scene.size)
+        job = _Job(segmenter, scene, out, shares_out, segmenter.grid(scene.size, window, overlap, blend))
+        partial = Partial(out, job.identity(), job.widths(), resume=resume, force=force)
+        room_for(partial.folder, job.needed(partial.rows), "The map")
+        job.run(partial, progress)
+        job.write(partial)
+        counts = job.counted(partial)
+    partial.remove()
+    windows = len(job.grid.starts(0)) * len(job.grid.starts(1))
+    pixels = tuple(counts[: len(segmenter.classes)].tolist())
+    return Segmented(out, scene.size, pixels, int(counts[job.nodata]), windows, time.monotonic() - began, scene.note)
+
+
+def _check_out(path: Path, out: Path, shares_out: Path | None, force: bool) -> None:
+    for made, kinds in ((out, MAPS), (shares_out, MAPS[:2])):
+        if made is None:
+            continue
+        if made.suffix.lower() not in kinds:
+            raise RspruneError(f"Got {made} for a map; expected a name that ends in {' or '.join(kinds)}.")
+        if made.exists() and (not force or made.is_dir() or made.resolve() == path.resolve()):
+            raise RspruneError(f"{made} is there already; choose another name, or pass --force to replace a map.")
+        made.parent.mkdir(parents=True, exist_ok=True)
+
+
+class _Job:
+    """One scene, one network, one map."""
+
+    def __init__(
+        self, segmenter: Segmenter, scene: Scene, out: Path, shares_out: Path | None, how: tuple[Grid, int]
+    ) -> None:
+        self.segmenter, self.scene, self.out, self.shares_out = segmenter, scene, out, shares_out
+        (self.grid, self.batch), self.K = how, len(segmenter.classes)
+        kept = scene.nodata is not None and self.K <= scene.nodata <= 255 and float(scene.nodata).is_integer()
+        self.nodata = int(scene.nodata) if kept else 255  # the scene's own value, unless it is a class here
+
+    def identity(self) -> dict[str, Any]:
+        file, digest = self.scene.path.stat(), hashlib.sha256()
+        for name, tensor in self.segmenter.model.state_dict().items():
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+        return {
+            "scene": [self.scene.path.name, file.st_size, file.st_mtime_ns], "bands": self.scene.note,
+            "network": digest.hexdigest()[:16], "classes": list(self.segmenter.classes),
+            "windows": [*self.grid.window, *self.grid.overlap, self.grid.blend],
+            "probabilities": self.shares_out is not None,
+        }  # fmt: skip
+
+    def widths(self) -> dict[str, int]:
+        """Bytes of a row in the files of the partial result."""
+        W = self.scene.size[1]
+        return {"classes": W} | ({"probabilities": W * self.K} if self.shares_out else {})
+
+    def needed(self, rows: int) -> int:
+        """Bytes on disk for what is still to be written: raw rows, then at most twice as much compressed."""
+        H, W = self.scene.size
+        row = sum(self.widths().values())
+        return row * (H - rows) + 2 * row * H // 4 + self.K * self.grid.window[0] * W * 8
+
+    def run(self, partial: Partial, progress: bool) -> None:
+        rows, columns = (len(self.grid.starts(axis)) for axis in (0, 1))
+        model = self.segmenter.model.to(pick_device())
+        bar = tqdm(
+            total=rows * columns, initial=partial.first * columns, desc="segment", unit="window", leave=False,
+            disable=not progress,
+        )  # fmt: skip
+        how = {"first": partial.first, "waiting": partial.waiting, "batch": self.batch, "done": bar.update}
+        try:
+            with evaluating(model), bar:
+                for strip in strips(self.grid, self.scene.read, self.segmenter.predict, self.K, **how):
+                    classes = np.where(strip.valid, strip.shares.argmax(0), self.nodata).astype(np.uint8)
+                    values = {"classes": classes}
+                    if self.shares_out:  # (rows, K, W)
+                        steps = np.rint(strip.shares / _STEP).astype(np.uint8)
+                        values["probabilities"] = np.where(strip.valid, steps, 255).astype(np.uint8).transpose(1, 0, 2)
+                    partial.add(values, strip.waiting)
+        except OSError as error:
+            raise RspruneError(
+                f"Cannot write to {partial.folder} ({error.strerror}); {partial.rows:,} of {self.scene.size[0]:,} rows "
+                "are kept there: make room, and go on with --resume."
+            ) from error
+
+    def write(self, partial: Partial) -> None:
+        """The finished maps, each whole or not there at all."""
+        (H, W), names = self.scene.size, self.segmenter.classes
+        with atomic(self.out) as temporary:
+            if self.out.suffix.lower() == ".png":
+                write_png(temporary, partial.read("classes", 0, H), self.nodata, self.segmenter.palette)
+            else:
+                read = lambda top, bottom: partial.read("classes", top, bottom)[None]  # noqa: E731
+                tags = {"CLASSES": ", ".join(f"{number} {name}" for number, name in enumerate(names))}
+                write_geotiff(
+                    temporary, (H, W), 1, read, self.scene.place, nodata=self.nodata, names=("class",),
+                    palette=self.segmenter.palette, tags=tags,
+                )  # fmt: skip
+        if self.shares_out is not None:
+            shares: Callable[[int, int], np.ndarray] = lambda top, bottom: (  # noqa: E731
+                partial.read("probabilities", top, bottom).reshape(bottom - top, self.K, W).transpose(1, 0, 2)
+            )
+            with atomic(self.shares_out) as temporary:
+                write_geotiff(
+                    temporary, (H, W), self.K, shares, self.scene.place, nodata=255, names=names, scale=_STEP
+                )  # fmt: skip
+
+    def counted(self, partial: Partial) -> np.ndarray:
+        """(256,) pixels of each value of the map."""
+        H = self.scene.size[0]
+        steps = (partial.read("classes", top, min(top + 1024, H)) for top in range(0, H, 1024))
+        return sum((np.bincount(rows.ravel(), minlength=256) for rows in steps), np.zeros(256, np.int64))
+
+
+def _colours(classes: int) -> list[tuple[int, ...]]:
+    """Colours of classes without a palette: those of the figures, then a wheel of hues."""
+    import colorsys
+
+    known = [tuple(int(text[at : at + 2], 16) for at in (1, 3, 5)) for text in COLOURS[:classes]]
+    more = (colorsys.hsv_to_rgb(number * 0.618 % 1, 0.6, 0.8) for number in range(classes - len(known)))
+    return [*known, *(tuple(round(255 * part) for part in colour) for colour in more)]
