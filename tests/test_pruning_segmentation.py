@@ -1,6 +1,7 @@
 """Pruning of segmentation networks: what speaks for which class, which rule keeps what, soft pruning, repair."""
 
 import dataclasses
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,8 +11,10 @@ from torch.nn import functional as F
 
 from rsprune_lib.data import Batches, minority_classes
 from rsprune_lib.errors import RspruneError
-from rsprune_lib.pruning import Scores, choose, class_scores, find_groups, prune, score
+from rsprune_lib.pruning import Live, Scores, apply, choose, class_scores, find_groups, prune, score, sequential
 from rsprune_lib.pruning.criteria.classes import RULES, channel_scores
+from rsprune_lib.pruning.recovery.least_squares import accumulate, solve
+from rsprune_lib.pruning.recovery.positions import Positions, unrolled
 from rsprune_lib.tasks import IGNORE
 
 
@@ -169,3 +172,68 @@ def test_tmm_removes_the_densest_filter_again_and_again(model):
     assert (6 * scores).tolist() == pytest.approx([5, 3, 1, 4, 2, 6])
     with pytest.raises(RspruneError, match="k of criterion tmm is 1"):
         score(model, find_groups(model, 6), "tmm", k=1)
+
+
+@pytest.mark.parametrize("layer", [
+    nn.Conv2d(6, 8, 3, padding=1, stride=2),
+    nn.Conv2d(6, 8, 3, padding=1, groups=2, bias=False),
+    nn.Conv2d(6, 6, (5, 3), padding=2, groups=6),
+    nn.ConvTranspose2d(6, 4, 2, 2),
+])  # fmt: skip
+def test_rows_at_drawn_places_give_a_layer_back(layer):
+    x = torch.randn(2, 6, 22, 20, generator=torch.Generator().manual_seed(0))
+    target = layer(x).detach()
+    places = Positions([torch.zeros(2, 44, 40).long()], "uniform", most=100)
+    worker, rows = places.fitted(layer, target)
+    sample = next(iter(rows([(x, target, 2 * target)])))
+    assert sample[1].shape == (2, layer.out_channels, 100, 1) and torch.equal(sample[2], 2 * sample[1])
+    moments = accumulate(None, worker, *sample[:2]).moments(layer.bias is not None)
+    found = unrolled(solve(moments, worker, 1e-9), layer)
+    torch.testing.assert_close(found.weight, layer.weight.double(), atol=1e-5, rtol=1e-4, check_dtype=False)
+    with torch.no_grad():
+        torch.testing.assert_close(worker(sample[0]).shape, sample[1].shape)
+
+
+def test_balanced_places_show_every_class_of_an_image_as_often():
+    mask = torch.zeros(1, 30, 40).long()
+    mask[0, :2], mask[0, 5, 5], mask[0, 20:] = 1, 2, IGNORE
+    coordinates = torch.stack(torch.meshgrid(torch.arange(30.0), torch.arange(40.0), indexing="ij"))[
+        None
+    ]  # (1, 2, H, W)
+    shares = {}
+    for how in ("uniform", "balanced"):
+        _, rows = (places := Positions([mask], how, most=900)).fitted(nn.Conv2d(2, 2, 1), coordinates)
+        _, seen, _ = next(iter(rows([(coordinates, coordinates, None)])))
+        row, column = seen[0, :, :, 0].long()
+        found = mask[0, row, column]
+        shares[how] = [(found == number).float().mean().item() for number in (0, 1, 2, IGNORE)]
+        assert torch.equal(places._drawn[0], Positions([mask], how, most=900)._drawn[0])
+    assert shares["balanced"] == pytest.approx([1 / 3, 1 / 3, 1 / 3, 0], abs=0.05)
+    assert shares["uniform"] == pytest.approx([0.6, 1 / 15, 0, 1 / 3], abs=0.05)
+    small = torch.zeros(1, 2, 30, 30)
+    assert Positions([mask], "uniform", most=900).fitted(layer := nn.Conv2d(2, 2, 1), small)[0] is layer
+    assert Positions([torch.zeros(1).long()], "balanced").fitted(layer, coordinates)[0] is layer  # labels, no masks
+    with pytest.raises(RspruneError, match="Unknown way to draw positions 'balancd'"):
+        Positions([mask], "balancd")
+
+
+@pytest.mark.parametrize("positions", ["all", "uniform", "balanced"])
+def test_a_segmenter_is_repaired_at_few_places(model, positions, monkeypatch):
+    monkeypatch.setattr("rsprune_lib.pruning.recovery.sequential.Positions", partial(Positions, most=60))
+    monkeypatch.setattr("rsprune_lib.pruning.recovery.live.Positions", partial(Positions, most=60))
+    for tensor in (model[0].weight, model[0].bias, model[1].weight, model[1].bias):
+        tensor.data[3:] = tensor.data[:3]  # three channels say the same as the other three
+    generator = torch.Generator().manual_seed(0)
+    images, masks = (
+        torch.randn(4, 3, 12, 10, generator=generator),
+        torch.randint(0, 4, (4, 12, 10), generator=generator),
+    )
+    groups, data = find_groups(model, 12), [(images, masks)]
+    plan = choose(Scores("by hand", {"0": torch.arange(6, 0, -1.0)}), groups, ratio=0.5)
+    raw, wanted = apply(model, plan, groups), model(images)
+    live = Live(model, groups, data, positions=positions, progress=False)
+    for small in (
+        sequential(model, raw, plan, data, groups=groups, positions=positions, progress=False),
+        live.solve(plan),
+    ):
+        assert (small(images) - wanted).abs().mean() < 1e-3 < (raw(images) - wanted).abs().mean()

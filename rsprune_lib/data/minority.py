@@ -27,7 +27,7 @@ def minority_classes(data: object, wanted: int | Sequence[int] | None = None) ->
 
     Example:
         >>> [data.classes[number] for number in minority_classes(load_data("camvid"))]
-        ['SignSymbol', 'Pedestrian', 'Pole', 'Fence', 'Bicyclist']
+        ['Bicyclist', 'Pedestrian', 'Pole', 'Fence', 'SignSymbol']
     """
     pixels = training_pixels(data)
     rarest = [int(number) for number in np.argsort(pixels, kind="stable") if pixels[number]]

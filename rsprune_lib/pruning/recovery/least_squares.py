@@ -144,12 +144,13 @@ def pick(matrix: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     return matrix[0].index_select(0, rows).index_select(1, columns)[None]
 
 
-def patches(layer: nn.Module, x: Tensor) -> Tensor:
+def patches(layer: nn.Module, x: Tensor, at: tuple[Tensor, Tensor, Tensor] | None = None) -> Tensor:
     """Returns what each output position of a layer sees, as rows.
 
     Args:
         layer: convolution (2-D, any stride, padding, dilation, groups), transposed convolution or linear layer.
         x: its input, (B, C, H, W) or (..., C).
+        at: of a convolution: image, row and column of the wanted positions, of one shape together; None: all.
 
     Returns:
         (N, G, D + 1): N positions, G groups, D = k * k * C / G values in the order (row, column, channel), and a 1.
@@ -173,9 +174,10 @@ def patches(layer: nn.Module, x: Tensor) -> Tensor:
     b, h, w, c = x.stride()
     strides = (b, h * sh, w * sw, C // G * c, h * dh, w * dw, c)
     seen = x.as_strided((B, rows, columns, G, kh, kw, C // G), strides)  # a view; the next lines copy it once
-    result = x.new_ones(B, rows, columns, G, kh * kw * C // G + 1)
+    seen = seen if at is None else seen[at]
+    result = x.new_ones(*seen.shape[:-4], G, kh * kw * C // G + 1)
     result[..., :-1].unflatten(-1, (kh, kw, C // G)).copy_(seen)
-    return result.flatten(0, 2)
+    return result.flatten(0, -3)
 
 
 def _spread(layer: nn.ConvTranspose2d, x: Tensor) -> Tensor:

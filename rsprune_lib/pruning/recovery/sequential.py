@@ -29,6 +29,7 @@ from rsprune_lib.pruning.groups import Group, find_groups
 from rsprune_lib.pruning.layers import axis_of, channels, kind_of, mixes
 from rsprune_lib.pruning.plan import Plan
 from rsprune_lib.pruning.recovery.least_squares import Gram, accumulate, factorise, install, movable, solve
+from rsprune_lib.pruning.recovery.positions import Positions, unrolled
 from rsprune_lib.pruning.recovery.relu_aware import Sample, rectified
 from rsprune_lib.pruning.recovery.walk import Walk, activation_bytes
 
@@ -123,6 +124,7 @@ def sequential(
     groups: Sequence[Group] | None = None,
     ridge: float = 1e-4,
     rectify: int = 3,
+    positions: str = "uniform",
     memory: int = MEMORY,
     progress: bool = True,
 ) -> nn.Module:
@@ -132,10 +134,12 @@ def sequential(
         dense: the trained network, with live SE blocks if it has them: the target. Left untouched.
         small: ``apply(fold(dense, gates), plan)``, or any network with these layers and fewer channels. Left untouched.
         plan: the plan ``small`` was made with; None if nothing was pruned (repairs the folding alone).
-        batches: training images (labels are not used); a few hundred are enough.
+        batches: training images; a few hundred are enough. Of masks only ``positions`` sees something.
         groups: groups of the plain network, found anew if None.
         ridge: relative to the mean variance of a layer's inputs.
         rectify: steps that let a layer in front of a ReLU be wrong where the ReLU cuts, see `rectified`.
+        positions: where maps of images with masks are fitted, see `Positions`: ``"uniform"``, ``"balanced"`` or
+            ``"all"``.
         memory: bytes of paused activations that may be held; above, each layer runs the networks anew.
         progress: show a bar, one step a layer.
 
@@ -147,7 +151,8 @@ def sequential(
         PlanError: the plan does not belong to ``small``.
         DataError: an image is not in the training split, or there is none.
     """
-    images = [x for x, _ in feed(batches, dense, "closed form: images", progress=progress)]
+    images, labels = zip(*feed(batches, dense, "closed form: images", progress=progress), strict=True)
+    places = Positions(labels, positions)
     if groups is None:
         groups = find_groups(without_gates(dense), images[0].shape[-1]) if plan is not None else ()
     repaired, kept = copy.deepcopy(small), kept_channels(dense, plan, groups)
@@ -172,7 +177,7 @@ def sequential(
                 samples = partial(_samples, batches, inputs, targets, unit.layer, flow, pick)
                 if paused:
                     samples = partial(list, list(samples()))
-                _refit(repaired, unit, samples, ridge, rectify if flow.rectified else 0)
+                _refit(repaired, unit, samples, places, ridge, rectify if flow.rectified else 0)
     return repaired
 
 
@@ -198,18 +203,30 @@ def _samples(
         yield x, target + (goal - have), have
 
 
-def _refit(model: nn.Module, unit: Unit, samples: Callable[[], Iterable[Sample]], ridge: float, steps: int) -> None:
+def _refit(
+    model: nn.Module,
+    unit: Unit,
+    samples: Callable[[], Iterable[Sample]],
+    places: Positions,
+    ridge: float,
+    steps: int,
+) -> None:
     """Solves one layer of ``model`` in place."""
-    layer = model.get_submodule(unit.layer)
+    layer, norm = model.get_submodule(unit.layer), model.get_submodule(unit.norm) if unit.norm else None
+    worker, rows_of = places.fitted(layer, next(iter(samples()))[1])
+
+    def rows() -> Iterable[Sample]:
+        return rows_of(samples())
+
     gram: Gram | None = None
-    for x, target, _ in samples():
-        gram = accumulate(gram, layer, x, target)
+    for x, target, _ in rows():
+        gram = accumulate(gram, worker, x, target)
     free = movable(layer, unit.norm)
     moments = gram.moments(free)
     factor = factorise(moments, ridge)
     steps = steps if free and not isinstance(layer, nn.ConvTranspose2d) else 0  # what a ReLU cuts has its own mean
-    fit = rectified(solve(moments, layer, ridge, factor), moments, factor, layer, samples, steps)
-    install(fit, layer, model.get_submodule(unit.norm) if unit.norm else None)
+    fit = rectified(solve(moments, worker, ridge, factor), moments, factor, worker, rows, steps)
+    install(fit if worker is layer else unrolled(fit, layer), layer, norm)
 
 
 def kept_channels(dense: nn.Module, plan: Plan | None, groups: Sequence[Group]) -> Callable[[str, str], Tensor]:

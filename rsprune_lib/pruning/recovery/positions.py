@@ -1,0 +1,106 @@
+"""Sampled positions: of a large map the closed form looks at some places only, and rare classes can have their share.
+
+A map of 180 x 240 positions gives a layer of 3 x 3 x 128 inputs as many rows as a thousand small images do, nearly all
+of them of the same few classes. Some places of every image are drawn once, in coordinates of the image, and every layer
+is fitted to what it sees and sends on at these places. A layer's rows are the pixels of a map again, and the layer a
+1 x 1 convolution over them, so the rest of the closed form is the same for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from rsprune_lib.errors import unknown
+from rsprune_lib.pruning.recovery.least_squares import Solution, patches
+from rsprune_lib.pruning.recovery.relu_aware import Sample
+from rsprune_lib.tasks import IGNORE
+
+__all__ = ["POSITIONS", "Positions", "unrolled"]
+
+POSITIONS = ("all", "uniform", "balanced")
+
+
+class Positions:
+    """Places of images at which layers are fitted.
+
+    Args:
+        masks: (B, H, W) of each batch, with `IGNORE` where unknown; or (B,) labels, which leave all positions in.
+        how: ``"uniform"``: every pixel is as likely; ``"balanced"``: every class that an image shows is as likely, and
+            within it every pixel; ``"all"``: no sampling.
+        most: places of an image; a map that has no more is used whole, unless classes are balanced.
+
+    Raises:
+        RspruneError: there is no such way to draw.
+    """
+
+    def __init__(self, masks: Sequence[Tensor], how: str = "uniform", most: int = 1024) -> None:
+        if how not in POSITIONS:
+            raise unknown("way to draw positions", how, POSITIONS)
+        self._how, self._most = how, most
+        self._drawn: list[Tensor] = []  # (B, most, 2) of each batch: row and column in [0, 1)
+        if how != "all" and masks[0].dim() == 3:
+            generator = torch.Generator().manual_seed(0)
+            self._drawn = [torch.stack([self._draw(mask.cpu(), generator) for mask in batch]) for batch in masks]
+
+    def _draw(self, mask: Tensor, generator: torch.Generator) -> Tensor:
+        """(most, 2) places of one image, in the middle of pixels."""
+        H, W = mask.shape
+        chance = torch.ones(H * W)
+        if self._how == "balanced" and (known := mask.flatten() != IGNORE).any():
+            classes = mask.flatten().clamp_min(0)
+            chance = known / torch.bincount(classes[known], minlength=int(classes.max()) + 1).clamp_min(1)[classes]
+        flat = torch.multinomial(chance, self._most, replacement=True, generator=generator)
+        return torch.stack([(flat // W + 0.5) / H, (flat % W + 0.5) / W], dim=1)
+
+    def fitted(self, layer: nn.Module, out: Tensor) -> tuple[nn.Module, Callable[[Iterable[Sample]], Iterable[Sample]]]:
+        """What is fitted, and to what: the layer to all positions, or a 1 x 1 convolution to rows at the drawn places.
+
+        Args:
+            layer: the layer.
+            out: an output of it, (B, O, H', W').
+
+        Returns:
+            The layer, or in its place a convolution from its rows (see `patches`) to its outputs; and how samples
+            (input (B, C, H, W), target (B, O, H', W'), what is added or None) become its own. A solution for
+            rows has to be `unrolled`.
+        """
+        if not self._drawn or not isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) or self._small(out):
+            return layer, lambda samples: samples
+        width = layer.in_channels * layer.weight[0, 0].numel()
+        worker = nn.Conv2d(width, layer.out_channels, 1, groups=layer.groups, bias=layer.bias is not None)
+        if layer.bias is not None:
+            worker.bias.data.copy_(layer.bias)
+
+        def rows(samples: Iterable[Sample]) -> Iterator[Sample]:
+            return (self._rows(layer, *each) for each in zip(self._drawn, samples, strict=True))
+
+        return worker.to(layer.weight), rows
+
+    def _small(self, out: Tensor) -> bool:
+        places = out.shape[2] * out.shape[3]
+        return places <= (1 if self._how == "balanced" else self._most)
+
+    def _rows(self, layer: nn.Module, drawn: Tensor, sample: Sample) -> Sample:
+        """What a batch shows of a layer at its drawn places."""
+        x, target, added = sample
+        row, column = (drawn * torch.tensor(target.shape[2:])).long().to(x.device).unbind(2)  # (B, most) each
+        image = torch.arange(len(x), device=x.device)[:, None].expand_as(row)
+
+        def pick(value: Tensor | None) -> Tensor | None:
+            return None if value is None else value[image, :, row, column].mT[..., None]
+
+        seen = patches(layer, x, (image, row, column))[..., :-1]  # (B * most, G, D)
+        return seen.reshape(len(x), self._most, -1).mT[..., None], pick(target), pick(added)
+
+
+def unrolled(fit: Solution, layer: nn.Conv2d | nn.ConvTranspose2d) -> Solution:
+    """A solution for a layer's rows in the shape of the layer itself."""
+    turned = isinstance(layer, nn.ConvTranspose2d)
+    outs, ins = (1, 0) if turned else (0, 1)
+    shape = layer.weight.shape
+    weight = fit.weight.reshape(shape[outs], *shape[2:], shape[ins]).movedim(-1, 1)
+    return replace(fit, weight=weight.flip(2, 3).transpose(0, 1) if turned else weight)
