@@ -290,6 +290,7 @@ def test_a_pruned_bundle_is_pruned_fine_tuned_and_pruned_again(run, dense, tmp_p
     unnamed = run("prune", folder, "--images", 4, "--multiple-of", 8, "--out", tmp_path / "w")
     assert "stay whole" in unnamed[2] and "judged by l2" in unnamed[2]  # its gates are folded: no attention
     assert "live SE blocks" in run("prune", folder, "--criterion", "attention", "--out", tmp_path / "y")[2]
+    assert "No channel was removed; ask for" in run("prune", folder, *few, "--macs", "1G", "--out", tmp_path / "v")[2]
     assert "nothing could be removed" in run("prune", folder, *few, "--multiple-of", 1000, "--out", tmp_path / "x")[2]
 
 

@@ -256,6 +256,14 @@ def test_a_folder_is_known_by_its_full_path_and_decoded_once(tmp_path, monkeypat
     assert len(str(caught.value)) < 10_000 and "\x1b" not in str(caught.value)
 
 
+def test_a_folder_with_the_name_of_a_public_set_is_told(tmp_path, monkeypatch, caplog):
+    (tmp_path / "here/synthetic").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setattr(catalogue, "CARDS", {"synthetic": dataclasses.replace(get_card("synthetic"), num_images=30)})
+    assert load("synthetic", tmp_path).synthetic
+    assert "synthetic: this is the name of a public data set; the folder of that name is ./synthetic" in caplog.text
+
+
 def test_bands_are_kept_with_the_data(tmp_path, monkeypatch):
     for i in range(8):
         for label in "ab":

@@ -114,6 +114,8 @@ def prune(
         result = prune_network(bundle.model, loaded, request, first=bundle.plan, gates=bundle.gates)
         if narrow := sum(group.size < multiple_of for group in result.groups):
             say(f"{narrow} of {len(result.groups)} groups have fewer than {multiple_of} channels and stay whole.")
+        if sum(map(len, result.plan.keep.values())) == sum(group.size for group in result.groups):
+            say("No channel was removed; ask for a larger --ratio, a higher --threshold or fewer --macs.")
         how, dense = result.plan.how, bundle.config.get("measured") or {}
         how = how.get("steps", [how])[-1]
         title = f"{bundle.config['model']['name']} pruned ({how.get('criterion', 'plan')}, {recovery})"

@@ -57,6 +57,8 @@ def load_data(
     root, bands = data_root(root), parse_bands(bands)
     if image_size is not None and not (isinstance(image_size, Integral) and 8 <= image_size <= 1024):
         raise DataError(f"image_size must be a whole number of pixels from 8 to 1024, got {image_size!r:.60}.")
+    if (name_or_path == "auto" or is_card(name_or_path)) and Path(name_or_path).is_dir():
+        tell(name_or_path, [f"this is the name of a public data set; the folder of that name is ./{name_or_path}"])
     if name_or_path == "auto":
         name_or_path = _automatic(image_size, root, mirror)
     path = _as_path(name_or_path)
