@@ -235,7 +235,7 @@ def test_an_encoder_is_filled_from_the_file_of_a_classifier(tmp_path):
     torch.save(state, path)
     with pytest.raises(ModelError, match=r"does not fit the encoder: no blocks.4.0.se.conv_reduce.weight; take"):
         load_weights(model, path)
-    with pytest.raises(ModelError, match="No weight in .* fits"):
+    with pytest.raises(ModelError, match="does not fit the encoder: no conv1.weight"):
         load_weights(create_model("ued_resnet18", 4, width=0.1), path)
 
 

@@ -172,7 +172,7 @@ def _fill_encoder(model: nn.Module, state: dict[str, Tensor], path: str | Path) 
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         raise ModelError(
-            f"{path} does not fit the encoder: {', '.join(wrong[:3])}{more}; take the file of this network."
+            f"{path} does not fit the encoder: {', '.join(wrong[:3])}{more}; take the file of this network and width."
         )
     fresh = [first] if seen else []
     model.encoder.load_state_dict({k: v for k, v in state.items() if k in own and k not in fresh}, strict=False)
