@@ -1,6 +1,7 @@
 """The networks that give each pixel a class: counts of their papers, any image size, exact groups."""
 
 import json
+import sys
 from functools import cache
 
 import pytest
@@ -11,7 +12,7 @@ from torch.nn import functional as F
 
 from rsprune_lib.bundle import load_bundle, save_bundle
 from rsprune_lib.data import Batches
-from rsprune_lib.errors import ModelError
+from rsprune_lib.errors import ModelError, RspruneError
 from rsprune_lib.measure import cost, evaluate, latency, measure
 from rsprune_lib.models import copied, create_model, for_inference, hooked, load_weights, units
 from rsprune_lib.models.segmentation import GhostNet
@@ -256,3 +257,33 @@ def test_resnets_are_encoders_too(depth):
         silent = quiet(x)
     found = apply(model, plan, groups)(x)
     assert found.shape == (2, 4, 45, 78) and (found - silent).abs().max() < 1e-5 * silent.abs().max()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    "name", ["smp:unet:tu-test_resnet", "smp:fpn:tu-test_resnet", "torchvision:lraspp_mobilenet_v3_large"]
+)
+def test_networks_of_other_libraries_segment_too(name, fields):
+    pytest.importorskip("segmentation_models_pytorch" if name.startswith("smp") else "torchvision")
+    model, x = lively(create_model(name, 3, seed=0)), images(45, 78)
+    assert create_model(**json.loads(json.dumps(model.config))).config == model.config
+    groups = find_groups(model, (45, 78))
+    plan = random_plan(groups, 0.4)
+    with masked(model, plan, groups) as quiet:
+        silent = quiet(x)
+    found = apply(model, plan, groups)(x)
+    assert found.shape == (2, 3, 45, 78) and (found - silent).abs().max() < 1e-5 * silent.abs().max()
+    done = prune(model, fields, criterion="l2", ratio=0.4, recovery="bn", images=8, progress=False)
+    assert parameters(done.model) < 0.7 * parameters(model)
+    assert evaluate(done.model, Batches(fields, "val"), progress=False).metric == "mIoU"
+
+
+def test_names_of_smp_that_do_not_exist(monkeypatch):
+    pytest.importorskip("segmentation_models_pytorch")
+    with pytest.raises(RspruneError, match="network of smp 'unett'; did you mean 'unet'"):
+        create_model("smp:unett:resnet18")
+    with pytest.raises(RspruneError, match="encoder of smp 'resnet81'; did you mean 'resnet18'"):
+        create_model("smp:unet:resnet81")
+    monkeypatch.setitem(sys.modules, "segmentation_models_pytorch", None)
+    with pytest.raises(ModelError, match="pip install segmentation-models-pytorch"):
+        create_model("smp:unet")

@@ -59,7 +59,7 @@ Teacher = Annotated[
 def train(
     model: Annotated[
         str,
-        typer.Argument(help="{networks}; or torchvision:NAME, timm:NAME."),
+        typer.Argument(help="{networks}; or torchvision:NAME, timm:NAME, smp:NAME:ENCODER."),
     ],
     out: Out,
     data: Annotated[str, typer.Option("--data", help="Data set or folder of class folders.")] = "auto",

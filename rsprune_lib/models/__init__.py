@@ -3,9 +3,10 @@
 from rsprune_lib.models.blocks import Network, SqueezeExcite, Unit
 from rsprune_lib.models.copying import copied, for_inference
 from rsprune_lib.models.exits import Early, add_exits, run_early, without_exits
-from rsprune_lib.models.foreign import LIBRARIES, load_weights
+from rsprune_lib.models.foreign import LIBRARIES
 from rsprune_lib.models.gfnet import GlobalFilter
 from rsprune_lib.models.hooks import hooked
+from rsprune_lib.models.loading import load_weights
 from rsprune_lib.models.mode import evaluating, placement, plain_attention
 from rsprune_lib.models.places import exit_places, spread_places
 from rsprune_lib.models.registry import NETWORKS, NetworkEntry, create_model, model_names, plain_name, takes_size

@@ -1,6 +1,7 @@
-"""Networks of torchvision and timm by name: ``"torchvision:convnext_tiny"``, ``"timm:mobilenetv3_large_100"``.
+"""Networks of other libraries by name: ``"torchvision:convnext_tiny"``, ``"timm:mobilenetv3_large_100"``.
 
-They come with fresh weights; trained ones are read from a file of yours by `load_weights`.
+And those of segmentation-models-pytorch, with the name of an encoder: ``"smp:unet:resnet18"``. They come with fresh
+weights; trained ones are read from a file of yours by `load_weights`.
 """
 
 from __future__ import annotations
@@ -9,17 +10,16 @@ import contextlib
 import difflib
 import inspect
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 from typing import Any
 
-import safetensors.torch
-import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from rsprune_lib._torchvision import ensure_torchvision
 from rsprune_lib.errors import ModelError, unknown
 
-__all__ = ["LIBRARIES", "foreign_model", "foreign_takes_size", "load_weights"]
+__all__ = ["LIBRARIES", "foreign_model", "foreign_takes_size"]
 
 
 def foreign_model(name: str, num_classes: int, *, in_channels: int = 3, image_size: int | None = None) -> nn.Module:
@@ -91,7 +91,8 @@ def _torchvision(network: str, num_classes: int, in_channels: int, image_size: i
     model = builder(**options)
     if in_channels != 3:
         _widen(model, in_channels)
-    return model
+    segments = builder.__module__.startswith("torchvision.models.segmentation")
+    return _changed(model, lambda forward, x: forward(x)["out"]) if segments else model
 
 
 def _widen(model: nn.Module, in_channels: int) -> None:
@@ -117,90 +118,45 @@ def _timm(network: str, num_classes: int, in_channels: int, image_size: int | No
     return timm.create_model(network, pretrained=False, num_classes=num_classes, in_chans=in_channels)
 
 
-LIBRARIES: dict[str, Callable[[str, int, int, int | None], nn.Module]] = {"torchvision": _torchvision, "timm": _timm}
-_WRAPPERS = ("state_dict", "model", "model_state_dict", "state_dict_ema")
-
-
-def load_weights(model: nn.Module, path: str | Path) -> list[str]:
-    """Fills a network with the weights of a file, as far as they fit; nothing in the file is executed.
-
-    A head for other classes stays as it is, with its fresh weights. The file of a classifier fills the encoder of a
-    segmentation network (``model.encoder``), but then as a whole: only what reads the image may differ in its channels.
-
-    Args:
-        model: changed in place.
-        path: a state dict: ``.safetensors``, or ``.pt``/``.pth`` (read with ``weights_only``).
-
-    Returns:
-        One sentence for each key that was left out or is missing.
-
-    Raises:
-        ModelError: the file is not there or no state dict, or none of it fits, or not the whole of an encoder.
-    """
-    state, own = _read(Path(path)), model.state_dict()
-    if state.keys() - own.keys() and all(key.startswith("module.") for key in state):
-        state = {key.removeprefix("module."): value for key, value in state.items()}
-    if hasattr(model, "encoder") and not state.keys() & own.keys() and state.keys() & model.encoder.state_dict().keys():
-        return _fill_encoder(model, state, path)
-    fits = {key: value for key, value in state.items() if key in own and own[key].shape == value.shape}
-    if not fits:
-        raise ModelError(
-            f"No weight in {path} fits the network (it has {next(iter(state), 'nothing')!r}, the network "
-            f"{next(iter(own))!r} of shape {tuple(next(iter(own.values())).shape)}); take the file of this network."
-        )
-    notes = []
-    for key in sorted(state.keys() | own.keys()):
-        if key not in own:
-            notes.append(f"{key}: the network has no such weight")
-        elif key not in state:
-            notes.append(f"{key}: not in the file, stays fresh")
-        elif key not in fits:
-            notes.append(f"{key}: {tuple(state[key].shape)} in the file, {tuple(own[key].shape)} here, stays fresh")
-    model.load_state_dict(fits, strict=False)
-    return notes
-
-
-def _fill_encoder(model: nn.Module, state: dict[str, Tensor], path: str | Path) -> list[str]:
-    own = model.encoder.state_dict()
-    first = next(key for key, value in own.items() if value.dim() == 4)
-    wrong = [
-        f"{key} is {tuple(state[key].shape)} there and {tuple(value.shape)} here" if key in state else f"no {key}"
-        for key, value in own.items()
-        if (key not in state and value.is_floating_point()) or (key in state and state[key].shape != value.shape)
-    ]
-    seen, wrong = wrong, [line for line in wrong if not line.startswith(f"{first} ")]
-    if wrong:
-        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        raise ModelError(
-            f"{path} does not fit the encoder: {', '.join(wrong[:3])}{more}; take the file of this network and width."
-        )
-    fresh = [first] if seen else []
-    model.encoder.load_state_dict({k: v for k, v in state.items() if k in own and k not in fresh}, strict=False)
-    notes = [f"encoder.{seen[0]}, stays fresh"] if seen else []
-    unused = sorted({key.rpartition(".")[0] for key in state.keys() - own.keys()})
-    notes += [f"{', '.join(unused)}: no part of the encoder, left out"] if unused else []
-    rest = [name for name, _ in model.named_children() if name != "encoder"]
-    return [*notes, f"{', '.join(rest)}: not in the file, stays fresh"]
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise ModelError(f"Found no weights at {path}; check the path.")
+def _smp(network: str, num_classes: int, in_channels: int, image_size: int | None) -> nn.Module:
+    """A decoder on an encoder, ``unet:resnet18`` or ``unet`` (on a ResNet-34); ``tu-NAME`` is an encoder of timm."""
+    ensure_torchvision()
     try:
-        if path.suffix == ".safetensors":
-            state: Any = safetensors.torch.load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # both libraries raise whatever a broken file brings up
+        import segmentation_models_pytorch as smp
+        from segmentation_models_pytorch.encoders import get_encoder_names
+    except ImportError:
         raise ModelError(
-            f"Cannot read {path} as plain weights: it is cut off, or holds more than tensors; save a state dict "
-            "(torch.save(model.state_dict(), ...) or safetensors), no pickled network."
+            f"smp:{network} needs the package segmentation-models-pytorch, which is not installed; get it with: "
+            "pip install segmentation-models-pytorch."
         ) from None
-    for wrapper in _WRAPPERS:
-        if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
-            state = state[wrapper]
-    if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
-        raise ModelError(
-            f"{path} holds no state dict (names and tensors); save one with torch.save(model.state_dict())."
-        )
-    return state
+    decoder, _, encoder = network.partition(":")
+    encoder = encoder or "resnet34"
+    decoders = list(smp.MODEL_ARCHITECTURES_MAPPING)
+    if decoder not in decoders:
+        raise unknown("network of smp", decoder, decoders)
+    if encoder not in get_encoder_names() and not encoder.startswith("tu-"):
+        raise unknown("encoder of smp", encoder, _near(encoder, get_encoder_names()))
+    model = smp.create_model(decoder, encoder, encoder_weights=None, in_channels=in_channels, classes=num_classes)
+    return _changed(model, _any_size)
+
+
+def _changed(model: nn.Module, change: Callable[..., Tensor]) -> nn.Module:
+    """The same network, whose forward function is ``change(its own, x)``."""
+    own = type(model).forward
+    namespace = {"forward": lambda self, x: change(partial(own, self), x), "__module__": type(model).__module__}
+    namespace["config"] = None  # of smp a property, where ours is to stand
+    model.__class__ = type(type(model).__name__, (type(model),), namespace)
+    return model
+
+
+def _any_size(forward: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Images are continued to multiples of 32 pixels, which most of these networks need, and the logits cut again."""
+    H, W = x.shape[2:]
+    if H % 32 == W % 32 == 0:
+        return forward(x)
+    return forward(F.pad(x, (0, -W % 32, 0, -H % 32), mode="replicate"))[..., :H, :W]
+
+
+LIBRARIES: dict[str, Callable[[str, int, int, int | None], nn.Module]] = {
+    "torchvision": _torchvision, "timm": _timm, "smp": _smp,
+}  # fmt: skip

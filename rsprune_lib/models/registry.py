@@ -150,8 +150,9 @@ def create_model(
     ``model.config`` holds exactly these arguments but the seed, so ``create_model(**model.config)`` builds it again.
 
     Args:
-        name: one of `model_names`, or ``torchvision:NETWORK`` or ``timm:NETWORK`` (these know no width and no stem).
-        num_classes: number K of classes; the network returns (B, K) logits.
+        name: one of `model_names`, or ``torchvision:NETWORK``, ``timm:NETWORK`` or ``smp:NETWORK:ENCODER`` (these know
+            no width and no stem).
+        num_classes: number K of classes; the network returns (B, K) logits, or (B, K, H, W) for each pixel.
         in_channels: channels of an image.
         width: factor on the number of channels of every layer, rounded to whole channels.
         stem: ``"imagenet"`` or, for images of 32 pixels and less, ``"small"``, which leaves out the first downsampling
