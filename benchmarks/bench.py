@@ -180,6 +180,13 @@ def app_rows() -> Iterator[dict]:
     yield from browser_rows()
 
 
+def classes_rows() -> Iterator[dict]:
+    """Measures scores by classes against epochs of training."""
+    from segmentation_bench import class_rows
+
+    yield from class_rows()
+
+
 def page(rows: list[dict]) -> str:
     """The table, with a line of origin for every run that its rows come from."""
     runs = {(r["date"], r["commit"], r["origin"]): [] for r in rows}
@@ -198,13 +205,14 @@ def main() -> None:
     )
     parser.add_argument("--data", default="auto", help="eurosat, synthetic or a folder of class folders")
     parser.add_argument("--steps", type=int, default=24, help="training steps to time")
-    names = ("training", "pruning", "similarity", "latency", "studio", "app")
+    names = ("training", "pruning", "classes", "similarity", "latency", "studio", "app")
     parser.add_argument("--parts", nargs="+", choices=names, default=names, help="what to measure")
     arguments = parser.parse_args()
     data, path = load_data(arguments.data), RESULTS / "bench.json"
     parts = {
         "training": lambda: training_rows(data, arguments.steps),
         "pruning": lambda: pruning_rows(data),
+        "classes": classes_rows,
         "similarity": lambda: similarity_rows(data),
         "latency": lambda: latency_rows(data),
         "studio": studio_rows,

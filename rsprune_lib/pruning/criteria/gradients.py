@@ -56,7 +56,7 @@ def class_scores(
     groups: Iterable[Group],
     data: Batched,
     *,
-    per_image: int | None = 6,
+    per_image: int | None = 5,
     legacy: bool = False,
     progress: bool = True,
 ) -> dict[str, Tensor]:
@@ -73,7 +73,7 @@ def class_scores(
         groups: `find_groups` of it.
         data: training batches.
         per_image: most classes of an image that have a backward pass: those judged on the fewest images so far, so that
-            rare classes always take part; None: all that it shows. Six cost little more than two plain epochs.
+            rare classes always take part; None: all that it shows. Five cost some two and a half plain epochs.
         legacy: as the reference has it: the loss is the mean over all pixels, and every pixel of another class, ignored
             ones too, has the network's own answer as its label.
         progress: show a bar.

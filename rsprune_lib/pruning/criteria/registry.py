@@ -107,7 +107,7 @@ def _class_taylor(
     *,
     rule: str = "minority_group",
     minority: int | Sequence[int] | None = None,
-    per_image: int | None = 6,
+    per_image: int | None = 5,
     legacy: bool = False,
 ) -> Values:
     classes = voters(case.data, rule, minority)
