@@ -12,10 +12,13 @@ from PIL import Image
 from rasterio.transform import from_origin
 from torch import nn
 
+from rsprune_lib.bundle import save_bundle
+from rsprune_lib.cli import main
 from rsprune_lib.deploy import Segmenter, compare_maps, segment_array, segment_scene
 from rsprune_lib.deploy import segment as module
 from rsprune_lib.deploy.windows import Grid
 from rsprune_lib.errors import DataError, RspruneError
+from rsprune_lib.models import create_model
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 PALETTE = ((200, 30, 30), (30, 200, 30), (30, 30, 200))
@@ -286,3 +289,32 @@ def test_a_map_is_measured_on_labels_of_the_whole_scene(segmenter, tmp_path):
     with pytest.raises(DataError, match="30 x 70 pixels, the scene has 60 x 70"):
         segment_scene(segmenter, tmp_path / "scene.tif", tmp_path / "second.tif", truth=small, progress=False)
     assert json.dumps(found.to_dict(), allow_nan=False)
+
+
+def test_the_command_writes_a_map_and_measures_it(tmp_path, capsys):
+    model = create_model("ued_bes", 3, width=0.25, seed=0).eval()
+    about = {
+        "name": "toy", "task": "segmentation", "classes": ["road", "roof", "car"], "image_size": [64, 96], "rare": [2],
+        "mean": [0.5] * 3, "std": [0.25] * 3, "palette": [list(colour) for colour in PALETTE],
+    }  # fmt: skip
+    folder = save_bundle(tmp_path / "bundle", model, data=about, provenance={}, measured={})
+    pixels = scene_pixels(100, 120)
+    scene = write(tmp_path / "scene.tif", pixels.transpose(2, 0, 1))
+    truth = write(tmp_path / "truth.tif", pixels.argmax(2)[None].astype(np.uint8))
+    out = tmp_path / "map.tif"
+    command = ["segment", str(folder), str(scene), "--out", str(out), "--truth", str(truth)]
+    assert main([*command, "--json"]) == 0
+    row = json.loads(capsys.readouterr().out)
+    with rasterio.open(out) as made:
+        answer = made.read(1)
+    assert row["size"] == [100, 120] and sum(row["shares"].values()) == pytest.approx(1)
+    assert row["truth"]["accuracy"] == pytest.approx((answer == pixels.argmax(2)).mean())
+    assert list(row["truth"]["per_class"]) == about["classes"]
+    assert row["truth"]["metrics"]["minority mIoU"] == row["truth"]["per_class"]["car"]
+    assert main([*command, "--force"]) == 0
+    assert "minority mIoU" in capsys.readouterr().out
+    assert main(command) == 1 and "--force" in capsys.readouterr().err
+    plain = save_bundle(
+        tmp_path / "plain", create_model("resnet18", 3, width=0.125), data={}, provenance={}, measured={}
+    )
+    assert main(["segment", str(plain), *command[2:], "--force"]) == 1 and "does not segment" in capsys.readouterr().err

@@ -23,7 +23,7 @@ from rsprune_lib.deploy.windows import Grid, strips
 from rsprune_lib.device import pick_device
 from rsprune_lib.errors import RspruneError
 from rsprune_lib.files import atomic
-from rsprune_lib.models import evaluating, placement
+from rsprune_lib.models import evaluating, for_inference, placement
 from rsprune_lib.tasks import task_of
 
 __all__ = ["Segmented", "Segmenter", "segment_array", "segment_scene"]
@@ -68,7 +68,7 @@ class Segmenter:
         window = (size, size) if isinstance(size, int) else tuple(size)
         palette = data.get("palette") or _colours(len(classes))
         mean, std, palette = tuple(data["mean"]), tuple(data["std"]), tuple(map(tuple, palette))
-        return cls(bundle.model, classes, mean, std, window, palette, data.get("bands"))
+        return cls(for_inference(bundle.model), classes, mean, std, window, palette, data.get("bands"))
 
     def predict(self, windows: Tensor) -> Tensor:
         """Class probabilities (B, K, H, W) float32 of windows (B, H, W, 3) uint8, on the network's device."""
