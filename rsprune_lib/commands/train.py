@@ -64,6 +64,9 @@ def train(
     out: Out,
     data: Annotated[str, typer.Option("--data", help="Data set or folder of class folders.")] = "auto",
     bands: Bands = None,
+    size: Annotated[
+        str | None, typer.Option("--size", help="Pixels a side, or HEIGHTxWIDTH; the data set's own without.")
+    ] = None,
     profile: ProfileName = None,
     recipe: Annotated[str, typer.Option("--recipe", help="{recipes}.")] = "strong",
     loss: Annotated[str | None, typer.Option("--loss", help="{losses}; by default ce, or body_edge.")] = None,
@@ -95,7 +98,7 @@ def train(
     from rsprune_lib.tasks import task_of
 
     how = get_profile(profile)
-    chosen = _recipe(recipe, epochs, how, how.train_epochs, loss)
+    chosen, sides = _recipe(recipe, epochs, how, how.train_epochs, loss), _sides(size)
     sized = takes_size(model)
     options = {"width": width, "stem": stem, "patch": patch}
     with torch.device("meta"):  # wrong ones are told before data are decoded; which patch fits depends on the images
@@ -103,7 +106,7 @@ def train(
     run = _run_folder(out, "train", force, resume, [*data_paths(data), *([weights] if weights else [])])
     if weights is not None and not weights.is_file():
         raise ModelError(f"Found no weights at {weights}; check the path.")
-    loaded = load_data(data, bands=bands)
+    loaded = load_data(data, image_size=sides, bands=bands)
     network = create_model(
         model, loaded.num_classes, image_size=loaded.image_size if sized else None, seed=seed, **options
     )
@@ -194,6 +197,15 @@ def _run_folder(out: Path, kind: str, force: bool, resume: bool, inputs: list[Pa
     if force and resume:
         raise typer.BadParameter("give one of --force, which replaces a run, and --resume, which goes on with it")
     return RunFolder(out, kind, force=force, resume=resume, inputs=inputs)
+
+
+def _sides(size: str | None) -> int | tuple[int, int] | None:
+    """Pixels a side, or height and width."""
+    numbers = [] if size is None else size.lower().split("x")
+    if not all(number.isdecimal() for number in numbers) or len(numbers) > 2:
+        raise typer.BadParameter(f"--size is {size!r}, but must be a number such as 224, or a pair such as 180x240")
+    sides = tuple(map(int, numbers))
+    return sides if len(sides) == 2 else sides[0] if sides else None
 
 
 def _recipe(name: str, epochs: int | None, how: "Profile", few: int, loss: str | None) -> "Recipe":

@@ -71,6 +71,11 @@ _STRONG = Recipe(
     "strong", epochs=50, lr=0.08, weight_decay=1e-3, ema=0.995, half_size=0.6,
     augment=Augment(dihedral=True, shift=4, brightness=0.1),
 )  # fmt: skip
+_IMAGENET = Recipe(  # GhostNet's encoder before segmentation: https://doi.org/10.1109/IGARSS47720.2021.9554244
+    "imagenet", epochs=180, batch_size=512, lr=0.1, decay_all=True, schedule="step",
+    milestones=(1 / 6, 1 / 3, 1 / 2, 2 / 3, 5 / 6), label_smoothing=0.1, ema=0,
+    augment=Augment(dihedral=True, shift=28),  # turned too: the encoder will look at images without an upside
+)  # fmt: skip
 _EXITS = dataclasses.replace(
     _STRONG, name="exits", epochs=20, lr=0.02, weight_decay=5e-4, label_smoothing=0, half_size=0
 )
@@ -82,6 +87,7 @@ RECIPES: dict[str, Recipe] = {
     "strong_finetune": dataclasses.replace(
         _STRONG, name="strong_finetune", epochs=40, lr=0.03, weight_decay=5e-4, half_size=0.0
     ),
+    "imagenet": _IMAGENET,
     "exits_warmup": dataclasses.replace(_EXITS, name="exits_warmup", epochs=10, schedule="step", ema=0),
     "exits": _EXITS,
 }
@@ -91,7 +97,7 @@ def recipe(name: str, **overrides: object) -> Recipe:
     """Returns a recipe by name with some of its fields replaced.
 
     Args:
-        name: ``"strong"``, ``"paper"``, or either with ``"_finetune"``.
+        name: a key of `RECIPES`: ``"strong"``, ``"paper"``, either with ``"_finetune"``, ``"imagenet"`` ...
         overrides: Fields of `Recipe`; ``None`` leaves a field as the recipe has it.
 
     Raises:
