@@ -34,7 +34,7 @@ def settle() -> None:
     """
     noted = Path(os.environ.get("PWD") or ".") if "JPY_PARENT_PID" in os.environ else Path.cwd()
     for name in VARIABLES:
-        value = os.environ.get(name)
+        value = (os.environ.get(name) or "").removeprefix("file://")
         if value and "://" not in value:
             os.environ[name] = str(absolute(noted / Path(value).expanduser()))
 

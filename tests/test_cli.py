@@ -214,6 +214,8 @@ def test_doctor_fails_where_the_course_cannot_run(run, monkeypatch):
     status, out, _ = run("doctor")
     assert status == 1
     assert "FAIL  device" in out
+    monkeypatch.setenv("RSPRUNE_HOME", __file__)
+    assert "FAIL  cache" in run("doctor")[1]
     assert "RSPRUNE_DEVICE" in out
 
 

@@ -142,6 +142,17 @@ def test_limit_is_balanced_and_always_the_same(tiny_data):
     assert Batches(tiny_data, "val", limit=1000).size == len(tiny_data.split.val)
     uneven = balanced(np.array([0] * 50 + [1] * 3), np.arange(53), 20)
     assert np.bincount(np.array([0] * 50 + [1] * 3)[uneven]).tolist() == [17, 3]
+    assert uneven.tolist() == sorted(uneven) and uneven[16] > 16, "in order, and not merely the first"
+
+
+def test_a_check_comes_before_every_batch_and_the_other_batches_have_none(tiny_data):
+    checked = []
+    batches = Batches(tiny_data, "val", 4)
+    watched = batches.watched(lambda: checked.append(len(seen)))
+    seen = []
+    for _ in watched:
+        seen.append(None)
+    assert checked == [0, 1] and len(list(batches)) == 2 and len(checked) == 2
 
 
 def test_wrong_arguments(tiny_data):

@@ -247,6 +247,11 @@ def test_a_folder_is_known_by_its_full_path_and_decoded_once(tmp_path, monkeypat
     monkeypatch.undo()
     with pytest.raises(DataError, match="relative path that may mean another folder"):
         load_again(info | {"source": "photos"})
+    with pytest.raises(DataError, match="was made with /gone/photos, which is no longer there; name its new place"):
+        load_again(info | {"source": "/gone/photos"})
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="Cannot make the folder .*/file/arrays .*set RSPRUNE_HOME"):
+        load(tmp_path / "here/photos", tmp_path / "file")
     with pytest.raises(DataError, match="does not say what data it saw"):
         load_again({})
     with pytest.raises(DataError, match=r"image_size must be a whole number of pixels from 8 to 1024, got \[32, 64\]"):

@@ -76,7 +76,7 @@ def test_mirror_folder_is_used_in_place(tmp_path, monkeypatch):
     sums(mirror)
     assert fetch(card(), root, mirror) == mirror / "set.zip" and not root.exists()
     monkeypatch.setenv("RSPRUNE_MIRROR", str(mirror))
-    assert find(card(), root) == mirror / "set.zip"
+    assert find(card(), root) == mirror / "set.zip" == find(card(), root, f"file://{mirror}")
 
 
 def test_wrong_hash_in_the_mirror(tmp_path):

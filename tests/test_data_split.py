@@ -48,6 +48,10 @@ def test_identical_images_stay_in_one_part(seed):
     for group in twins:
         assert sum(bool(set(group) & set(getattr(split, part).tolist())) for part in ("train", "val", "test")) == 1
     assert len(split.train) + len(split.val) + len(split.test) == 40
+    pairs = [[i, i + 1] for i in range(0, 20, 2)] + [list(range(20, 28))]  # no part is filled beyond its share
+    split = make_split(labels, files, classes, seed=seed, twins=pairs)
+    assert np.bincount(labels[split.test], minlength=2).tolist() == [6, 6]
+    assert np.bincount(labels[split.val], minlength=2).tolist() == [2, 2] and not set(pairs[-1]) - set(split.train)
 
 
 def test_class_with_too_few_images_is_named():
@@ -64,6 +68,7 @@ def test_published_parts_are_kept_and_validation_comes_from_training():
     split = make_split(labels, files, classes, fixed=fixed)
     assert split.test.tolist() == list(range(0, 40, 4))
     assert len(split.val) == 4 and set(labels[split.val]) == {0, 1}
+    assert make_split(labels, files, classes, fixed=fixed, seed=67).val.tolist() != split.val.tolist()
     fixed = ["val" if i % 4 == 1 else part for i, part in enumerate(fixed)]
     assert make_split(labels, files, classes, fixed=fixed).val.tolist() == list(range(1, 40, 4))
 

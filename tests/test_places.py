@@ -46,6 +46,12 @@ def test_a_kernel_takes_them_from_the_folder_of_the_shell(tmp_path, monkeypatch)
     assert str(bundles_folder()) == os.path.expanduser("~/bundles")
 
 
+def test_the_address_of_a_folder_is_the_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("RSPRUNE_MIRROR", f"file://{tmp_path}")
+    settle()
+    assert os.environ["RSPRUNE_MIRROR"] == str(tmp_path)
+
+
 @pytest.mark.parametrize("name", VARIABLES)
 def test_an_empty_variable_is_none(name, monkeypatch):
     monkeypatch.setenv(name, "")

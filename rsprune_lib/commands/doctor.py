@@ -122,7 +122,8 @@ def _cache() -> Finding:
     from rsprune_lib.data.fetch import data_root
 
     root = data_root()
-    if not os.access(_existing(root), os.W_OK):
+    nearest = _existing(root)
+    if not (nearest.is_dir() and os.access(nearest, os.W_OK)):
         return Finding("cache", "fail", f"{root} cannot be written; set RSPRUNE_HOME to a folder of yours")
     ready = [n for n in card_names() if not get_card(n).synthetic and any((root / "arrays").glob(f"{n}-*/"))]
     return Finding("cache", "ok", f"{root}; decoded: {', '.join(ready) or 'nothing yet'}")

@@ -90,7 +90,12 @@ def verify(card: Card | str, root: str | Path | None = None, mirror: str | Path 
 @contextmanager
 def locked(target: Path) -> Iterator[None]:
     """Let one process at a time make ``target``; a killed process frees its lock."""
-    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(
+            f"Cannot make the folder {target.parent} ({error.strerror}); set RSPRUNE_HOME to a folder of yours."
+        ) from None
     with FileLock(target.parent / f".{target.name}.lock"):
         yield
 
@@ -141,7 +146,7 @@ def _in_mirror(card: Card, mirror: str | Path | None) -> Path | None:
     mirror = mirror or os.environ.get("RSPRUNE_MIRROR")
     if not mirror or _is_url(mirror):
         return None
-    folder = absolute(mirror)
+    folder = absolute(str(mirror).removeprefix("file://"))
     if not folder.is_dir():
         raise DataError(f"The mirror {folder} is no folder; correct RSPRUNE_MIRROR (a folder or a URL) or unset it.")
     return _in_folder(card, folder, own=False)

@@ -103,6 +103,8 @@ def load_again(
             f"The bundle was made with the folder {source}, named by a relative path that may mean another folder "
             f"here; give its full path (--data)."
         )
+    if name_or_path is None and not is_card(source) and not Path(source).exists():
+        raise DataError(f"The bundle was made with {source}, which is no longer there; name its new place (--data).")
     if info.get("classes"):
         _check_classes(source, info["classes"])
     bands = bands or (info.get("bands") if not is_card(str(source)) else None)
