@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from rsprune_lib.data import Batches, minority_classes
 from rsprune_lib.errors import RspruneError
+from rsprune_lib.models import create_model
 from rsprune_lib.pruning import Live, Scores, apply, choose, class_scores, find_groups, prune, score, sequential
 from rsprune_lib.pruning.criteria.classes import RULES, channel_scores
 from rsprune_lib.pruning.recovery.least_squares import accumulate, solve
@@ -99,6 +100,14 @@ def test_class_balanced_counts_every_class_of_an_image_the_same(model, batch):
     unknown = [(images, masks), (images, torch.full_like(masks, IGNORE))]
     halved = score(model, find_groups(model, 6), "class_balanced", data=unknown, progress=False).values["0"]
     torch.testing.assert_close(halved, found / 2)
+
+
+def test_heads_that_only_serve_a_loss_matter_to_no_class():
+    net = create_model("ued_bes", 3, width=0.1, seed=0).eval()
+    images, masks = torch.randn(2, 3, 32, 32), torch.arange(2 * 32 * 32).view(2, 32, 32) % 3
+    groups = [group for group in find_groups(net, 32) if group.name in ("edge_head.0.0", "encoder.conv_stem")]
+    table = class_scores(net, groups, [(images, masks)], progress=False)
+    assert len(groups) == 2 and table["encoder.conv_stem"].any(1).all() and not table["edge_head.0.0"].any()
 
 
 # rows are classes, columns are channels; class 2 is the rarest, and channel 4 is its own
