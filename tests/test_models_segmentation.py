@@ -3,6 +3,7 @@
 import json
 import sys
 from functools import cache
+from math import ceil
 
 import pytest
 import torch
@@ -83,8 +84,10 @@ def test_unet1_and_segnet_have_the_counts_of_each_keep_rate(rate):
 def test_uniform_pruning_leaves_the_narrow_network(name):
     model = create_model(name, 11, width=0.125, seed=0)
     groups = find_groups(model, 32)
-    for rate in (0.5, 0.25):
-        cut = apply(model, choose(score(model, groups, "l2"), groups, ratio=1 - rate), groups)
+    for rate in (0.5, 0.25, 0.1):
+        amounts = {g.name: 1 - ceil(rate * g.size) / g.size for g in groups}  # the table keeps F - floor(F (1 - rate))
+        how = {"per_group": amounts} if rate == 0.1 else {"ratio": 1 - rate}
+        cut = apply(model, choose(score(model, groups, "l2"), groups, **how), groups)
         with torch.device("meta"):
             narrow = create_model(name, 11, width=0.125 * rate)
         assert [p.shape for p in cut.parameters()] == [p.shape for p in narrow.parameters()]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections import defaultdict
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from torch import nn
 from rsprune_lib.device import synchronize
 from rsprune_lib.errors import RspruneError
 from rsprune_lib.measure.cost import example_images, layer_costs
-from rsprune_lib.models import SqueezeExcite, hooked
+from rsprune_lib.models import SqueezeExcite, for_inference, hooked
 
 __all__ = ["LayerTime", "layer_times", "macs_beside_times"]
 
@@ -61,7 +60,7 @@ def layer_times(
     """
     if repeats < 1 or warmup < 0:
         raise RspruneError(f"Got repeats={repeats} and warmup={warmup}; time at least one pass, after 0 or more.")
-    network = copy.deepcopy(model).eval().to(memory_format=torch.channels_last)
+    network = for_inference(model).eval().to(memory_format=torch.channels_last)
     images = example_images(network, image_size, batch=batch).to(memory_format=torch.channels_last)
     clock = _Clock(images.device)
     layers = dict(_layers(network))

@@ -124,9 +124,11 @@ class Network(nn.Module):
                 f"(batch, {self.in_channels}, height, width); reorder or reshape them."
             )
         if min(x.shape[2], x.shape[3]) < self.min_size:
+            large = self.__dict__.get("config", {}).get("stem") == "imagenet"
+            other = " (a model created with stem='small' takes smaller ones)" if large else ""
             raise ModelError(
                 f"The network got images of {x.shape[2]}x{x.shape[3]} pixels but needs at least "
-                f"{self.min_size}x{self.min_size}; enlarge them (a model created with stem='small' takes smaller ones)."
+                f"{self.min_size}x{self.min_size}; enlarge them{other}."
             )
 
 
