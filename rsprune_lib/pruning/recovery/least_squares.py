@@ -272,7 +272,7 @@ def factorise(moments: Moments, ridge: float) -> Factor:
         RecoveryError: there is no factor, whatever the damping.
     """
     scale = input_scale(moments.covariance.diagonal(dim1=1, dim2=2).mean(1), moments.power)
-    while ridge <= 1:
+    while ridge <= 100:  # above 1 where the inputs are constant but for rounding
         damped = moments.covariance.clone()
         damped.diagonal(dim1=1, dim2=2).add_(ridge * scale[:, None])
         lower, failed = torch.linalg.cholesky_ex(damped)
