@@ -33,8 +33,8 @@ def test_parts_are_a_stratified_partition(counts, seed):
 
 def test_order_and_suffix_do_not_matter_but_the_seed_does():
     labels, files, classes = listing([40, 40])
-    split = make_split(labels, files, classes)
-    order = np.random.default_rng(0).permutation(len(files))
+    files = [f"{file[:8]}.{file[8:]}" for file in files]  # class0/0.07.png: a name ends at its last dot
+    split, order = make_split(labels, files, classes), np.random.default_rng(0).permutation(len(files))
     again = make_split(labels[order], [files[i].replace("png", "tif") for i in order], classes)
     assert sorted(order[again.test].tolist()) == split.test.tolist()
     assert make_split(labels, files, classes, seed=67).hash != split.hash

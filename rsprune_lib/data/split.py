@@ -219,7 +219,7 @@ def _key(seed: int, file: str) -> bytes:
 
 def _share(units: list[list[int]], ratios: tuple[float, ...], name: str, parts: dict[str, list[int]]) -> None:
     """Deal the units of one class to the parts: test and validation first, train takes what is left."""
-    wanted = {part: ratio for part, ratio in zip(PARTS, ratios, strict=False) if ratio > 0}
+    wanted = {part: ratio for part, ratio in zip(PARTS, ratios, strict=False)}
     total = sum(map(len, units))
     if len(units) < len(wanted):
         raise DataError(
