@@ -43,10 +43,12 @@ def test_one_class_and_none():
 def test_card_layout_forgives_spelling_and_counts():
     card = get_card("nasc_tg2")
     names = [f"x/{c.replace('_', '').title()}/{i}.jpg" for c in card.classes for i in range(2_000)]
-    layout = card_layout([*names, "x/readme/1.jpg"], card, "x.zip")
+    layout = card_layout([*names[::-1], "x/readme/1.jpg"], card, "x.zip")
     assert len(layout.members) == 20_000 and layout.files[0] == "beach/0.jpg" and layout.classes == card.classes
     with pytest.raises(DataError, match=r"holds 19,999 images .*expected 20,000"):
         card_layout(names[1:], card, "x.zip")
+    with pytest.raises(DataError, match="holds 20,001 images"):
+        card_layout([*names, names[0].replace("0.jpg", "new.jpg")], card, "x.zip")
 
 
 def test_real_archives_have_the_layout_of_their_cards(mirror):
@@ -150,6 +152,8 @@ def test_classes_may_be_called_like_parts_and_have_folders():
     years = folder_layout(lay(forest=("2019", "2020"), water=("2019", "2020")), "set")
     assert years.classes == ("forest", "water") and years.fixed is None
     assert "folders inside them (forest/2019, forest/2020, water/2019, …) are not told apart" in years.note
+    both = folder_layout([*lay(forest=("a", "b"), water=("a", "b")), "forest/1.png"], "set")
+    assert both.classes == ("forest", "water"), "an image lies in the class folder itself"
     deep = folder_layout(lay(forest__images=("train",), water__train=("a",)), "set")
     assert deep.classes == ("forest", "water") and deep.fixed is None, "no part stands beside this train"
 
