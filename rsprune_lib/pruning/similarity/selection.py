@@ -256,8 +256,10 @@ def check_selection(selector: str, ranked: bool, min_keep: int = 1, least: float
     """
     if "rank" in find("selector", SELECTORS, selector).needs and not ranked:
         raise PlanError(f"Selector {selector!r} keeps the best of what is alike, so it needs rank=score(...).")
-    if min_keep < 1 or not 0 <= least <= 1:
-        raise PlanError(f"min_keep is {min_keep} and least {least}; expected at least 1, and a share in [0, 1].")
+    if min_keep < 1:
+        raise PlanError(f"min_keep is {min_keep}, but at least 1 channel of a layer must stay.")
+    if not 0 <= least <= 1:
+        raise PlanError(f"The least share that a layer keeps is {least}, but must be from 0 to 1, such as 0.1.")
 
 
 def check_threshold(what: str, value: float) -> None:
