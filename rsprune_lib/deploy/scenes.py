@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
@@ -16,6 +16,9 @@ from rsprune_lib.data.bands import parse_bands
 from rsprune_lib.data.decode import FORMATS, MAX_PIXELS, decode, is_image, quiet
 from rsprune_lib.data.rasters import RasterImage
 from rsprune_lib.errors import DataError, RspruneError
+
+if TYPE_CHECKING:
+    from rasterio.windows import Window
 
 __all__ = ["MAPS", "Scene", "open_raster", "open_scene", "room_for", "write_geotiff", "write_png"]
 
@@ -186,11 +189,11 @@ def write_geotiff(
     """
     import rasterio
     from rasterio import shutil as raster_files
-    from rasterio.windows import Window
 
     plain, (H, W) = path.with_name(f"plain-{path.name}"), size
     tiles = {"tiled": True, "blockxsize": _BLOCK, "blockysize": _BLOCK, "compress": "deflate", "BIGTIFF": "IF_SAFER"}
     kind = {"driver": "GTiff", "dtype": "uint8", "count": bands, "height": H, "width": W, "nodata": nodata}
+    cloud = {"compress": "deflate", "blocksize": _BLOCK, "overview_resampling": "nearest", "bigtiff": "if_safer"}
     try:
         with quiet(), rasterio.Env(GDAL_CACHEMAX=128):
             with rasterio.open(plain, "w", **kind, **tiles, **place) as made:
@@ -200,21 +203,13 @@ def write_geotiff(
                 made.update_tags(**(tags or {}))
                 if scale is not None:
                     made.scales = (scale,) * bands
-                for top in range(0, H, _BLOCK):
-                    values = rows(top, min(top + _BLOCK, H))
-                    made.write(values, window=Window(0, top, W, values.shape[1]))
-            cloud = {
-                "compress": "deflate",
-                "blocksize": _BLOCK,
-                "overview_resampling": "nearest",
-                "bigtiff": "if_safer",
-            }
+                for window, values in _blocks(size, rows):
+                    made.write(values, window=window)
             raster_files.copy(plain, path, driver="COG", **cloud)
             with rasterio.open(path) as made:
-                for top in range(0, H, _BLOCK):
-                    values = rows(top, min(top + _BLOCK, H))
-                    if not np.array_equal(made.read(window=Window(0, top, W, values.shape[1])), values):
-                        raise OSError(f"rows {top} and below are not what was written")
+                for window, values in _blocks(size, rows):
+                    if not np.array_equal(made.read(window=window), values):
+                        raise OSError(f"row {window.row_off} and below are not what was written")
     except Exception as error:  # GDAL raises many kinds, and tells a full disk in words only
         raise RspruneError(
             f"Cannot write the map in {path.parent.parent} ({_words(error)}); make room there ("
@@ -222,6 +217,15 @@ def write_geotiff(
         ) from error
     finally:
         plain.unlink(missing_ok=True)
+
+
+def _blocks(size: tuple[int, int], rows: Callable[[int, int], np.ndarray]) -> Iterator[tuple[Window, np.ndarray]]:
+    """The rows of a map, a block at a time, and where they belong."""
+    from rasterio.windows import Window
+
+    for top in range(0, size[0], _BLOCK):
+        values = rows(top, min(top + _BLOCK, size[0]))
+        yield Window(0, top, size[1], values.shape[1]), values
 
 
 def write_png(path: Path, classes: np.ndarray, nodata: int, palette: tuple[tuple[int, int, int], ...]) -> None:
