@@ -66,7 +66,7 @@ class WeightedCE(nn.Module):
             raise unknown("weighting of classes", weighting, _WEIGHTINGS)
         self.weighting, self.label_smoothing, self.every_pixel = weighting, label_smoothing, every_pixel
         self.given = weights is not None
-        self.register_buffer("weights", torch.tensor(weights) if self.given else None)
+        self.register_buffer("weights", torch.tensor(weights, dtype=torch.float32) if self.given else None)
 
     def prepare(self, data: Dataset) -> None:
         """Takes the weights from the training part."""

@@ -87,14 +87,16 @@ class Positions:
     def _rows(self, layer: nn.Module, drawn: Tensor, sample: Sample) -> Sample:
         """What a batch shows of a layer at its drawn places."""
         x, target, added = sample
-        row, column = (drawn * torch.tensor(target.shape[2:])).long().to(x.device).unbind(2)  # (B, most) each
+        height, width = target.shape[2:]
+        drawn = drawn[:, : 2 * height * width]  # of a small map fewer places say as much
+        row, column = (drawn * torch.tensor([height, width])).long().to(x.device).unbind(2)  # (B, n) each
         image = torch.arange(len(x), device=x.device)[:, None].expand_as(row)
 
         def pick(value: Tensor | None) -> Tensor | None:
             return None if value is None else value[image, :, row, column].mT[..., None]
 
-        seen = patches(layer, x, (image, row, column))[..., :-1]  # (B * most, G, D)
-        return seen.reshape(len(x), self._most, -1).mT[..., None], pick(target), pick(added)
+        seen = patches(layer, x, (image, row, column))[..., :-1]  # (B * n, G, D)
+        return seen.reshape(*row.shape, -1).mT[..., None], pick(target), pick(added)
 
 
 def unrolled(fit: Solution, layer: nn.Conv2d | nn.ConvTranspose2d) -> Solution:
