@@ -389,6 +389,7 @@ def test_nothing_is_replaced_before_everything_is_checked(run, dense, tiny_folde
         ([*train, "--force", "--out", tmp_path / "own"], "not written by rsprune"),
         ([*train, "--resume", "--out", tmp_path / "own"], "Found no run of rsprune"),
         ([*train, "--resume", "--out", tmp_path / "none"], "Found no run of rsprune"),
+        ([*train[:-1], "", "--out", tmp_path / "old"], "empty --data"),
         ([*train[:-1], "tiny_foldr", "--force", "--out", tmp_path / "old"], "Unknown data set"),
         ([*train, "--loss", "minning", "--force", "--out", tmp_path / "old"], "did you mean 'mining'"),
         (["train", "resnet81", *train[2:], "--force", "--out", tmp_path / "old"], "did you mean 'resnet18'"),

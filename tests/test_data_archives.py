@@ -109,7 +109,7 @@ def test_truncated(tmp_path, make):
     whole = path.read_bytes()
     for share in (0.02, 0.5, 0.95):
         path.write_bytes(whole[: int(len(whole) * share)])
-        with pytest.raises(DataError, match="fetch it again"):
+        with pytest.raises(DataError, match="take a whole copy"):
             read(path)
 
 

@@ -135,8 +135,10 @@ def test_bad_folders(tmp_path):
         load(tmp_path / "empty", tmp_path)
     with pytest.raises(DataError, match="There is no folder"):
         load(tmp_path / "nowhere", tmp_path)
-    with pytest.raises(RspruneError, match="'eurosta'.*'eurosat'"):
+    with pytest.raises(RspruneError, match="'eurosta'.*'eurosat'.* Nor is there a folder .*/eurosta"):
         load("eurosta", tmp_path)
+    with pytest.raises(DataError, match="Got an empty name of data"):
+        load(" ", tmp_path)
     with pytest.raises(DataError, match="image_size"):
         load(tmp_path / "few", tmp_path, image_size=4)
 

@@ -62,7 +62,7 @@ def read_members(
         )
     try:
         if path.stat().st_size == 0:
-            raise DataError(f"{path} is empty (0 bytes); delete it and fetch it again.")
+            raise DataError(f"{path} is empty (0 bytes); take a whole copy of it.")
         seen: set[str] = set()
         for name, content in (_from_zip if zipfile.is_zipfile(path) else _from_tar)(path, suffixes, contents, left):
             if name in seen:
@@ -71,7 +71,7 @@ def read_members(
             seen.add(name)
             yield name, content
     except BROKEN as error:
-        raise DataError(f"{path} is damaged or cut off ({error}); delete it and fetch it again.") from error
+        raise DataError(f"{path} is damaged or cut off ({error}); take a whole copy of it.") from error
 
 
 def folder_files(root: Path, suffixes: tuple[str, ...] = SUFFIXES, left: Left | None = None) -> list[tuple[str, Path]]:
@@ -212,7 +212,7 @@ def _from_tar(path: Path, suffixes: tuple[str, ...], contents: bool, left: Left)
     try:
         opened = tarfile.open(path, tarinfo=_BoundedHeader)
     except tarfile.ReadError as error:
-        raise DataError(f"{path} is no zip or tar archive, or it is cut off; delete it and fetch it again.") from error
+        raise DataError(f"{path} is no zip or tar archive, or it is cut off; take a whole copy of it.") from error
     with opened as archive:
         for member in archive:
             name = _safe_name(member.name, path.name)

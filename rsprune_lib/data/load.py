@@ -12,7 +12,7 @@ from rsprune_lib.data.fetch import data_root, find
 from rsprune_lib.data.leftovers import listed
 from rsprune_lib.data.notes import tell
 from rsprune_lib.data.prepare import card_arrays, folder_arrays, folder_classes, has_arrays, synthetic_arrays
-from rsprune_lib.errors import DataError
+from rsprune_lib.errors import DataError, unknown
 from rsprune_lib.places import absolute
 
 __all__ = ["at_hand", "load_again", "load_data"]
@@ -141,6 +141,8 @@ def _as_path(name_or_path: str | Path) -> Path | None:
     """
     if is_card(name_or_path):
         return None
+    if not str(name_or_path).strip():
+        raise DataError("Got an empty name of data; give the name of a data set, or a folder of class folders.")
     path = absolute(name_or_path)
     if path.parent == path:
         raise DataError(f"Got {path}, all files of this machine; give a folder of class folders, or an archive of one.")
@@ -150,4 +152,4 @@ def _as_path(name_or_path: str | Path) -> Path | None:
         raise DataError(
             f"There is no folder {path}; expected a folder of class folders, or one of: {', '.join(card_names())}."
         )
-    return None
+    raise DataError(f"{unknown('data set', name_or_path, card_names())} Nor is there a folder {path}.")
