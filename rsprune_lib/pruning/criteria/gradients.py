@@ -197,7 +197,7 @@ class _ClassLosses(_ImageLosses):
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         """From logits (B, K, ...) and targets (B, ...) to a scalar."""
         own = self.classes.to(targets.device).view(-1, *[1] * (targets.dim() - 1))
-        others = torch.where(own >= 0, logits.argmax(1), IGNORE) if self.legacy else IGNORE
+        others = logits.argmax(1) if self.legacy else IGNORE
         return super().forward(logits, torch.where(targets == own, targets, others))
 
 
