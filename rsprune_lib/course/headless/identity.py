@@ -64,7 +64,7 @@ def mixtures(rows: Sequence[Mapping], about: Mapping[str, object]) -> list[str]:
             if text and row["notebook"] not in found.setdefault(text, []):
                 found[text].append(row["notebook"])
         if len(found) > 1:
-            parts = [f"{text} ({', '.join(names) or 'no row'})" for text, names in found.items()]
+            parts = [f"{text} ({', '.join(names) or 'this run'})" for text, names in found.items()]
             notes.append(f"These rows come from {len(found)} {word}: {'; '.join(parts)}.")
     return notes
 
