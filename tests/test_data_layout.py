@@ -108,6 +108,8 @@ def test_parts_in_each_class_folder():
 def test_a_class_is_one_however_its_parts_spell_it():
     layout = folder_layout(lay(train=("Annual Crop", "water"), test=("annual_crop", "Water")), "set")
     assert layout.classes == ("Annual Crop", "water") and layout.labels == (0,) * 4 + (1,) * 4
+    accents = folder_layout(lay(train=("for\u00eat", "b"), test=("fore\u0302t", "b")), "set")  # as Macs write them
+    assert accents.classes == ("b", "for\u00eat")
     letters = folder_layout(lay(train=("a", "A"), test=("a", "A")), "set")
     assert letters.classes == ("A", "a"), "the training part tells them apart"
 
@@ -147,6 +149,7 @@ def test_a_part_that_was_unpacked_into_itself_has_no_class_more():
 
 
 def test_classes_may_be_called_like_parts_and_have_folders():
+    assert folder_layout(["tiles/1.png", "water/1.png"], "set").classes == ("tiles", "water")
     stations = ["train_station/1.png", "test_track/1.png", "river/1.png"]
     assert folder_layout(stations, "set").classes == ("river", "test_track", "train_station")
     years = folder_layout(lay(forest=("2019", "2020"), water=("2019", "2020")), "set")

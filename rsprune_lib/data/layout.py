@@ -80,7 +80,7 @@ def folder_layout(names: Sequence[str], origin: str) -> Layout:
     Raises:
         DataError: if there is no image in a class folder, only one class, or folders that are neither part nor class.
     """
-    paths = {name: tuple(name.split("/")) for name in sorted(set(names)) if "/" in name}
+    paths = {name: tuple(name.split("/")) for name in names if "/" in name}
     if not paths:
         raise DataError(f"No image in a class folder was found in {origin}; expected {origin}/<class>/<image>.")
     depth = _shared_depth(list(paths.values()))
