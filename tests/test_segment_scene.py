@@ -258,13 +258,17 @@ def test_gdal_that_cannot_write_leaves_no_half_map(segmenter, tmp_path, monkeypa
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
-    with monkeypatch.context() as patch, pytest.raises(RspruneError, match=r"Cannot write .*make room"):
-        patch.setattr(module, "write_geotiff", limited)
-        segment_scene(segmenter, path, tmp_path / "map.tif", progress=False)
-    assert sorted(os.listdir(tmp_path)) == ["map.tif.part", "scene.tif"]
+    shares = {"probabilities": tmp_path / "shares.tif"}
+    for fail_at, left in ((1, ["map.tif.part"]), (2, ["map.tif", "map.tif.part"])):  # at the map, at the probabilities
+        calls = iter([write_geotiff] * (fail_at - 1) + [limited])
+        with monkeypatch.context() as patch, pytest.raises(RspruneError, match=r"Cannot write .*make room"):
+            patch.setattr(module, "write_geotiff", lambda *args, **options: next(calls)(*args, **options))  # noqa: B023
+            segment_scene(segmenter, path, tmp_path / "map.tif", resume=fail_at == 2, **shares, progress=False)
+        assert sorted(os.listdir(tmp_path)) == [*left, "scene.tif"]
     windows = segmenter.model.windows
-    segment_scene(segmenter, path, tmp_path / "map.tif", resume=True, progress=False)
-    assert segmenter.model.windows == windows and sorted(os.listdir(tmp_path)) == ["map.tif", "scene.tif"]
+    segment_scene(segmenter, path, tmp_path / "map.tif", resume=True, **shares, progress=False)
+    assert segmenter.model.windows == windows
+    assert sorted(os.listdir(tmp_path)) == ["map.tif", "scene.tif", "shares.tif"]
 
 
 def test_a_map_is_measured_on_labels_of_the_whole_scene(segmenter, tmp_path):

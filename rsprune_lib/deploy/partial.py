@@ -14,10 +14,15 @@ from torch import Tensor
 from rsprune_lib.errors import RspruneError
 from rsprune_lib.files import atomic, read_json, write_json
 
-__all__ = ["Partial"]
+__all__ = ["Partial", "folder_of"]
 
 _MARK = "rsprune-segment.json"
 _SCHEMA = "rsprune-segment"
+
+
+def folder_of(out: Path) -> Path:
+    """The folder beside a map in which it grows."""
+    return out.with_name(f"{out.name}.part")
 
 
 class Partial:
@@ -37,7 +42,7 @@ class Partial:
     def __init__(
         self, out: Path, identity: dict[str, Any], widths: dict[str, int], *, resume: bool, force: bool
     ) -> None:
-        self.folder, self.identity, self.widths = out.with_name(f"{out.name}.part"), identity, widths
+        self.folder, self.identity, self.widths = folder_of(out), identity, widths
         self.rows, self.first, self.waiting = 0, 0, None
         there = self.folder.exists()
         if there and not (self.folder / _MARK).is_file():

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from rsprune_lib.deploy.partial import Partial
+from rsprune_lib.deploy.partial import Partial, folder_of
 from rsprune_lib.deploy.scenes import MAPS, Scene, open_scene, room_for, write_geotiff, write_png
 from rsprune_lib.deploy.segmenter import Segmenter
 from rsprune_lib.deploy.truth import check_labels
@@ -91,7 +91,8 @@ def segment_scene(
         RspruneError: the map cannot be written, or is there already.
     """
     out, shares_out, began = Path(out), probabilities and Path(probabilities), time.monotonic()
-    _check_out(Path(path), out, shares_out, force)
+    begun = resume and folder_of(out).is_dir()  # then a map that is there may be one of two that were to be written
+    _check_out(Path(path), out, shares_out, force or begun)
     with open_scene(path, bands or segmenter.bands) as scene:
         if truth is not None:
             check_labels(truth, scene.size)
