@@ -27,8 +27,8 @@ class Grid:
         size: (height, width) of the scene.
         window: (height, width) of a window.
         overlap: (down, across) pixels that neighbours share.
-        blend: weigh pixels by the fourth power of a sine over the window (closer to a whole image than the second, which
-            is Hann's, in tries with a U-Net); False: all the same.
+        blend: weigh pixels by the fourth power of a sine over the window (the second, Hann's, was further from the
+            answers on a whole image with a U-Net); False: all the same.
 
     Raises:
         RspruneError: an overlap that is negative or more than half of the window.
