@@ -246,3 +246,15 @@ def test_a_segmenter_is_repaired_at_few_places(model, positions, monkeypatch):
         live.solve(plan),
     ):
         assert (small(images) - wanted).abs().mean() < 1e-3 < (raw(images) - wanted).abs().mean()
+
+
+@pytest.mark.parametrize("positions", ["uniform", "balanced"])
+def test_norms_have_the_statistics_of_pixels_wherever_the_fit_looked(model, positions):
+    masks = torch.zeros(4, 40, 50).long()
+    masks[:, :2] = 1  # one pixel in twenty, and very bright
+    images = torch.randn(4, 3, 40, 50, generator=torch.Generator().manual_seed(0)) + 5 * masks[:, None]
+    fitted = sequential(model, model, None, [(images, masks)], positions=positions, progress=False)
+    out = fitted[0](images).transpose(0, 1).flatten(1)  # (6, pixels)
+    torch.testing.assert_close(fitted[1].running_mean, out.mean(1), atol=0.1, rtol=0.1)
+    torch.testing.assert_close(fitted[1].running_var, out.var(1), atol=0.1, rtol=0.2)
+    assert (fitted(images) - model(images)).abs().mean() < 0.01

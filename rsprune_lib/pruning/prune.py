@@ -60,7 +60,8 @@ def prune(
 ) -> Pruned:
     """Folds the SE gates, scores, chooses, cuts and repairs.
 
-    It sees training images only, and their labels only for taylor and hessian.
+    It sees training images only, and their labels only where a criterion looks at the loss; masks also say at which
+    places the closed form looks.
 
     Args:
         model: the trained network, with or without SE blocks; left untouched.

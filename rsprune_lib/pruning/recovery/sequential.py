@@ -124,7 +124,7 @@ def sequential(
     groups: Sequence[Group] | None = None,
     ridge: float = 1e-4,
     rectify: int = 3,
-    positions: str = "uniform",
+    positions: str = "balanced",
     memory: int = MEMORY,
     progress: bool = True,
 ) -> nn.Module:
@@ -226,7 +226,9 @@ def _refit(
     factor = factorise(moments, ridge)
     steps = steps if free and not isinstance(layer, nn.ConvTranspose2d) else 0  # what a ReLU cuts has its own mean
     fit = rectified(solve(moments, worker, ridge, factor), moments, factor, worker, rows, steps)
-    install(fit if worker is layer else unrolled(fit, layer), layer, norm)
+    if worker is not layer:
+        fit = unrolled(places.evened(fit, worker, rows()) if norm else fit, layer)
+    install(fit, layer, norm)
 
 
 def kept_channels(dense: nn.Module, plan: Plan | None, groups: Sequence[Group]) -> Callable[[str, str], Tensor]:
