@@ -28,6 +28,7 @@ from rsprune_lib.tasks import IGNORE, task_of
 __all__ = ["class_balanced", "class_scores", "hessian", "taylor"]
 
 Batched = Iterable[tuple[Tensor, Tensor]]
+_PIXELS = 2**18  # 64 images of 64 pixels; 6 kB each in a UNet of full width
 
 
 def taylor(model: nn.Module, groups: Iterable[Group], data: Batched, progress: bool = True) -> dict[str, Tensor]:
@@ -160,7 +161,7 @@ def _slopes(
         for group in groups
         for member in _masked_members(group)
     ]
-    for images, labels in feed(data, worker, title, progress=progress):
+    for images, labels in _few(feed(data, worker, title, progress=progress)):
         masks.update({g.name: images.new_ones(len(images), g.size, requires_grad=True) for g in groups})
         with torch.enable_grad(), hooked(hooks):
             outputs = worker(images)
@@ -169,6 +170,13 @@ def _slopes(
                 value = task.objective(loss, outputs, labels)
             found = torch.autograd.grad(value, masks.values(), retain_graph=True, materialize_grads=True)
             yield loss, {name: slope.cpu().double() for name, slope in zip(masks, found, strict=True)}
+
+
+def _few(batches: Batched) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches in parts of few pixels: the graph that is kept for them takes kilobytes a pixel."""
+    for images, labels in batches:
+        count = max(1, _PIXELS // images[0, 0].numel())
+        yield from zip(images.split(count), labels.split(count), strict=True)
 
 
 class _ImageLosses(nn.Module):

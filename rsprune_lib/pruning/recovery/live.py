@@ -152,10 +152,10 @@ class Live:
 def _collect(batches: Batched, walk: Walk, unit: Unit, layer: nn.Module, places: Positions) -> Moments:
     """Moments of one layer over all images: collected in float64, kept in float32."""
     gram: Gram | None = None
-    inputs, outs = list(walk.at(unit.layer, "in")), walk.at(unit.layer, "out")
-    first = next(outs)
-    worker, rows_of = places.fitted(layer, first)
-    samples = zip(inputs, chain([first], outs), repeat(None))
+    pairs = zip(walk.at(unit.layer, "in"), walk.at(unit.layer, "out"), repeat(None))  # of one batch after the other
+    first = next(pairs)
+    worker, rows_of = places.fitted(layer, first[1])
+    samples = chain([first], pairs)
     for x, target, _ in wanted(batches, rows_of(samples)):
         gram = accumulate(gram, worker, x, target)
     return gram.moments(movable(layer, unit.norm)).to(torch.float32)
