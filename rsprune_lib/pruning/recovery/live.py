@@ -78,7 +78,7 @@ class Live:
         images, labels = zip(*feed(batches, dense, title, progress=progress), strict=True)
         places = Positions(labels, positions)
         self._dense, self._plain = dense, without_gates(dense).eval()
-        self._groups = find_groups(self._plain, images[0].shape[-1]) if groups is None else groups
+        self._groups = find_groups(self._plain, tuple(images[0].shape[2:])) if groups is None else groups
         for model in (dense, self._plain):
             units(model, tuple(images[0].shape[2:]))  # seen at this size, if it has to be seen
         norms = {unit.layer: unit.norm for unit in rebuildable(self._plain)}

@@ -138,8 +138,7 @@ def sequential(
         groups: groups of the plain network, found anew if None.
         ridge: relative to the mean variance of a layer's inputs.
         rectify: steps that let a layer in front of a ReLU be wrong where the ReLU cuts, see `rectified`.
-        positions: where maps of images with masks are fitted, see `Positions`: ``"uniform"``, ``"balanced"`` or
-            ``"all"``.
+        positions: where maps of images with masks are fitted: ``"uniform"``, ``"balanced"``, ``"all"``; see `Positions`.
         memory: bytes of paused activations that may be held; above, each layer runs the networks anew.
         progress: show a bar, one step a layer.
 
@@ -154,11 +153,9 @@ def sequential(
     images, labels = zip(*feed(batches, dense, "closed form: images", progress=progress), strict=True)
     places = Positions(labels, positions)
     if groups is None:
-        groups = find_groups(without_gates(dense), images[0].shape[-1]) if plan is not None else ()
+        groups = find_groups(without_gates(dense), tuple(images[0].shape[2:])) if plan is not None else ()
     repaired, kept = copy.deepcopy(small), kept_channels(dense, plan, groups)
-    for model in (dense, repaired):
-        units(model, tuple(images[0].shape[2:]))  # seen at this size, if it has to be seen
-    chain = _targets(dense, repaired)
+    chain = _targets(dense, repaired, tuple(images[0].shape[2:]))
 
     def pick(layer: str, value: Tensor) -> Tensor:
         return value.index_select(axis_of(dense.get_submodule(layer)), kept(layer, "out"))  # a copy
@@ -175,8 +172,7 @@ def sequential(
             for unit in tqdm(chain, "closed form", leave=False, disable=not progress):
                 flow = flows[unit.layer]
                 samples = partial(_samples, batches, inputs, targets, unit.layer, flow, pick)
-                if paused:
-                    samples = partial(list, list(samples()))
+                samples = partial(list, list(samples())) if paused else samples
                 _refit(repaired, unit, samples, places, ridge, rectify if flow.rectified else 0)
     return repaired
 
@@ -279,8 +275,10 @@ def _odd(layer: nn.Module) -> bool:
     return isinstance(layer, nn.modules.conv._ConvNd) and not isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)
 
 
-def _targets(dense: nn.Module, small: nn.Module) -> list[Unit]:
+def _targets(dense: nn.Module, small: nn.Module, image_size: tuple[int, int]) -> list[Unit]:
     """Units of the dense network, each without its gate where the small network has that gate too."""
+    for model in (dense, small):
+        units(model, image_size)  # seen at this size, if it has to be seen
     own = {unit.layer: unit for unit in rebuildable(small)}
     wanted = [unit.layer for unit in rebuildable(dense)]
     found = [replace(unit, norm=own[unit.layer].norm) for unit in units(dense) if unit.layer in own]
