@@ -138,7 +138,7 @@ def sequential(
         groups: groups of the plain network, found anew if None.
         ridge: relative to the mean variance of a layer's inputs.
         rectify: steps that let a layer in front of a ReLU be wrong where the ReLU cuts, see `rectified`.
-        positions: where maps of images with masks are fitted: ``"uniform"``, ``"balanced"``, ``"all"``; see `Positions`.
+        positions: with masks, where large maps are fitted: ``"uniform"``, ``"balanced"``, ``"all"``; see `Positions`.
         memory: bytes of paused activations that may be held; above, each layer runs the networks anew.
         progress: show a bar, one step a layer.
 
