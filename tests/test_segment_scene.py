@@ -324,3 +324,11 @@ def test_the_command_writes_a_map_and_measures_it(tmp_path, capsys):
         tmp_path / "plain", create_model("resnet18", 3, width=0.125), data={}, provenance={}, measured={}
     )
     assert main(["segment", str(plain), *command[2:], "--force"]) == 1 and "does not segment" in capsys.readouterr().err
+
+
+def test_the_middle_of_a_window_is_answered_as_in_the_whole_scene():
+    """Otherwise no overlap could bring both together; resizing with aligned corners depends on the size."""
+    model, images = create_model("unet1", 3, width=0.05, seed=0).eval(), torch.randn(1, 3, 384, 320)
+    with torch.no_grad():
+        whole, window = model(images)[0, :, 184:200, 152:168], model(images[:, :, 64:, 32:288])[0, :, 120:136, 120:136]
+    assert torch.allclose(whole, window, atol=1e-4 * whole.abs().max())
