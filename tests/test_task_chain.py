@@ -59,7 +59,7 @@ def test_a_segmenter_is_trained_by_its_leading_number(segmenter, fields):
     assert found.score == pytest.approx(max(values), abs=0.02) and found.confusion.sum() == found.n * (40 * 56 - 4)
 
 
-@pytest.mark.parametrize("criterion", ["l2", "taylor", "random"])
+@pytest.mark.parametrize("criterion", ["l2", "taylor", "class_taylor"])
 def test_a_segmenter_is_pruned_repaired_measured_and_kept(segmenter, fields, criterion, tmp_path):
     raw, small = (
         prune(segmenter.model, fields, criterion=criterion, ratio=0.5, recovery=how, images=32, progress=False)
@@ -106,6 +106,7 @@ def test_the_studio_shows_a_segmenter(segmenter, fields):
     assert final.complete and final.dense.metric == final.quality.metric == "mIoU"
     assert "mIoU" in final.sentence() and "accuracy" not in final.sentence()
     raw = studio.final(Setting("l2", ratio=0.5, recovery="none"))
+    assert studio.final(Setting("class_taylor", ratio=0.5, recovery="sequential")).complete
     assert final.quality.score >= raw.quality.score
 
 
