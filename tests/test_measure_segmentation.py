@@ -2,18 +2,22 @@
 
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from rsprune_lib.cli import main
+from rsprune_lib.commands import evaluate as command
 from rsprune_lib.commands.quality_text import left_out, quality_text
 from rsprune_lib.confusion import class_numbers, mean
 from rsprune_lib.course.tables import closing_table
 from rsprune_lib.data import Batches, measuring_batch
 from rsprune_lib.errors import RspruneError
 from rsprune_lib.measure import Result, boundary_counts, boundary_f1, evaluate, measure
+from rsprune_lib.models import create_model
 from rsprune_lib.tasks import IGNORE, TASKS, Segmentation, task_of
 
 # UED on Vaihingen (https://doi.org/10.1109/IGARSS47720.2021.9554244): rows the answer, columns the truth;
@@ -140,3 +144,19 @@ def test_boundary_f1_sums_over_images(scenes):
 def test_batches_that_are_measured_hold_a_million_pixels(scenes, tiny_data):
     large = dataclasses.replace(scenes, images=np.broadcast_to(scenes.images[:1, :1, :1], (1, 512, 1024, 3)))
     assert (measuring_batch(tiny_data), measuring_batch(scenes), measuring_batch(large)) == (256, 256, 2)
+
+
+def test_eval_shows_them_and_leaves_classes_out(scenes, monkeypatch, capsys):
+    bundle = SimpleNamespace(model=create_model("unet1", 3, width=0.05, seed=0).eval(), rule=None)
+    monkeypatch.setattr(command, "open_run", lambda *_: (bundle, scenes))
+    options = ["eval", "x", "--split", "val", "--without", "b", "--exclude", "rowcol", "--boundary", "1"]
+    assert main([*options, "--json"]) == 0
+    row = json.loads(capsys.readouterr().out)
+    found = evaluate(bundle.model, Batches(scenes, "val"), progress=False)
+    numbers = class_numbers(found.confusion, [1], "rowcol")
+    assert row["metrics"]["mIoU"] == mean(numbers.iou) and row["per_class"]["b"] is None and row["without"] == ["b"]
+    assert 0 <= row["metrics"]["boundary F1"] <= 1 and row["exclude"] == "rowcol" and row["ci"] == [None, None]
+    assert main(options) == 0 and "boundary F1" in capsys.readouterr().out
+    labelled = dataclasses.replace(scenes, masks=None, task=TASKS["classification"])
+    monkeypatch.setattr(command, "open_run", lambda *_: (bundle, labelled))
+    assert main(options) == 1 and "are for segmentation" in capsys.readouterr().err
