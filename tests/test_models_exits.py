@@ -65,6 +65,8 @@ def test_what_left_is_not_computed(images):
     counts.clear()
     found = run_early(model, images, lambda number, logits, rows: torch.ones(len(logits), dtype=torch.bool))
     assert counts == {"layer1": 12} and found.exit.eq(0).all()
+    found = run_early(model, images, lambda number, logits, rows: rows % 3 == number)  # places in the whole batch
+    assert torch.equal(found.exit, torch.arange(12) % 3)
 
 
 def test_the_network_is_left_alone_and_its_final_logits_stay(made, images):
@@ -73,6 +75,14 @@ def test_the_network_is_left_alone_and_its_final_logits_stay(made, images):
         assert torch.allclose(bare(images), made(images)[-1], atol=1e-6)
     assert not hasattr(bare, "exits") and task_of(bare).name == "classification" and task_of(made).name == "exits"
     assert len(add_exits(made, 1).eval()(images)) == 2  # exits it had are replaced
+
+
+def test_heads_depend_on_the_seed_alone():
+    network, before = NETWORKS["vgg16"](), torch.get_rng_state()
+    one, again, other = (add_exits(network, 2, seed=seed).exits.state_dict() for seed in (0, 0, 1))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(torch.equal(value, again[name]) for name, value in one.items())
+    assert not torch.equal(one["heads.0.fc.weight"], other["heads.0.fc.weight"])
 
 
 def test_a_copy_has_heads_of_its_own(made, images):
