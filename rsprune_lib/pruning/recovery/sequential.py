@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from rsprune_lib.errors import ModelError
+from rsprune_lib.errors import DataError, ModelError
 from rsprune_lib.measure import lean
 from rsprune_lib.models import Unit, evaluating, placement, units
 from rsprune_lib.pruning.calibration import feed, wanted
@@ -66,7 +66,12 @@ def reestimate_bn(
         Stopped: the batches are no longer wanted.
     """
     worker = lean(model) if quick else copy.deepcopy(model).eval()
-    settle_norms(worker, batches, progress)
+    try:
+        settle_norms(worker, batches, progress)
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise DataError("A batch norm sees one value of a channel only; give at least two images.") from None
     for name, norm in _norms(worker).items():
         model.get_submodule(name).load_state_dict(norm.state_dict())
     return model
