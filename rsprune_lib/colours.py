@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 
 __all__ = [
-    "BLUE_RAMP", "COLOURS", "CUT", "DIVERGING_RAMP", "GRID", "INK", "KEPT", "MUTED", "ORANGE_RAMP", "REMOVED", "shade",
-    "short", "signed",
+    "BLUE_RAMP", "COLOURS", "CUT", "DIVERGING_RAMP", "GRID", "INK", "KEPT", "MUTED", "ORANGE_RAMP", "REMOVED",
+    "overlay", "shade", "short", "signed",
 ]  # fmt: skip
 
 INK, MUTED, GRID = "#1F2933", "#66727F", "#E4E8EC"
@@ -48,3 +48,24 @@ def short(number: float) -> str:
 def signed(number: float) -> str:
     """Returns a number with one digit behind the point and its sign, a real minus sign included."""
     return f"{number:+.1f}".replace("-", "−")
+
+
+def overlay(image: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Lays a map over a pale grey image: positive values in orange, negative ones in blue.
+
+    Args:
+        image: (H, W, 3) uint8.
+        values: (H, W) in [-1, 1].
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    grey = 110 + 0.55 * image.astype(np.float32).mean(2, keepdims=True)
+    strength = np.clip(np.abs(values), 0, 1)
+    colour = np.where(
+        (values > 0)[..., None],
+        shade(("#FFD9A0", "#F08A24", "#A83C00"), strength),
+        shade(("#B9DCF2", "#3C8FCB", "#0A3D68"), strength),
+    )
+    share = 0.85 * strength[..., None] ** 0.7
+    return ((1 - share) * grey + share * colour).round().clip(0, 255).astype(np.uint8)

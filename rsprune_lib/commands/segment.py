@@ -1,12 +1,16 @@
 """``rsprune segment``: the map of classes of a whole scene."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rsprune_lib.commands.common import BundleFolder, Json, emit, say
 from rsprune_lib.commands.quality_text import quality_text
+
+if TYPE_CHECKING:
+    from rsprune_lib.bundle import Bundle
+    from rsprune_lib.deploy import Segmented, Segmenter
 
 __all__ = ["segment"]
 
@@ -48,7 +52,7 @@ def segment(
 ) -> None:
     """Write the class of every pixel of a scene, in windows that overlap and are blended, in bounded memory."""
     from rsprune_lib.bundle import load_bundle
-    from rsprune_lib.deploy import Segmenter, compare_maps, segment_scene
+    from rsprune_lib.deploy import Segmenter, segment_scene
 
     if force and resume:
         raise typer.BadParameter("give one of --force, which begins anew, and --resume, which goes on")
@@ -60,22 +64,36 @@ def segment(
     )  # fmt: skip
     if done.note:
         say(f"Of {scene}: {done.note}.")
+    row, lines = _report(done, scene, out, segmenter)
+    if truth is not None:
+        row["truth"], measured = _measured(bundle, segmenter, out, truth)
+        lines += measured
+    emit(row, as_json, "\n".join([*lines, f"Written to {out}"]))
+
+
+def _report(done: "Segmented", scene: Path, out: Path, segmenter: "Segmenter") -> tuple[dict[str, Any], list[str]]:
+    """What was written, for scripts and for people."""
     known = max(1, sum(done.pixels))
     shares = {name: count / known for name, count in zip(segmenter.classes, done.pixels, strict=True)}
     row = {"out": str(out), "scene": str(scene), "size": list(done.size), "windows": done.windows, "shares": shares}
     row |= {"nodata": done.nodata, "seconds": done.seconds}
-    lines = [f"  {name:24} {share:7.1%}" for name, share in shares.items()]
     height, width = done.size
     head = f"{scene.name}, {height:,} x {width:,} pixels, {done.windows:,} windows in {done.seconds:,.0f} s"
     if done.nodata:
         head += f"; {done.nodata:,} pixels without data"
-    if truth is not None:
-        rare = (bundle.config.get("data") or {}).get("rare") or ()
-        quality, other = compare_maps(out, truth, segmenter.classes, segmenter.palette, rare)
-        found = quality.to_dict()
-        row["truth"] = found | {"per_class": dict(zip(segmenter.classes, found["per_class"], strict=True))}
-        lines.append(f"On {truth.name}, {quality_text(quality, segmenter.classes)}")
-        if other:
-            row["truth"]["other_pixels"] = other
-            lines.append(f"{other:,} pixels of the labels have the colour of no class and count nowhere")
-    emit(row, as_json, "\n".join([head, *lines, f"Written to {out}"]))
+    return row, [head, *(f"  {name:24} {share:7.1%}" for name, share in shares.items())]
+
+
+def _measured(bundle: "Bundle", segmenter: "Segmenter", out: Path, truth: Path) -> tuple[dict[str, Any], list[str]]:
+    """How good the map is on the labels of the scene."""
+    from rsprune_lib.deploy import compare_maps
+
+    rare = (bundle.config.get("data") or {}).get("rare") or ()
+    quality, other = compare_maps(out, truth, segmenter.classes, segmenter.palette, rare)
+    found = quality.to_dict()
+    row = found | {"per_class": dict(zip(segmenter.classes, found["per_class"], strict=True))}
+    lines = [f"On {truth.name}, {quality_text(quality, segmenter.classes)}"]
+    if other:
+        row["other_pixels"] = other
+        lines.append(f"{other:,} pixels of the labels have the colour of no class and count nowhere")
+    return row, lines

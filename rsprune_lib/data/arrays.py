@@ -1,40 +1,57 @@
-"""Images decoded once into a uint8 memory map, written whole or not at all."""
+"""Images, and masks where there are any, decoded once into uint8 memory maps, written whole or not at all."""
 
 import hashlib
 import shutil
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm.auto import tqdm
 
 from rsprune_lib.data.decode import decode, quiet
+from rsprune_lib.data.masks import UNKNOWN
+from rsprune_lib.data.sizes import Size, shown_size, sides, size_text
 from rsprune_lib.errors import DataError, RspruneError
 from rsprune_lib.files import atomic, read_json, write_json
 
-__all__ = ["Arrays", "build_arrays", "check_arrays", "colour_statistics", "decode_all", "open_arrays"]
+__all__ = [
+    "Arrays",
+    "build_arrays",
+    "check_arrays",
+    "class_counts",
+    "colour_statistics",
+    "decode_all",
+    "in_threads",
+    "open_arrays",
+]
 
 SCHEMA = 2  # of the pixels: another rule of decoding, another number
-MAX_HELD = 256 << 20  # bytes of files that wait to be decoded
+MAX_HELD = 64 << 20  # bytes of files that wait to be decoded; decoded they are several times as large
+IMAGES, MASKS, COUNTS = "images.npy", "masks.npy", "class_pixels.npy"  # (N, H, W, 3), (N, H, W) uint8; (N, K) int64
+UNLABELLED = "No mask holds a pixel of a known class; check the palette and the masks."
 
 
 class Arrays:
-    """The decoded images in a cache folder: ``images.npy``, ``labels.npy``, ``index.json``.
+    """The decoded images in a cache folder: ``images.npy``, ``labels.npy``, ``index.json``, ``masks.npy``.
 
     Attributes:
         folder: where they lie.
         index: files, classes, fixed parts, groups of identical images, origin, content hash.
-        images: (N, S, S, 3) uint8 memory map, read-only.
+        images: (N, H, W, 3) uint8 memory map, read-only.
         labels: (N,) int64.
+        masks: (N, H, W) uint8 memory map, read-only; None where an image has one label. Beside it lies `COUNTS`.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.index = read_json(folder / "index.json", "index of decoded images")
-        self.images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
+        self.images = np.load(folder / IMAGES, mmap_mode="r", allow_pickle=False)
         self.labels = np.load(folder / "labels.npy", allow_pickle=False)
+        masked = self.index.get("palette") is not None
+        self.masks = np.load(folder / MASKS, mmap_mode="r", allow_pickle=False) if masked else None
 
 
 def open_arrays(folder: Path, listing: str | None = None) -> Arrays | None:
@@ -53,106 +70,162 @@ def _open(folder: Path) -> Arrays | None:
 def build_arrays(
     folder: Path,
     pixels: Iterable[tuple[int, np.ndarray]],
-    labels: Sequence[int],
-    size: int,
+    labels: Sequence[int] | None,
+    size: Size,
     index: dict,
     progress: bool = True,
     damaged: Mapping[int, str] | None = None,
+    masks: Iterable[tuple[int, np.ndarray]] | None = None,
 ) -> Arrays:
-    """Write a memory map and its index into a temporary folder, then rename it into place.
+    """Write memory maps and their index into a temporary folder, then rename it into place.
 
     Args:
         folder: where the result shall stand.
-        pixels: (row, (size, size, 3) uint8), every row once, in any order.
-        labels: N class numbers.
-        size: pixels a side.
-        index: what else to keep: ``files``, ``classes``, ``fixed``, ``origin``, ``listing``.
+        pixels: (row, (H, W, 3) uint8), every row once, in any order.
+        labels: N class numbers; None where there are masks: the most frequent class of each.
+        size: pixels a side, or (height, width).
+        index: what else to keep: ``files``, ``classes``, ``fixed``, ``origin``, ``listing``, ``palette``.
         progress: show a bar.
         damaged: rows that turn out to be unreadable, filled while ``pixels`` is read; they are left out.
+        masks: (row, (H, W) uint8), read after ``pixels``; rows without any known pixel are left out and counted as
+            ``index["unlabelled"]``.
 
     Raises:
         DataError: if rows are missing, if none is left, or if the disk is too full.
     """
-    count, damaged = len(labels), {} if damaged is None else damaged
-    digests: list[bytes] = [b""] * count
-    _clean(folder, needed=count * size * size * 3)
+    count, damaged = len(index["files"] if labels is None else labels), {} if damaged is None else damaged
+    height, width = sides(size)
+    _clean(folder, needed=count * height * width * (3 if masks is None else 4))
     with atomic(folder) as temporary:
         temporary.mkdir()
-        images = np.lib.format.open_memmap(temporary / "images.npy", "w+", np.uint8, (count, size, size, 3))
-        with quiet(), tqdm(pixels, "decode", count, unit="image", disable=not progress, leave=False) as bar:
-            for row, image in bar:
-                images[row] = image
-                digests[row] = hashlib.sha256(image.tobytes()).digest()
-        missing = sum(not digest for row, digest in enumerate(digests) if row not in damaged)
-        if missing:
-            raise DataError(f"{missing} of {count} images are missing in {index.get('origin')}; fetch it again.")
-        images.flush()
-        del images
-        if damaged:
-            kept = [row for row in range(count) if row not in damaged]
-            labels, digests = [labels[row] for row in kept], [digests[row] for row in kept]
-            index = _without(temporary / "images.npy", kept, index, damaged)
+        digests = _fill(temporary / IMAGES, (count, height, width, 3), pixels, progress)
+        marks = None if masks is None else _fill(temporary / MASKS, (count, height, width), masks, progress)
+        missing = {row for found in (digests, marks or digests) for row, digest in enumerate(found) if not digest}
+        if missing - set(damaged):
+            raise DataError(
+                f"{len(missing - set(damaged))} of {count} images are missing in {index.get('origin')}; fetch it again."
+            )
+        gone = dict(damaged)
+        if masks is not None:
+            counts = class_counts(np.load(temporary / MASKS, mmap_mode="r"), len(index["classes"]))
+            labels = counts.argmax(1).tolist()
+            gone |= {row: UNLABELLED for row in np.flatnonzero(~counts.any(1)).tolist() if row not in damaged}
+        kept = [row for row in range(count) if row not in gone]
+        if gone:
+            index = _without(temporary, kept, index, gone)
+        labels, digests = [labels[row] for row in kept], [digests[row] for row in kept]
         np.save(temporary / "labels.npy", np.asarray(labels, dtype=np.int64))
-        made = {"twins": _twins(digests), "content_hash": _content_hash(digests, labels, index["classes"], size)}
+        made = {"twins": _twins(digests)}
+        if marks is not None:
+            np.save(temporary / COUNTS, counts[kept])
+            digests = [digest + marks[row] for digest, row in zip(digests, kept, strict=True)]
+        made |= {"content_hash": _content_hash(digests, labels, index["classes"], size)}
         write_json(temporary / "index.json", {"schema": SCHEMA, "listing": None} | index | made)
     return Arrays(folder)
 
 
-def _without(images: Path, kept: list[int], index: dict, damaged: Mapping[int, str]) -> dict:
-    """Rewrite a memory map and the lists of its index without the damaged rows."""
+def _fill(path: Path, shape: tuple[int, ...], rows: Iterable[tuple[int, np.ndarray]], progress: bool) -> list[bytes]:
+    """Write a memory map row by row; returns the SHA-256 of every row, empty for those that did not come."""
+    digests: list[bytes] = [b""] * shape[0]
+    array = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
+    with quiet(), tqdm(rows, f"decode {path.stem}", shape[0], disable=not progress, leave=False) as bar:
+        for row, pixels in bar:
+            array[row] = pixels
+            digests[row] = hashlib.sha256(pixels.tobytes()).digest()
+    array.flush()
+    return digests
+
+
+def class_counts(masks: np.ndarray, classes: int) -> np.ndarray:
+    """(N, K) int64 pixels of each class in each mask."""
+    counts = [np.bincount(np.asarray(mask).ravel(), minlength=UNKNOWN + 1)[:classes] for mask in masks]
+    return np.array(counts, np.int64).reshape(len(masks), classes)
+
+
+def _without(folder: Path, kept: list[int], index: dict, gone: Mapping[int, str]) -> dict:
+    """Rewrite the memory maps and the lists of their index without some rows."""
     if not kept:
-        raise DataError(next(iter(damaged.values())))
-    old, new = np.load(images, mmap_mode="r"), images.with_name("kept.npy")
-    short = np.lib.format.open_memmap(new, "w+", np.uint8, (len(kept), *old.shape[1:]))
-    for start in range(0, len(kept), 256):
-        short[start : start + 256] = old[kept[start : start + 256]]
-    short.flush()
-    new.replace(images)
-    lists = {key: [index[key][row] for row in kept] for key in ("files", "fixed") if index.get(key)}
-    return index | lists | {"damaged": [damaged[row] for row in sorted(damaged)]}
+        raise DataError(next(iter(gone.values())))
+    for path in (folder / IMAGES, folder / MASKS):
+        if path.exists():
+            old, new = np.load(path, mmap_mode="r"), path.with_name("kept.npy")
+            short = np.lib.format.open_memmap(new, "w+", np.uint8, (len(kept), *old.shape[1:]))
+            for start in range(0, len(kept), 64):
+                short[start : start + 64] = old[kept[start : start + 64]]
+            short.flush()
+            new.replace(path)
+    lists = {key: [index[key][row] for row in kept] for key in ("files", "fixed", "sources") if index.get(key)}
+    damaged = [gone[row] for row in sorted(gone) if gone[row] is not UNLABELLED]
+    return index | lists | {"damaged": list(dict.fromkeys(damaged)), "unlabelled": len(gone) - len(damaged)}
 
 
 def decode_all(
     members: Iterable[tuple[str, bytes]],
     rows: dict[str, int],
-    size: int,
+    size: Size,
     workers: int = 2,
     bands: str | None = None,
     damaged: dict[int, str] | None = None,
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Decode members in threads (the decoders release the interpreter lock) with a bounded number waiting.
+    """Decode members in threads.
 
     Args:
         members: (name, file content).
         rows: row of every wanted name.
-        size: pixels a side.
+        size: pixels a side, or (height, width).
         workers: threads.
         bands: which bands to take, see `rsprune_lib.data.bands`.
         damaged: takes down the rows that cannot be read, with the reason.
 
     Yields:
-        (row, (size, size, 3) uint8).
+        (row, (H, W, 3) uint8).
 
     Raises:
         DataError: if an image cannot be read and ``damaged`` is None.
     """
-    waiting: deque = deque()
-    options = (bands,) if bands else ()
+    options, failed = (bands,) if bands else (), None if damaged is None else {}
+    wanted = ((name, content) for name, content in members if name in rows)
+    for name, image in in_threads(wanted, lambda content, name: decode(content, name, size, *options), failed, workers):
+        yield rows[name], image
+    if failed:
+        damaged |= {rows[name]: reason for name, reason in failed.items()}
 
-    def finished() -> Iterator[tuple[int, np.ndarray]]:
-        row, _, job = waiting.popleft()
+
+def in_threads(
+    members: Iterable[tuple[str, bytes]],
+    work: Callable[[bytes, str], Any],
+    failed: dict[str, str] | None = None,
+    workers: int = 2,
+) -> Iterator[tuple[str, Any]]:
+    """Work on files in threads (the decoders release the interpreter lock) with a bounded number waiting.
+
+    Args:
+        members: (name, file content).
+        work: of (content, name).
+        failed: takes down the names that cannot be read, with the reason.
+        workers: threads.
+
+    Yields:
+        (name, what ``work`` returned), in the order of the members.
+
+    Raises:
+        DataError: if a file cannot be read and ``failed`` is None.
+    """
+    waiting: deque = deque()
+
+    def finished() -> Iterator[tuple[str, Any]]:
+        name, _, job = waiting.popleft()
         try:
-            yield row, job.result()
+            yield name, job.result()
         except DataError as error:
-            if damaged is None:
+            if failed is None:
                 raise
-            damaged[row] = str(error)
+            failed[name] = str(error)
 
     with ThreadPoolExecutor(workers) as pool:
         try:
             for name, content in members:
-                if name in rows:
-                    waiting.append((rows[name], len(content), pool.submit(decode, content, name, size, *options)))
+                waiting.append((name, len(content), pool.submit(work, content, name)))
                 while len(waiting) > 32 * workers or (waiting and sum(held for _, held, _ in waiting) > MAX_HELD):
                     yield from finished()
             while waiting:
@@ -166,8 +239,10 @@ def check_arrays(folder: Path) -> dict:
     arrays = _open(folder)
     if arrays is None:
         return {"folder": str(folder), "content_hash": None, "ok": False}
-    digests = [hashlib.sha256(image.tobytes()).digest() for image in arrays.images]
-    found = _content_hash(digests, arrays.labels, arrays.index["classes"], arrays.images.shape[1])
+    parts = [part for part in (arrays.images, arrays.masks) if part is not None]
+    digests = [b"".join(hashlib.sha256(part.tobytes()).digest() for part in row) for row in zip(*parts, strict=True)]
+    size = shown_size(*arrays.images.shape[1:3])
+    found = _content_hash(digests, arrays.labels, arrays.index["classes"], size)
     return {"folder": str(folder), "content_hash": found, "ok": found == arrays.index["content_hash"]}
 
 
@@ -177,12 +252,13 @@ def colour_statistics(
     """RGB mean and standard deviation in [0, 1] over some images, from exact integer sums, to four digits.
 
     Args:
-        images: (N, S, S, 3) uint8.
+        images: (N, H, W, 3) uint8.
         indices: (n,) which of them.
     """
     sums, squares = np.zeros(3, np.uint64), np.zeros(3, np.uint64)
-    for start in range(0, len(indices), 256):
-        part = images[indices[start : start + 256]].reshape(-1, 3)
+    step = max(1, (1 << 20) // (images.shape[1] * images.shape[2]))  # a million pixels at a time
+    for start in range(0, len(indices), step):
+        part = images[indices[start : start + step]].reshape(-1, 3)
         sums += part.sum(0, dtype=np.uint64)
         squares += np.square(part, dtype=np.uint32).sum(0, dtype=np.uint64)
     count = len(indices) * images.shape[1] * images.shape[2]
@@ -212,8 +288,8 @@ def _twins(digests: list[bytes]) -> list[list[int]]:
     return [rows for rows in groups.values() if len(rows) > 1]
 
 
-def _content_hash(digests: list[bytes], labels: Sequence[int], classes: Sequence[str], size: int) -> str:
-    """First 16 hex digits of the SHA-256 over pixels, labels, class names and size."""
-    digest = hashlib.sha256(f"{size}:{'/'.join(classes)}".encode())
+def _content_hash(digests: list[bytes], labels: Sequence[int], classes: Sequence[str], size: Size) -> str:
+    """First 16 hex digits of the SHA-256 over pixels, masks, labels, class names and size."""
+    digest = hashlib.sha256(f"{size_text(size)}:{'/'.join(classes)}".encode())
     digest.update(b"".join(digests) + np.asarray(labels, dtype="<i8").tobytes())
     return digest.hexdigest()[:16]

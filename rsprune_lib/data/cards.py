@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass, field
 
+from rsprune_lib.data.sizes import Size
 from rsprune_lib.data.split import SplitRule
 
-__all__ = ["Card", "Source"]
+__all__ = ["Card", "MaskRule", "Source"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,34 @@ class Source:
 
 
 @dataclass(frozen=True)
+class MaskRule:
+    """How the masks of a data set are found and coded.
+
+    Args:
+        image: regular expression, searched in the names of the archives' members; its groups are the place (part or
+            tile) and the rest of what an image and its mask share.
+        mask: the same for masks; a mask belongs to the image with equal groups.
+        palette: K RGB colours of the classes.
+        codes: the values of each class in the files: class numbers, or colours as 0xRRGGBB.
+        unknown: values that stand for no class.
+        colours: True where the masks hold colours.
+        parts: places of each part, such as ``{"test": ("8",)}``; without ``"val"`` it is cut from train. Pairs at other
+            places are left out.
+        scale: factor on the size before windows of ``image_size`` are cut; None: every image is resized to
+            ``image_size`` as a whole.
+    """
+
+    image: str
+    mask: str
+    palette: tuple[tuple[int, int, int], ...]
+    codes: tuple[tuple[int, ...], ...]
+    parts: dict[str, tuple[str, ...]]
+    unknown: tuple[int, ...] = ()
+    colours: bool = False
+    scale: float | None = None
+
+
+@dataclass(frozen=True)
 class Card:
     """Name, classes, sizes, normalisation, sources, licence and citation of a data set.
 
@@ -36,8 +65,8 @@ class Card:
         name: short name, as in ``load_data(name)``.
         title: name to print.
         classes: class names in label order, spelled as the folders of the archive.
-        image_size: pixels a side at which the course uses the images.
-        num_images: images of all parts together.
+        image_size: pixels a side, or (height, width), at which the course uses the images.
+        num_images: images of all parts together, before windows are cut.
         mean: RGB channel means in [0, 1]; None: measured on the training part.
         std: RGB channel standard deviations in [0, 1]; None: measured on the training part.
         sources: alternatives, best first; the first one found is used.
@@ -45,17 +74,19 @@ class Card:
         citation: paper to cite.
         homepage: page to get the file from by hand.
         split: how train, validation and test are made.
-        task: always ``"classification"`` so far.
-        original_size: pixels a side as published.
+        task: ``"classification"`` or ``"segmentation"``.
+        original_size: pixels a side, or (height, width), as published.
         synthetic: True for images that were drawn, not taken.
         upright: True for images with an up and a down, taken from the ground; augmentation only mirrors them.
         protocol: percent of training and test images of a named protocol, such as ``"80-20"``; empty: the course's own.
+        masks: of a segmentation set.
+        more: further files that are needed besides the first, each with its alternatives.
     """
 
     name: str
     title: str
     classes: tuple[str, ...]
-    image_size: int
+    image_size: Size
     num_images: int
     mean: tuple[float, float, float] | None
     std: tuple[float, float, float] | None
@@ -65,10 +96,12 @@ class Card:
     homepage: str
     split: SplitRule = field(default_factory=SplitRule)
     task: str = "classification"
-    original_size: int | None = None
+    original_size: Size | None = None
     synthetic: bool = False
     upright: bool = False
     protocol: str = ""
+    masks: MaskRule | None = None
+    more: tuple[tuple[Source, ...], ...] = ()
 
     @property
     def full_name(self) -> str:

@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 
 from rsprune_lib.data.cards import Card, Source
+from rsprune_lib.data.catalogue_masks import MASK_CARDS
 from rsprune_lib.data.split import SplitRule
 from rsprune_lib.errors import RspruneError, unknown
 
@@ -219,7 +220,8 @@ SYNTHETIC = Card(
     synthetic=True,
 )
 
-CARDS = {card.name: card for card in (EUROSAT, UCMERCED, AID, NASC_TG2, RESISC45, PATTERNNET, CIFAR10, SYNTHETIC)}
+CLASSIFIED = EUROSAT, UCMERCED, AID, NASC_TG2, RESISC45, PATTERNNET, CIFAR10
+CARDS = {card.name: card for card in CLASSIFIED} | MASK_CARDS | {SYNTHETIC.name: SYNTHETIC}
 
 
 _PROTOCOL = re.compile(rf"({'|'.join(CARDS)})-(\d{{1,3}})-(\d{{1,3}})")

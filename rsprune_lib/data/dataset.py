@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from rsprune_lib.data.arrays import Arrays, colour_statistics
+from rsprune_lib.data.arrays import COUNTS, Arrays, class_counts, colour_statistics
 from rsprune_lib.data.cards import Card
 from rsprune_lib.data.minority import minority_classes
-from rsprune_lib.data.notes import copies_note, folder_notes, gaps_note
-from rsprune_lib.data.split import PARTS, Split, SplitRule, make_split, without_copies
+from rsprune_lib.data.notes import copies_note, folder_notes, gaps_note, mask_notes
+from rsprune_lib.data.sizes import Size, shown_size
+from rsprune_lib.data.split import PARTS, Split, SplitRule, make_split, together, without_copies
 from rsprune_lib.errors import DataError, RspruneError, unknown
 from rsprune_lib.files import read_json, write_json
 from rsprune_lib.tasks import TASKS, Task
@@ -70,10 +71,9 @@ class Dataset:
         return len(self.classes)
 
     @property
-    def image_size(self) -> int | tuple[int, int]:
+    def image_size(self) -> Size:
         """Pixels a side, or (height, width) of images that are not square."""
-        height, width = self.images.shape[1:3]
-        return height if height == width else (height, width)
+        return shown_size(*self.images.shape[1:3])
 
     @cached_property
     def rare(self) -> tuple[int, ...]:
@@ -90,12 +90,28 @@ class Dataset:
             raise unknown("part", name, PARTS)
         return getattr(self.split, name)
 
+    def class_pixels(self, part: str) -> np.ndarray:
+        """(K,) int64 pixels of each class in the masks of a part; what is unknown counts nowhere.
+
+        Raises:
+            DataError: if the data set has no masks.
+        """
+        if self.masks is None:
+            raise DataError(f"{self.title} has no masks: its images have one label each; class_pixels counts pixels.")
+        beside = Path(getattr(self.masks, "filename", None) or "nowhere").with_name(COUNTS)
+        counts = np.load(beside) if beside.is_file() else None  # counted when the masks were decoded
+        rows = self.part(part)
+        if counts is None or counts.shape != (len(self.masks), self.num_classes):
+            return class_counts(self.masks[rows], self.num_classes).sum(0)
+        return counts[rows].sum(0)
+
     def info(self) -> dict:
         """What a bundle keeps of its data set; plain JSON."""
         keys = ("name", "title", "image_size", "content_hash", "synthetic")
         lists = {key: list(getattr(self, key)) for key in ("classes", "mean", "std")}
         found = {"split_hash": self.split.hash, "source": self.source or self.name}
         found |= {"bands": self.bands} if self.bands else {}
+        found |= {"palette": [list(colour) for colour in self.palette]} if self.palette else {}
         found |= {} if self.task.name == "classification" else {"task": self.task.name}
         found |= {"rare": list(self.rare)} if self.rare else {}
         return {key: getattr(self, key) for key in keys} | lists | found
@@ -118,6 +134,7 @@ def made_of(
     """
     index = arrays.index
     notes = [] if card else folder_notes(index, len(arrays.labels))
+    notes += mask_notes(index)
     try:
         split = _split(card, arrays, seed)
     except DataError as error:  # what was left out may be the reason
@@ -142,8 +159,16 @@ def made_of(
         upright=bool(card and card.upright),
         source=card.full_name if card else str(found),
         bands=bands,
-        notes=(*notes, *copies_note(index, arrays.labels, split), *gaps_note(index["classes"], arrays.labels, split)),
+        task=TASKS["classification" if arrays.masks is None else "segmentation"],
+        masks=arrays.masks,
+        palette=None if arrays.masks is None else tuple(map(tuple, index["palette"])),
+        notes=(*notes, *copies_note(index, arrays.labels, split), *_gaps(arrays, split)),
     )
+
+
+def _gaps(arrays: Arrays, split: Split) -> list[str]:
+    """Classes without images in a part; the most frequent class of a mask says nothing about the others in it."""
+    return gaps_note(arrays.index["classes"], arrays.labels, split) if arrays.masks is None else []
 
 
 def _title(title: str, card: Card | None) -> str:
@@ -162,14 +187,14 @@ def _split(card: Card | None, arrays: Arrays, seed: int) -> Split:
     path = arrays.folder / f"split-{f'{card.protocol}-' if card and card.protocol else ''}{seed}.json"
     if path.exists():
         return Split.load(path, index["files"])
-    rule = card.split if card else SplitRule()
+    rule, masked = card.split if card else SplitRule(), arrays.masks is not None
     split = make_split(
-        arrays.labels,
+        np.zeros_like(arrays.labels) if masked else arrays.labels,  # an image has pixels of many classes
         index["files"],
-        index["classes"],
+        ["any class"] if masked else index["classes"],
         ratios=rule.ratios,
         seed=seed,
-        twins=index["twins"],
+        twins=together(index["twins"], index.get("sources")),
         fixed=index.get("fixed"),
     )
     split.save(path, index["files"])

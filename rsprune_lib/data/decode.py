@@ -12,12 +12,13 @@ from PIL import Image
 
 from rsprune_lib.data.bands import COLOURS, choose_bands
 from rsprune_lib.data.rasters import RasterImage
+from rsprune_lib.data.sizes import Size, sides
 from rsprune_lib.errors import DataError
 
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader
 
-__all__ = ["FORMATS", "decode", "image_sides", "is_image", "quiet", "resize", "taken_bands"]
+__all__ = ["FORMATS", "decode", "image_sides", "is_image", "quiet", "raster_of", "resize", "taken_bands"]
 
 MAX_PIXELS = 80_000_000  # a larger image is a bomb or a whole scene that should be cut into tiles first
 EIGHT_BIT = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
@@ -39,7 +40,7 @@ def is_image(head: bytes) -> bool:
     return any(head.startswith(start) for starts in FORMATS.values() for start in starts)
 
 
-def decode(content: bytes, name: str, size: int | None = None, bands: str | None = None) -> np.ndarray:
+def decode(content: bytes, name: str, size: Size | None = None, bands: str | None = None) -> np.ndarray:
     """Decode one image file.
 
     Grey becomes RGB; an image comes upright, as its orientation tag says; it is laid over black where it is
@@ -51,7 +52,7 @@ def decode(content: bytes, name: str, size: int | None = None, bands: str | None
     Args:
         content: the file.
         name: its name, for the error.
-        size: pixels a side of the result; None keeps the image's own size.
+        size: pixels a side of the result, or (height, width); None keeps the image's own size.
         bands: which to take, as `parse_bands` returns it; None: the usual ones.
 
     Returns:
@@ -67,11 +68,13 @@ def decode(content: bytes, name: str, size: int | None = None, bands: str | None
     return resize(rgb, size) if size is not None else rgb
 
 
-def resize(rgb: np.ndarray, size: int) -> np.ndarray:
-    """Resize (H, W, 3) uint8 to (size, size, 3), bilinear with antialiasing."""
-    if rgb.shape[:2] == (size, size):
-        return rgb
-    return np.asarray(Image.fromarray(np.ascontiguousarray(rgb)).resize((size, size), Image.Resampling.BILINEAR))
+def resize(pixels: np.ndarray, size: Size) -> np.ndarray:
+    """Resize (H, W, 3) uint8 bilinearly with antialiasing, or a mask (H, W) uint8 to the nearest pixel."""
+    height, width = sides(size)
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    how = Image.Resampling.BILINEAR if pixels.ndim == 3 else Image.Resampling.NEAREST
+    return np.asarray(Image.fromarray(np.ascontiguousarray(pixels)).resize((width, height), how))
 
 
 def image_sides(content: bytes, name: str) -> tuple[int, int]:
@@ -86,7 +89,7 @@ def image_sides(content: bytes, name: str) -> tuple[int, int]:
                 turned = image.format != "TIFF" and _orientation(image) >= 5  # Pillow turns TIFF itself
                 return image.size[::-1] if turned else image.size
         except Image.UnidentifiedImageError:
-            with _raster(content) as raster:
+            with raster_of(content) as raster:
                 return raster.width, raster.height
     except Exception as error:
         raise DataError(f"Cannot read the image {name}; repair or remove it.") from error
@@ -104,7 +107,7 @@ def taken_bands(content: bytes, name: str, bands: str | None = None) -> str | No
             if not _needs_raster(image):
                 content = b""
         if content:
-            with _raster(content) as raster:
+            with raster_of(content) as raster:
                 names, colours = raster.descriptions, [colour.name for colour in raster.colorinterp]
         elif not bands:
             return None
@@ -216,7 +219,8 @@ def _flatten(image: Image.Image) -> Image.Image:
 
 
 @contextmanager
-def _raster(content: bytes) -> "Iterator[DatasetReader]":
+def raster_of(content: bytes) -> "Iterator[DatasetReader]":
+    """Opens a raster in memory, for the time of the block."""
     from rasterio.io import MemoryFile  # a third of a second
 
     with MemoryFile(content) as memory, memory.open() as raster:
@@ -225,6 +229,6 @@ def _raster(content: bytes) -> "Iterator[DatasetReader]":
 
 def _read_raster(content: bytes, wanted: str | None, multiplied: bool) -> np.ndarray:
     """RGB of any raster; ``multiplied``: the colours have been multiplied by the alpha already."""
-    with _raster(content) as raster:
+    with raster_of(content) as raster:
         _bound(raster.width, raster.height)
         return RasterImage(raster, wanted, multiplied).rgb()[0]

@@ -6,6 +6,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from rsprune_lib.errors import DataError
 from rsprune_lib.files import sha256
 from rsprune_lib.places import absolute
 
-__all__ = ["data_root", "fetch", "find", "locked", "verify"]
+__all__ = ["data_root", "fetch", "find", "locked", "one_by_one", "verify"]
 
 SUMS = "SHA256SUMS"
 
@@ -35,7 +36,7 @@ def data_root(root: str | Path | None = None) -> Path:
 def fetch(
     card: Card | str, root: str | Path | None = None, mirror: str | Path | None = None, progress: bool = True
 ) -> Path:
-    """Return the verified archive of a data set, wherever it comes from.
+    """Return the verified archive of a data set (the first, where it needs several), wherever it comes from.
 
     Args:
         card: card or name.
@@ -59,9 +60,19 @@ def fetch(
 
 
 def find(card: Card | str, root: str | Path | None = None, mirror: str | Path | None = None) -> Path | None:
-    """Return the verified archive if it is in the cache or in a mirror folder, else None; never downloads."""
+    """Return the verified (first) archive if it and all others that are needed are in the cache or a mirror folder.
+
+    Never downloads; None if one is missing.
+    """
     card = get_card(card) if isinstance(card, str) else card
-    return _in_folder(card, data_root(root) / "downloads") or _in_mirror(card, mirror)
+    downloads = data_root(root) / "downloads"
+    found = [_in_folder(own, downloads) or _in_mirror(own, mirror) for own in one_by_one(card)]
+    return found[0] if all(found) else None
+
+
+def one_by_one(card: Card) -> list[Card]:
+    """The card for each of the files that it needs, with that file's alternatives as sources."""
+    return [card, *(replace(card, sources=sources, more=()) for sources in card.more)]
 
 
 def verify(card: Card | str, root: str | Path | None = None, mirror: str | Path | None = None) -> dict:

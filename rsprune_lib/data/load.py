@@ -1,7 +1,6 @@
 """`load_data`: a data set by its name, or any folder of class folders."""
 
 from collections.abc import Sequence
-from numbers import Integral
 from pathlib import Path
 
 from rsprune_lib.data.bands import parse_bands
@@ -12,6 +11,7 @@ from rsprune_lib.data.fetch import data_root, find
 from rsprune_lib.data.leftovers import listed
 from rsprune_lib.data.notes import tell
 from rsprune_lib.data.prepare import card_arrays, folder_arrays, folder_classes, has_arrays, synthetic_arrays
+from rsprune_lib.data.sizes import Size, checked_size
 from rsprune_lib.errors import DataError, unknown
 from rsprune_lib.places import absolute
 
@@ -21,7 +21,7 @@ __all__ = ["at_hand", "load_again", "load_data"]
 def load_data(
     name_or_path: str | Path = "auto",
     *,
-    image_size: int | None = None,
+    image_size: Size | None = None,
     bands: str | None = None,
     split_seed: int = 66,
     root: str | Path | None = None,
@@ -36,8 +36,8 @@ def load_data(
     Args:
         name_or_path: name of a card, ``"synthetic"``, a path, or ``"auto"``: EuroSAT if it is in the cache or in a
             mirror folder, else synthetic scenes.
-        image_size: pixels a side; default: the card's, or for a folder its most common size (at most 256; 64 if the
-            sizes are mixed).
+        image_size: pixels a side, or (height, width); of data sets whose images are cut into windows, the windows'.
+            Default: the card's, or for a folder its most common size (at most 256; 64 if the sizes are mixed).
         bands: of a folder whose images have more than three bands: which are red, green and blue (or one for grey), by
             number or name, such as ``"8,4,3"``; default: see `rsprune_lib.data.bands`.
         split_seed: seed of the split where none is published.
@@ -54,9 +54,7 @@ def load_data(
         >>> data.images.shape, len(data.part("test"))
         ((27000, 64, 64, 3), 8100)
     """
-    root, bands = data_root(root), parse_bands(bands)
-    if image_size is not None and not (isinstance(image_size, Integral) and 8 <= image_size <= 1024):
-        raise DataError(f"image_size must be a whole number of pixels from 8 to 1024, got {image_size!r:.60}.")
+    root, bands, image_size = data_root(root), parse_bands(bands), checked_size(image_size)
     if (name_or_path == "auto" or is_card(name_or_path)) and Path(name_or_path).is_dir():
         tell(name_or_path, [f"this is the name of a public data set; the folder of that name is ./{name_or_path}"])
     if name_or_path == "auto":
@@ -94,7 +92,7 @@ def load_again(
             found before anything is downloaded or decoded).
     """
     if name_or_path == "auto":
-        name_or_path = _automatic(info.get("image_size"), data_root(None), None)
+        name_or_path = _automatic(checked_size(info.get("image_size")), data_root(None), None)
     source = name_or_path or info.get("source") or info.get("name")
     if not source or not isinstance(source, str | Path):
         raise DataError("The bundle does not say what data it saw; name it (--data).")
@@ -122,13 +120,13 @@ def _check_classes(name_or_path: str | Path, expected: Sequence[str]) -> None:
 
 
 def at_hand(
-    card: Card, image_size: int | None = None, root: str | Path | None = None, mirror: str | Path | None = None
+    card: Card, image_size: Size | None = None, root: str | Path | None = None, mirror: str | Path | None = None
 ) -> bool:
-    """Whether `load_data` needs no download: the images are decoded, or the archive is in the cache or a mirror."""
+    """Whether `load_data` needs no download: the images are decoded, or the archives are in the cache or a mirror."""
     return bool(has_arrays(card, image_size or card.image_size, data_root(root)) or find(card, root, mirror))
 
 
-def _automatic(image_size: int | None, root: Path, mirror: str | Path | None) -> str:
+def _automatic(image_size: Size | None, root: Path, mirror: str | Path | None) -> str:
     card = get_card("eurosat")
     return card.name if at_hand(card, image_size, root, mirror) else "synthetic"
 

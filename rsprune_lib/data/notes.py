@@ -8,7 +8,7 @@ import numpy as np
 from rsprune_lib.data.leftovers import plain
 from rsprune_lib.data.split import PARTS, Split
 
-__all__ = ["copies_note", "folder_notes", "gaps_note", "tell"]
+__all__ = ["copies_note", "folder_notes", "gaps_note", "mask_notes", "tell"]
 
 
 def tell(name: str, notes: Sequence[str]) -> None:
@@ -30,10 +30,18 @@ def folder_notes(index: dict, taken: int) -> list[str]:
     return notes
 
 
+def mask_notes(index: dict) -> list[str]:
+    """How images and masks were paired, what was left out, and masks without a known pixel."""
+    gone = index.get("unlabelled")
+    left = [f"{gone:,} images (or windows) left out: no pixel of their masks has a class."] if gone else []
+    return [*(index.get("notes") or []), *left]
+
+
 def copies_note(index: dict, labels: np.ndarray, split: Split) -> list[str]:
     """Which images stand in two parts as published, and which in two classes; found by their pixels."""
     files, fixed, notes = index["files"], index.get("fixed"), []
     crossing = [group for group in index["twins"] if len({int(labels[i]) for i in group}) > 1]
+    crossing = [] if index.get("palette") else crossing  # two masks of one picture may differ
     if crossing:
         notes.append(
             f"{_pictures(crossing)} in two classes or more, equal pixel by pixel "

@@ -13,9 +13,11 @@ from rsprune_lib.data.cards import Card
 from rsprune_lib.data.catalogue import get_card
 from rsprune_lib.data.cifar import TEST, TRAIN, read_cifar, resized
 from rsprune_lib.data.decode import image_sides, quiet, taken_bands
-from rsprune_lib.data.fetch import fetch, locked
+from rsprune_lib.data.fetch import fetch, locked, one_by_one
 from rsprune_lib.data.layout import Layout, card_layout, folder_layout
 from rsprune_lib.data.leftovers import Left
+from rsprune_lib.data.segmentation import card_masks
+from rsprune_lib.data.sizes import Size, size_text
 from rsprune_lib.data.synthetic import VERSION, draw_scenes
 from rsprune_lib.errors import DataError
 from rsprune_lib.files import write_json
@@ -26,28 +28,30 @@ LARGEST, SMALLEST, MIXED = 256, 8, 64  # pixels a side: bounds for images of one
 LAYOUT = "layout 3"  # of the rules for folders; a cache of another version is made anew
 
 
-def has_arrays(card: Card, size: int, root: Path) -> bool:
+def has_arrays(card: Card, size: Size, root: Path) -> bool:
     """Whether a card's images are decoded already."""
     return open_arrays(_card_folder(card, size, root)) is not None
 
 
-def _card_folder(card: Card, size: int, root: Path) -> Path:
-    return root / "arrays" / f"{card.name}-{size}"
+def _card_folder(card: Card, size: Size, root: Path) -> Path:
+    return root / "arrays" / f"{card.name}-{size_text(size)}"
 
 
-def card_arrays(card: Card, size: int, root: Path, mirror: str | Path | None, progress: bool) -> Arrays:
+def card_arrays(card: Card, size: Size, root: Path, mirror: str | Path | None, progress: bool) -> Arrays:
     """Decode a public data set once; the archive is fetched only if that has not been done."""
     folder = _card_folder(card, size, root)
     arrays = open_arrays(folder)
     if arrays:
         return arrays
-    archive = fetch(card, root, mirror, progress)
+    archive, *more = (fetch(own, root, mirror, progress) for own in one_by_one(card))
     with locked(folder):
         arrays = open_arrays(folder)  # another process may have been faster
         if arrays:
             return arrays
         if card.name == "cifar10":
             return _decode_cifar(card, archive, folder, size, progress)
+        if card.masks:
+            return card_masks(card, [archive, *more], folder, size, progress)
         names = [name for name, _ in read_members(archive, contents=False)]
         return _decode(card_layout(names, card, str(archive)), archive, folder, size, {"title": card.title}, progress)
 
@@ -56,7 +60,7 @@ def _decode(
     layout: Layout,
     source: Path,
     folder: Path,
-    size: int,
+    size: Size,
     index: dict,
     progress: bool,
     bands: str | None = None,
@@ -67,7 +71,7 @@ def _decode(
     return build_arrays(folder, pixels, layout.labels, size, index, progress, damaged)
 
 
-def _decode_cifar(card: Card, archive: Path, folder: Path, size: int, progress: bool) -> Arrays:
+def _decode_cifar(card: Card, archive: Path, folder: Path, size: Size, progress: bool) -> Arrays:
     images, labels = read_cifar(archive)
     parts = ["train"] * TRAIN + ["test"] * TEST
     files = [f"{part}/{i:05d}.png" for part, count in (("train", TRAIN), ("test", TEST)) for i in range(count)]
@@ -75,12 +79,12 @@ def _decode_cifar(card: Card, archive: Path, folder: Path, size: int, progress: 
     return build_arrays(folder, resized(images, size), labels.tolist(), size, index, progress)
 
 
-def folder_arrays(path: Path, size: int | None, bands: str | None, root: Path, progress: bool) -> Arrays:
+def folder_arrays(path: Path, size: Size | None, bands: str | None, root: Path, progress: bool) -> Arrays:
     """Decode a folder (or archive) of class folders; done again only if a file was added, removed or changed.
 
     Args:
         path: folder or archive.
-        size: pixels a side; None: the usual one of its images.
+        size: pixels a side, or (height, width); None: the usual one of its images.
         bands: which bands to take, as `parse_bands` returns it.
         root: cache folder.
         progress: show a bar.
@@ -107,10 +111,10 @@ def folder_arrays(path: Path, size: int | None, bands: str | None, root: Path, p
     return arrays
 
 
-def _cached(folder: Path, stem: str, key: str, size: int | None, listing: str) -> Arrays | None:
+def _cached(folder: Path, stem: str, key: str, size: Size | None, listing: str) -> Arrays | None:
     """What was decoded of a folder at this size; without a size: at the one that was found to be usual."""
     if size:
-        return open_arrays(folder / f"folder-{stem}-{size}-{key}", listing)
+        return open_arrays(folder / f"folder-{stem}-{size_text(size)}-{key}", listing)
     found = (open_arrays(path, listing) for path in folder.glob(f"folder-{glob.escape(stem)}-*-{key}"))
     return next((arrays for arrays in found if arrays and arrays.index.get("usual")), None)
 
@@ -124,7 +128,7 @@ def _decode_folder(
     path: Path,
     source: Path,
     keys: tuple[str, str, str],
-    size: int | None,
+    size: Size | None,
     bands: str | None,
     root: Path,
     progress: bool,
@@ -141,7 +145,7 @@ def _decode_folder(
     left.bare(names)
     with quiet():
         usual, taken = _look(source, layout, size, bands)
-    folder = root / "arrays" / f"folder-{stem}-{usual}-{key}"
+    folder = root / "arrays" / f"folder-{stem}-{size_text(usual)}-{key}"
     arrays = None if size else open_arrays(folder, listing)
     if arrays:  # decoded earlier, for a caller that asked for this very size
         write_json(folder / "index.json", arrays.index | {"usual": True})
@@ -155,7 +159,7 @@ def _short(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:12]
 
 
-def _look(source: Path, layout: Layout, size: int | None, bands: str | None) -> tuple[int, str | None]:
+def _look(source: Path, layout: Layout, size: Size | None, bands: str | None) -> tuple[Size, str | None]:
     """Size in pixels a side, and a sentence on the bands that are taken, from the first image of every class.
 
     The usual size is the shorter side that most images have, at most 256; 64 if no size is that of half of the images.
@@ -178,7 +182,7 @@ def _look(source: Path, layout: Layout, size: int | None, bands: str | None) -> 
     return size or usual, text
 
 
-def synthetic_arrays(root: Path, size: int, count: int, seed: int = 0, progress: bool = True) -> Arrays:
+def synthetic_arrays(root: Path, size: Size, count: int, seed: int = 0, progress: bool = True) -> Arrays:
     """Draw synthetic scenes once and keep them like decoded images.
 
     Args:

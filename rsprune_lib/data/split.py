@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from rsprune_lib.errors import DataError
 from rsprune_lib.files import read_json, write_json
 
-__all__ = ["PARTS", "Split", "SplitRule", "make_split", "without_copies"]
+__all__ = ["PARTS", "Split", "SplitRule", "make_split", "together", "without_copies"]
 
 PARTS = ("train", "val", "test")
 LETTERS = {"train": "t", "val": "v", "test": "e"}
@@ -151,6 +152,30 @@ def without_copies(split: Split, twins: Sequence[Sequence[int]]) -> Split:
     place = {i: part for part in PARTS for i in getattr(split, part).tolist()}
     gone = _copies(place, twins)
     return _split({part: [i for i, own in place.items() if own == part and i not in gone] for part in PARTS})
+
+
+def together(twins: Sequence[Sequence[int]], sources: Sequence[int] | None) -> list[list[int]]:
+    """Groups of indices that stay in one part: identical images, and windows of one source, whatever links them.
+
+    Args:
+        twins: groups with identical pixels.
+        sources: N numbers of the sources that the windows were cut from, or None.
+    """
+    if sources is None:
+        return [list(group) for group in twins]
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    count = len(sources)
+    links = [(i, j) for group in twins for i, j in pairwise(group)]
+    links += [(i, count + source) for i, source in enumerate(sources)]
+    rows, columns = np.array(links).T
+    nodes = count + max(sources) + 1
+    _, labels = connected_components(coo_array((np.ones(len(links)), (rows, columns)), (nodes, nodes)), directed=False)
+    groups: dict[int, list[int]] = {}
+    for i, label in enumerate(labels[:count].tolist()):
+        groups.setdefault(label, []).append(i)
+    return [group for group in groups.values() if len(group) > 1]
 
 
 def _split(parts: Mapping[str, Sequence[int]]) -> Split:

@@ -2,6 +2,7 @@
 
 from rsprune_lib.colours import short
 from rsprune_lib.graph_layout import graph_places
+from rsprune_lib.plots.cam import class_map_grid, map_curves
 from rsprune_lib.plots.cost import (
     ladder,
     learning_rates,
@@ -43,6 +44,7 @@ __all__ = [
     "channel_histograms",
     "class_counts",
     "class_intervals",
+    "class_map_grid",
     "class_recovery",
     "cluster_maps",
     "confusion",
@@ -69,6 +71,7 @@ __all__ = [
     "likeness_matrix",
     "loss_views",
     "macs_and_time",
+    "map_curves",
     "mistaken",
     "norm_scales",
     "number_grids",

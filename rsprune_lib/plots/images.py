@@ -10,7 +10,16 @@ from matplotlib.ticker import FuncFormatter
 from rsprune_lib.colours import COLOURS, CUT, INK, MUTED
 from rsprune_lib.plots.style import DIVERGING, Picture, axis_count, beside, canvas, heading, legend
 
-__all__ = ["channel_histograms", "class_counts", "contact_sheet", "hard_samples", "number_grids"]
+__all__ = [
+    "channel_histograms",
+    "class_counts",
+    "contact_sheet",
+    "cut_text",
+    "hard_samples",
+    "number_grids",
+    "tile",
+    "wall",
+]
 
 GAP = 0.06  # white space between tiles, in tiles
 
@@ -39,11 +48,11 @@ def contact_sheet(
     """
     rows = -(-len(images) // columns)
     under = 0.26 if captions is not None else GAP
-    figure, ax = _wall(rows, columns, under, title, synthetic, margin=1.35 if row_labels is not None else 0.0)
+    figure, ax = wall(rows, columns, under, title, synthetic, margin=1.35 if row_labels is not None else 0.0)
     for i, image in enumerate(images):
-        x, y = _tile(ax, image, i, columns, under)
+        x, y = tile(ax, image, i, columns, under)
         if captions is not None:
-            ax.text(x + 0.5, y + 1.15, _cut(captions[i], columns), ha="center", fontsize=8, color=INK)
+            ax.text(x + 0.5, y + 1.15, cut_text(captions[i], columns), ha="center", fontsize=8, color=INK)
     for r, label in enumerate(row_labels or ()):
         ax.text(-0.12, r * (1 + under) + 0.5, label, ha="right", va="center", fontsize=9, color=INK)
     return figure
@@ -74,16 +83,16 @@ def hard_samples(
         The figure.
     """
     rows, under = -(-len(images) // columns), 0.44
-    figure, ax = _wall(rows, columns, under, title, synthetic)
+    figure, ax = wall(rows, columns, under, title, synthetic)
     for i, image in enumerate(images):
-        x, y = _tile(ax, image, i, columns, under)
-        said = f"→ {_cut(guess[i], columns, 6)} {confidence[i]:.0%}"
-        ax.text(x + 0.02, y + 1.15, _cut(truth[i], columns), fontsize=8, color=INK)
+        x, y = tile(ax, image, i, columns, under)
+        said = f"→ {cut_text(guess[i], columns, 6)} {confidence[i]:.0%}"
+        ax.text(x + 0.02, y + 1.15, cut_text(truth[i], columns), fontsize=8, color=INK)
         ax.text(x + 0.02, y + 1.33, said, fontsize=8, color=MUTED if guess[i] == truth[i] else CUT)
     return figure
 
 
-def _wall(
+def wall(
     rows: int, columns: int, under: float, title: str, synthetic: bool, margin: float = 0.0
 ) -> tuple[Picture, Axes]:
     """Makes axes that hold a grid of unit tiles, y downwards."""
@@ -98,7 +107,7 @@ def _wall(
     return figure, ax
 
 
-def _tile(ax: Axes, image: np.ndarray, index: int, columns: int, under: float) -> tuple[float, float]:
+def tile(ax: Axes, image: np.ndarray, index: int, columns: int, under: float) -> tuple[float, float]:
     """Draws one image at its place in the grid; returns its left and upper edge."""
     x, y = (index % columns) * (1 + GAP), (index // columns) * (1 + under)
     ax.imshow(image, extent=(x, x + 1, y + 1, y), interpolation="lanczos", aspect="auto")
@@ -106,7 +115,7 @@ def _tile(ax: Axes, image: np.ndarray, index: int, columns: int, under: float) -
     return x, y
 
 
-def _cut(text: str, columns: int, less: int = 0) -> str:
+def cut_text(text: str, columns: int, less: int = 0) -> str:
     """Shortens a caption to what fits under a tile when ``columns`` tiles share the width."""
     room = max(int(116 / columns) - less, 4)
     return text if len(text) <= room else text[: room - 1] + "…"

