@@ -17,6 +17,8 @@ CLASSES = {
     "patternnet": (38, 30_400),
     "cifar10": (10, 60_000),
     "synthetic": (10, 6_000),
+    "camvid": (11, 701),
+    "dubai": (5, 72),
 }
 
 

@@ -17,15 +17,16 @@ def list_cards(as_json: Json = False) -> None:
     """List the data sets that the course knows, and which of them are here."""
     from rsprune_lib.data import card_names, get_card
     from rsprune_lib.data.fetch import data_root, find
+    from rsprune_lib.data.sizes import size_text
 
     rows = []
     for card in map(get_card, card_names()):
         here = card.synthetic or find(card) is not None or any((data_root() / "arrays").glob(f"{card.name}-*/"))
         row = {"name": card.name, "title": card.title, "classes": len(card.classes), "images": card.num_images}
         rows.append(row | {"image_size": card.image_size, "licence": card.licence, "here": bool(here)})
-    lines = [f"{'name':12} {'classes':>7} {'images':>7} {'pixels':>6}  here  title"]
+    lines = [f"{'name':12} {'classes':>7} {'images':>7} {'pixels':>7}  here  title"]
     for r in rows:
-        head = f"{r['name']:12} {r['classes']:7} {r['images']:7} {r['image_size']:6}"
+        head = f"{r['name']:12} {r['classes']:7} {r['images']:7} {size_text(r['image_size']):>7}"
         lines.append(f"{head}  {'yes' if r['here'] else '-':4}  {r['title']} ({r['licence']})")
     emit({"data": rows}, as_json, "\n".join(lines))
 
