@@ -31,6 +31,9 @@ def test_card_is_complete(name):
     assert (card.mean is None) == (card.std is None)
     assert sum(card.split.ratios) == pytest.approx(1)
     assert bool(card.sources) != card.synthetic
+    assert (card.task == "segmentation") == (card.masks is not None)
+    if card.masks:
+        assert len(card.masks.palette) == len(card.masks.codes) == len(card.classes) == len(set(card.masks.palette))
 
 
 @pytest.mark.parametrize("name", card_names())

@@ -1,11 +1,10 @@
 """Sizes of images: one side in pixels, or height and width."""
 
-import re
 from numbers import Integral
 
 from rsprune_lib.errors import DataError
 
-__all__ = ["Size", "checked_size", "parse_size", "shown_size", "sides", "size_text"]
+__all__ = ["Size", "checked_size", "shown_size", "sides", "size_text"]
 
 Size = int | tuple[int, int]  # pixels a side, or (height, width)
 SMALLEST, LARGEST = 8, 4096
@@ -45,17 +44,3 @@ def checked_size(size: object) -> Size | None:
             f"got {size!r:.60}."
         )
     return shown_size(*map(int, given))
-
-
-def parse_size(text: str | None) -> Size | None:
-    """A size as it is typed: ``256``, ``180x240`` or ``180,240``, height first.
-
-    Raises:
-        DataError: if it is no size.
-    """
-    if text is None:
-        return None
-    numbers = re.fullmatch(r"\s*(\d{1,5})(?:\s*[x,×]\s*(\d{1,5}))?\s*", text)
-    if numbers is None:
-        raise DataError(f"Got the size {text!r:.60}; expected pixels a side or height x width, such as 256 or 180x240.")
-    return checked_size([int(side) for side in numbers.groups() if side] if numbers[2] else int(numbers[1]))
