@@ -142,7 +142,7 @@ def test_a_finished_plan_is_replayed(tiny_se, tiny_data):
         ({"criterion": "similarity", "threshold": 0.7, "options": {"selector": "papr"}}, RspruneError, "'paper'"),
         ({"criterion": "similarity", "threshold": 0.7, "options": {"selector": "core"}}, PlanError, "needs rank"),
         ({"criterion": "similarity", "threshold": 0.7, "options": {"rank": "l3"}}, RspruneError, "did you mean"),
-        ({"criterion": "similarity", "threshold": 0.7, "choosing": {"least": 2}}, PlanError, r"share in \[0, 1\]"),
+        ({"criterion": "similarity", "threshold": 0.7, "choosing": {"least": 2}}, PlanError, r"must be from 0 to 1"),
         ({"criterion": "similarity", "threshold": 0.7, "choosing": {"multiple_of": 8}}, RspruneError, "One threshold"),
     ],
 )
