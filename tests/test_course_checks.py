@@ -1,12 +1,16 @@
 """Exercise checks: right answers pass, the usual mistakes and stubs get a hint, and a notebook shows only the hint."""
 
+import numpy as np
 import pytest
+import torch
 from torch.nn import functional
 
 from rsprune_lib.course import CheckFailed
 from rsprune_lib.course.checks.expect import Passed, call, expect_close
+from rsprune_lib.course.checks.notebook_00 import check_leaks, check_weights_left
 from rsprune_lib.course.checks.notebook_03 import check_sensitivity
-from rsprune_lib.course.checks.notebook_04 import check_mining
+from rsprune_lib.course.checks.notebook_03b import check_all_pairs, check_dominating, check_protect
+from rsprune_lib.course.checks.notebook_04 import check_hardest_class, check_mining
 
 
 def stub(*arguments):
@@ -33,6 +37,73 @@ def scan_all_at_once(accuracy_of, groups, ratios):
     return {group: [min(accuracy_of(g, ratio) for g in groups) for ratio in ratios] for group in groups}
 
 
+def leaks_with_twins(train, val, test):
+    """A number that stands twice inside one part is counted as well."""
+    _, times = np.unique(np.concatenate([train, val, test]), return_counts=True)
+    return int((times > 1).sum())
+
+
+def weights_rounded(c_in, c_out, ratio):
+    return round(c_in * (1 - ratio)) * round(c_out * (1 - ratio)) / (c_in * c_out)
+
+
+def weights_half_up(c_in, c_out, ratio):
+    return int(c_in * (1 - ratio) + 0.5) * int(c_out * (1 - ratio) + 0.5) / (c_in * c_out)
+
+
+def class_of_the_worst_image(losses, labels):
+    return int(labels[losses.argmax()])
+
+
+def class_by_sum(losses, labels):
+    return int(torch.bincount(labels, weights=losses).argmax())
+
+
+def class_by_mean_of_none(losses, labels):
+    means = torch.stack([losses[labels == k].mean() for k in range(int(labels.max()) + 1)])
+    return int(means.argmax())  # nan is the largest of all
+
+
+def dominating_by_first_degrees(edges):
+    """Degrees are counted once, at the start."""
+    kept, gone = [], set()
+    for vertex in sorted(range(len(edges)), key=lambda v: (-edges[v].sum(), v)):
+        if vertex not in gone:
+            kept.append(vertex)
+            gone |= {vertex, *np.flatnonzero(edges[vertex])}
+    return kept
+
+
+def dominating_without_the_lonely(edges):
+    left, kept = set(range(len(edges))), []
+    while any(edges[v, u] for v in left for u in left):
+        busiest = max(sorted(left), key=lambda v: sum(edges[v, u] for u in left))
+        kept.append(busiest)
+        left -= {busiest, *np.flatnonzero(edges[busiest])}
+    return kept
+
+
+def pairs_in_a_loop(bits):
+    out = torch.zeros(len(bits), len(bits))
+    for i in range(len(bits)):
+        for j in range(len(bits)):
+            out[i, j] = (bits[i] == bits[j]).float().mean()
+    return out
+
+
+def pairs_in_a_comprehension(bits):
+    return torch.stack([(bits == row).float().mean(1) for row in bits])
+
+
+def pairs_of_ones(bits):
+    return bits.float() @ bits.float().T / bits.shape[1]
+
+
+def most_similar_first(kept, similar, least):
+    removed = sorted((c for c in range(len(similar)) if c not in kept), key=lambda c: -similar[c, kept].max())
+    return kept + removed[: max(0, least - len(kept))]
+
+
 SOLVED = {
     check_mining: mining,
     check_sensitivity: scan,
@@ -41,6 +112,20 @@ MISTAKES = [
     (check_mining, mining_of_the_mean, "one sample"),
     (check_sensitivity, scan_all_at_once, "conv1"),
     (check_sensitivity, lambda accuracy_of, groups, ratios: [], "one list"),
+    (check_leaks, leaks_with_twins, "unique first"),
+    (check_weights_left, weights_rounded, "rounds down"),
+    (check_weights_left, weights_half_up, "rounds down"),
+    (check_weights_left, lambda c_in, c_out, ratio: (1 - ratio) ** 2, "Channels are whole"),
+    (check_hardest_class, class_of_the_worst_image, "One bad image"),
+    (check_hardest_class, class_by_sum, "divide by how often"),
+    (check_hardest_class, class_by_mean_of_none, "has no sample"),
+    (check_dominating, dominating_by_first_degrees, "count again"),
+    (check_dominating, dominating_without_the_lonely, "it stays"),
+    (check_dominating, lambda edges: list(range(len(edges))), "its neighbours go"),
+    (check_all_pairs, pairs_in_a_loop, "a loop goes through"),
+    (check_all_pairs, pairs_in_a_comprehension, "a loop goes through"),
+    (check_all_pairs, pairs_of_ones, "-1 and .1"),
+    (check_protect, most_similar_first, "smallest of these comes back first"),
 ]
 
 

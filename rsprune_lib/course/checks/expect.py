@@ -35,7 +35,7 @@ def call(function: Callable, *arguments: object, hint: str) -> object:
     Args:
         function: What the learner wrote.
         *arguments: What it is called with.
-        hint: What to think about.
+        hint: What to think about; a stub gets the task and no hint yet.
 
     Raises:
         CheckFailed: It is not written yet, raises, or returns nothing.
@@ -44,7 +44,8 @@ def call(function: Callable, *arguments: object, hint: str) -> object:
     try:
         value = function(*arguments)
     except NotImplementedError:
-        raise CheckFailed(f"{name} is not written yet.", hint) from None
+        start = "replace the line with NotImplementedError by your own; the text above states the task."
+        raise CheckFailed(f"{name} is not written yet.", start) from None
     except Exception as error:
         raise CheckFailed(f"{name} raised {type(error).__name__}: {error}.", hint) from error
     if value is None or value is Ellipsis:

@@ -26,12 +26,18 @@ def check_mining(loss: Callable[[Tensor, Tensor], Tensor]) -> Passed:
 
 def check_hardest_class(hardest: Callable[[Tensor, Tensor], int]) -> Passed:
     """Checks ``hardest(losses, labels) -> int``: the class whose samples have the largest mean loss."""
-    hint = "A frequent class has a large sum of losses even if each is small: divide by how often the class occurs."
-    losses, labels = torch.tensor([1.0, 1.2, 1.1, 0.9, 2.5, 0.1, 0.2]), torch.tensor([0, 0, 0, 0, 3, 1, 1])
-    value = call(hardest, losses, labels, hint=hint)
-    expect_equal("the hardest class of [1.0 1.2 1.1 0.9 | 0.1 0.2 | 2.5]", _number(value, hint), 3, hint)
-    value = call(hardest, torch.tensor([0.5, 0.1, 0.1]), torch.tensor([0, 1, 2]), hint=hint)
-    expect_equal("the hardest class of [0.5 | 0.1 | 0.1]", _number(value, hint), 0, hint)
+    summed = "A frequent class has a large sum of losses even if each is small: divide by how often the class occurs."
+    single = "One bad image does not make a class hard: compare the means of the classes, not their largest losses."
+    absent = "Class 1 has no sample here: it has no mean, and it must not win (0 / 0 is nan)."
+    cases = (
+        ([0.5, 0.1, 0.1], [0, 1, 2], 0, summed),
+        ([1.0, 1.2, 1.1, 0.9, 2.5, 0.1, 0.2], [0, 0, 0, 0, 2, 1, 1], 2, summed),
+        ([3.0, 0.1, 0.2, 1.4, 1.6, 0.3], [0, 0, 0, 1, 1, 2], 1, single),
+        ([1.0, 1.2, 1.1, 0.9, 2.5], [0, 0, 0, 0, 2], 2, absent),
+    )
+    for losses, labels, right, hint in cases:
+        value = call(hardest, torch.tensor(losses), torch.tensor(labels), hint=hint)
+        expect_equal(f"the hardest class of losses {losses} with labels {labels}", _number(value, hint), right, hint)
     return Passed("Right, by the mean, and a class without samples does no harm.")
 
 
