@@ -112,6 +112,11 @@ LOSSES: dict[str, Entry] = {
         "classes + body + edge", "of networks with body and edge heads: all three are trained", BodyEdgeLoss,
         ("masks", "parts"),
     ),
+    "body_edge_log": Entry(
+        "classes + body + edge, rare classes much heavier",
+        "all three are trained, and classes weigh 1 / ln(1.10 + their share)",
+        functools.partial(BodyEdgeLoss, weighting="inverse_log"), ("masks", "parts"),
+    ),
     "body_edge_paper": Entry(
         "classes + body + edge, as published", "the same as its code has it, with its edges of grey levels",
         functools.partial(BodyEdgeLoss, legacy=True), ("masks", "parts"),

@@ -80,12 +80,21 @@ _EXITS = dataclasses.replace(
     _STRONG, name="exits", epochs=20, lr=0.02, weight_decay=5e-4, label_smoothing=0, half_size=0
 )
 
+_MASKS = Recipe(  # small batches: every pixel of an image has a label, and sets with masks have few images
+    "segmentation", epochs=40, batch_size=8, lr=0.03, label_smoothing=0, ema=0.99, half_size=0.6,
+    augment=Augment(dihedral=True, shift=8, brightness=0.2, contrast=0.2),
+)  # fmt: skip
+
 RECIPES: dict[str, Recipe] = {
     "paper": _PAPER,
     "paper_finetune": dataclasses.replace(_PAPER, name="paper_finetune", epochs=40),
     "strong": _STRONG,
     "strong_finetune": dataclasses.replace(
         _STRONG, name="strong_finetune", epochs=40, lr=0.03, weight_decay=5e-4, half_size=0.0
+    ),
+    "segmentation": _MASKS,
+    "segmentation_finetune": dataclasses.replace(
+        _MASKS, name="segmentation_finetune", epochs=20, lr=0.015, half_size=0.0
     ),
     "imagenet": _IMAGENET,
     "exits_warmup": dataclasses.replace(_EXITS, name="exits_warmup", epochs=10, schedule="step", ema=0),
@@ -97,7 +106,8 @@ def recipe(name: str, **overrides: object) -> Recipe:
     """Returns a recipe by name with some of its fields replaced.
 
     Args:
-        name: a key of `RECIPES`: ``"strong"``, ``"paper"``, either with ``"_finetune"``, ``"imagenet"`` ...
+        name: a key of `RECIPES`: ``"strong"``, ``"paper"``, ``"segmentation"``, each with ``"_finetune"``,
+            ``"imagenet"`` ...
         overrides: Fields of `Recipe`; ``None`` leaves a field as the recipe has it.
 
     Raises:
