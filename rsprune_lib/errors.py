@@ -74,4 +74,4 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> RspruneError:
     names = [str(k) for k in known]
     near = difflib.get_close_matches(str(name), names, n=2, cutoff=0.5)
     hint = f"; did you mean {' or '.join(repr(n) for n in near)}?" if near else "."
-    return RspruneError(f"Unknown {kind} {str(name)!r}{hint} Known: {', '.join(names)}.")
+    return RspruneError(f"Unknown {kind} {str(name)!r}{hint} Known: {', '.join(names) or 'none'}.")

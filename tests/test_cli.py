@@ -104,6 +104,8 @@ NUMBERS = ["nan", "inf", "-inf", "", "x", "1e999", "0x10"]
         (PRUNE, "--criterion", ["", "atention", "L1"]),
         (PRUNE, "--scope", ["", "globl"]),
         (PRUNE, "--recovery", ["", "bm"]),
+        (PRUNE, "--recovery-option", ["", "positions", "positions=middle", "place=all"]),
+        ([*PRUNE, "--recovery", "bn"], "--recovery-option", ["positions=all"]),
         (PRUNE, "--plan", ["nowhere.json", "."]),
         (SIMILAR, "--threshold", [*NUMBERS, "0", "-1", "2"]),
         (SIMILAR, "--selector", ["", "papr", "core"]),

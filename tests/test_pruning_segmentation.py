@@ -16,7 +16,7 @@ from rsprune_lib.pruning import Live, Scores, apply, choose, class_scores, find_
 from rsprune_lib.pruning.criteria.classes import RULES, channel_scores
 from rsprune_lib.pruning.recovery.least_squares import accumulate, solve
 from rsprune_lib.pruning.recovery.positions import Positions, unrolled
-from rsprune_lib.tasks import IGNORE
+from rsprune_lib.tasks import IGNORE, TASKS
 
 
 @pytest.fixture
@@ -246,6 +246,25 @@ def test_a_segmenter_is_repaired_at_few_places(model, positions, monkeypatch):
         live.solve(plan),
     ):
         assert (small(images) - wanted).abs().mean() < 1e-3 < (raw(images) - wanted).abs().mean()
+
+
+def test_prune_hands_the_way_to_draw_positions_on(tiny_data):
+    masks = np.random.default_rng(0).choice(3, (len(tiny_data.labels), 32, 32), p=(0.7, 0.28, 0.02)).astype(np.uint8)
+    scenes = dataclasses.replace(
+        tiny_data,
+        images=tiny_data.images[:, :32, :32],
+        masks=masks,
+        classes=("a", "b", "c"),
+        task=TASKS["segmentation"],
+    )
+    model = create_model("unet1", scenes.num_classes, width=0.125, seed=0).eval()
+    given = {"criterion": "l1", "ratio": 0.5, "images": 4, "progress": False}
+    found = {how: prune(model, scenes, repairing={"positions": how}, **given) for how in ("uniform", "balanced")}
+    default, one = prune(model, scenes, **given), next(iter(Batches(scenes, "train", 4)))[0]
+    assert torch.equal(default.model(one), found["balanced"].model(one))
+    assert not torch.equal(default.model(one), found["uniform"].model(one))
+    with pytest.raises(RspruneError, match="Unknown option of recovery bn 'positions'. Known: none"):
+        prune(model, scenes, recovery="bn", repairing={"positions": "all"}, **given)
 
 
 @pytest.mark.parametrize("positions", ["uniform", "balanced"])

@@ -29,6 +29,7 @@ __all__ = [
     "Json",
     "Options",
     "Out",
+    "RecoveryOptions",
     "Resume",
     "Seed",
     "amount",
@@ -67,6 +68,14 @@ Options = Annotated[
         "--option",
         metavar="NAME=VALUE",
         help="Of the criterion, such as rule=borda, minority=5 or minority=[2,7]; may be given several times.",
+    ),
+]
+RecoveryOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--recovery-option",
+        metavar="NAME=VALUE",
+        help="Of the recovery, such as ridge=1e-2, or, with masks, positions=uniform: pixels as likely, not classes.",
     ),
 ]
 _SIZES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
@@ -171,17 +180,18 @@ def row_text(row: Mapping[str, object]) -> str:
     return closing_table([row])
 
 
-def named_options(given: Iterable[str] | None) -> dict[str, object]:
-    """Reads ``NAME=VALUE`` of `Options`; a value that is no JSON is text.
+def named_options(given: Iterable[str] | None, flag: str = "--option") -> dict[str, object]:
+    """Reads ``NAME=VALUE`` of `Options` or `RecoveryOptions`; a value that is no JSON is text.
 
     Raises:
         typer.BadParameter: One has no name or no value.
     """
     found: dict[str, object] = {}
+    example = "rule=borda" if flag == "--option" else "positions=uniform"
     for text in given or ():
         name, equals, value = text.partition("=")
         if not name or not equals:
-            raise typer.BadParameter(f"--option must be NAME=VALUE, such as rule=borda, not {text!r}")
+            raise typer.BadParameter(f"{flag} must be NAME=VALUE, such as {example}, not {text!r}")
         try:
             found[name] = json.loads(value)
         except ValueError:

@@ -14,6 +14,7 @@ from rsprune_lib.commands.common import (
     Json,
     Options,
     Out,
+    RecoveryOptions,
     Seed,
     amount,
     data_paths,
@@ -72,8 +73,8 @@ def prune(
     folder: BundleFolder, out: Out, criterion: Criterion = None, scope: Scope = "local", ratio: Ratio = None,
     threshold: Threshold = None, macs: Macs = None, plan: PlanFile = None, recovery: Recovery = "closed_form",
     images: Images = 1024, multiple_of: MultipleOf = 1, selector: Selector = None, rank: Rank = None,
-    least: Least = None, option: Options = None, data: Data = None, bands: Bands = None, seed: Seed = 0,
-    force: Force = False, half: Half = False, as_json: Json = False,
+    least: Least = None, option: Options = None, recovery_option: RecoveryOptions = None, data: Data = None,
+    bands: Bands = None, seed: Seed = 0, force: Force = False, half: Half = False, as_json: Json = False,
 ) -> None:  # fmt: skip
     """Prune a trained network, repair it without labels, and write model, plan and numbers into --out."""
     amounts = {"ratio": ratio, "threshold": threshold, "macs": amount(macs) if macs is not None else None}
@@ -82,7 +83,7 @@ def prune(
         raise typer.BadParameter(f"give one of --ratio, --threshold, --macs and --plan, not {len(given)}")
     if not given:
         amounts["ratio"] = 0.7
-    named = named_options(option)
+    named, repairing = named_options(option), named_options(recovery_option, "--recovery-option")
     own = {key: value for key, value in (("selector", selector), ("rank", rank)) if value is not None}
     belongs = f"belongs to --criterion similarity, not to {criterion or 'another'}"
     if own and criterion != "similarity":
@@ -103,7 +104,7 @@ def prune(
     run = RunFolder(out, "prune", force=force, inputs=[folder, *([plan] if plan else []), *data_paths(data)])
     request = Request(
         criterion, scope=scope, plan=Plan.load(plan) if plan else None, recovery=recovery, images=images,
-        options=own | named, choosing=more, seed=seed, **amounts,
+        options=own | named, choosing=more, repairing=repairing, seed=seed, **amounts,
     )  # fmt: skip
     pick_device()  # a wrong RSPRUNE_DEVICE is told now
     bundle, loaded = open_run(folder, data, bands)
@@ -119,7 +120,7 @@ def prune(
         how, dense = result.plan.how, bundle.config.get("measured") or {}
         how = how.get("steps", [how])[-1]
         title = f"{bundle.config['model']['name']} pruned ({how.get('criterion', 'plan')}, {recovery})"
-        extra = {"recovery": recovery, "images": images, "parent": dense.get("name")}
+        extra = {"recovery": recovery, "repairing": repairing, "images": images, "parent": dense.get("name")}
         row = finish(place, result.model, title, loaded, seed=seed, plan=result.plan, extra=extra, half=half)
     if dense.get("macs") and dense.get("params"):
         less = ", ".join(f"{1 - row[what] / dense[what]:.1%} less {what}" for what in ("macs", "params"))

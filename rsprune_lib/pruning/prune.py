@@ -97,7 +97,7 @@ def prune(
     given = {"data": batches, "gates": gates, "seed": request.seed, "progress": progress}
     plan, scores = decide(model, groups, request, costs, given)
     case = Repair(model, apply(plain, plan, groups).eval(), plan, groups, batches, progress)
-    small = RECOVERIES[request.recovery].run(case)
+    small = RECOVERIES[request.recovery].run(case, **request.repairing)
     return Pruned(small, plan if first is None else compose(first, plan), scores, groups, gates)
 
 

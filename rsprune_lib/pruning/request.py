@@ -11,6 +11,7 @@ from rsprune_lib.errors import RspruneError, unknown
 from rsprune_lib.pruning.choose import check_arguments
 from rsprune_lib.pruning.criteria.registry import CRITERIA
 from rsprune_lib.pruning.plan import Plan
+from rsprune_lib.pruning.recovery.positions import check_positions
 from rsprune_lib.pruning.recovery.recoveries import RECOVERIES
 from rsprune_lib.pruning.similarity.selection import check_selection, check_threshold
 
@@ -36,6 +37,7 @@ class Request:
         recovery: key of `RECOVERIES`.
         images: class-balanced training images that scoring and recovery look at; None takes all.
         options: of the criterion, see `score`; where a graph decides also ``selector``.
+        repairing: options of the recovery, e.g. ``{"positions": "uniform"}``, see `sequential`.
         choosing: further arguments of `choose`, e.g. ``{"multiple_of": 8}``, or of `select`, e.g. ``{"least": 0.1}``.
         batch_size: images a batch, without influence on the result beyond rounding.
         seed: for the random criterion.
@@ -54,11 +56,13 @@ class Request:
     images: int | None = 1024
     options: Mapping[str, Any] = field(default_factory=dict)
     choosing: Mapping[str, Any] = field(default_factory=dict)
+    repairing: Mapping[str, Any] = field(default_factory=dict)
     batch_size: int = 64
     seed: int = 0
 
     def __post_init__(self) -> None:
-        find("recovery", RECOVERIES, self.recovery)
+        find("recovery", RECOVERIES, self.recovery, self.repairing)
+        check_positions(self.repairing.get("positions", "balanced"))
         if self.images is not None and self.images < 1:
             raise RspruneError(f"images is {self.images} but must be at least 1; 512 to 1024 work well.")
         if self.plan is None and self.by_graph:

@@ -23,7 +23,7 @@ from rsprune_lib.pruning.recovery.least_squares import Solution, patches
 from rsprune_lib.pruning.recovery.relu_aware import Sample
 from rsprune_lib.tasks import IGNORE
 
-__all__ = ["POSITIONS", "Positions", "unrolled"]
+__all__ = ["POSITIONS", "Positions", "check_positions", "unrolled"]
 
 POSITIONS = ("all", "uniform", "balanced")
 
@@ -42,8 +42,7 @@ class Positions:
     """
 
     def __init__(self, masks: Sequence[Tensor], how: str = "balanced", most: int = 1024) -> None:
-        if how not in POSITIONS:
-            raise unknown("way to draw positions", how, POSITIONS)
+        check_positions(how)
         self._how, self._most = how, most
         self._drawn: list[Tensor] = []  # (B, most, 3) of each batch: row and column in [0, 1), pixels it stands for
         if how != "all" and masks[0].dim() == 3:
@@ -119,6 +118,16 @@ class Positions:
 
         seen = patches(layer, x, (image, row, column))[..., :-1]  # (B * n, G, D)
         return seen.reshape(*row.shape, -1).mT[..., None], pick(target), pick(added)
+
+
+def check_positions(how: str) -> None:
+    """Checks the name of a way to draw positions.
+
+    Raises:
+        RspruneError: there is no such way.
+    """
+    if how not in POSITIONS:
+        raise unknown("way to draw positions", how, POSITIONS)
 
 
 def unrolled(fit: Solution, layer: nn.Conv2d | nn.ConvTranspose2d) -> Solution:

@@ -37,6 +37,7 @@ __all__ = ["kept_channels", "rebuildable", "reestimate_bn", "sequential", "settl
 
 Batched = Iterable[tuple[Tensor, Tensor]]
 MEMORY = 2 * 2**30  # bytes of paused activations
+RIDGE, STEPS = 1e-4, 3  # see `sequential`
 
 
 @torch.no_grad()
@@ -127,8 +128,8 @@ def sequential(
     batches: Batched,
     *,
     groups: Sequence[Group] | None = None,
-    ridge: float = 1e-4,
-    rectify: int = 3,
+    ridge: float = RIDGE,
+    rectify: int = STEPS,
     positions: str = "balanced",
     memory: int = MEMORY,
     progress: bool = True,
