@@ -97,16 +97,28 @@ def _sentence(error: Exception) -> str:
     return f"Cannot use {name} ({error.strerror}); check the path, its permissions and the settings that name it."
 
 
+def _no_empty_argument(arguments: Sequence[str]) -> None:
+    """Refuses ``--out ""``, which is what an unset variable of a script leaves: as a path it would be this folder."""
+    for position, argument in enumerate(arguments):
+        option, equals, value = argument.partition("=")
+        before = arguments[position - 1] if position else ""
+        place = option if equals else f"after {before}" if before.startswith("--") else f"at place {position + 1}"
+        if not argument.strip() or (option.startswith("--") and equals and not value.strip()):
+            raise RspruneError(f"Got an empty argument ({place}); expected a name, a number or a path there.")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit status.
 
     Args:
         arguments: In place of ``sys.argv[1:]``.
     """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_MININTERVAL", "20")  # a log file gets a line now and then, not thousands
     try:
-        app(list(arguments) if arguments is not None else None, prog_name="rsprune")
+        _no_empty_argument(arguments)
+        app(arguments, prog_name="rsprune")
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
         if status == 130:

@@ -135,8 +135,6 @@ def data_paths(name: str | None) -> list[Path]:
     """Returns the folder or archive that ``--data`` names, as a list; an empty one for a data set's name."""
     from rsprune_lib.data import is_card
 
-    if name is not None and not name.strip():
-        raise RspruneError("Got an empty --data; give the name of a data set, or a folder of class folders.")
     return [] if name is None or name == "auto" or is_card(name) else [absolute(name)]
 
 
