@@ -26,7 +26,6 @@ from rsprune_lib.run_folder import RunFolder
 __all__ = ["exits"]
 
 STAGES = ("frozen", "dynn", "joint", "backbone_only")
-KINDS = ("max_probability", "margin", "entropy", "patience", "gate")
 
 Places = Annotated[str | None, typer.Option("--places", help="Modules behind which images may leave: layer1,layer2.")]
 Count = Annotated[int, typer.Option("--exits", help="Without --places: how many, at equal shares of the work.")]
@@ -42,7 +41,7 @@ Stages = Annotated[
 Trade = Annotated[
     float, typer.Option("--trade", min=0, help="Of gates: the loss that a whole network's work is worth.")
 ]
-Rule = Annotated[str, typer.Option("--rule", help="max_probability, margin, entropy, patience or gate.")]
+Rule = Annotated[str, typer.Option("--rule", help="When an image is sure enough: {rules}.")]
 Promise = Annotated[
     float | None,
     typer.Option("--promise", help="Lose at most so many points of the images against the whole network, e.g. 0.5."),
@@ -68,9 +67,11 @@ def exits(
     Without --promise, --accuracy or --cost the threshold is the cheapest one that is as accurate as the whole network
     on the images that it is chosen on.
     """
+    from rsprune_lib.measure import RULES
+
     for what, value, known in (
         ("stages", stages, STAGES),
-        ("rule", rule, KINDS),
+        ("rule", rule, RULES),
         ("norm", norm, ("own", "shared", "none")),
     ):
         if value not in known:

@@ -3,7 +3,17 @@
 from rsprune_lib.confusion import EXCLUDE, ClassNumbers, class_numbers
 from rsprune_lib.measure.boundaries import boundary_counts, boundary_f1, edges_of
 from rsprune_lib.measure.cost import Cost, LayerCost, cost, deployed_cost, example_images, layer_costs
-from rsprune_lib.measure.early_exit import ExitRule, Outcome, conformal_level, oracle, outcome, promise, sweep, tuned_to
+from rsprune_lib.measure.early_exit import (
+    RULES,
+    ExitRule,
+    Outcome,
+    conformal_level,
+    oracle,
+    outcome,
+    promise,
+    sweep,
+    tuned_to,
+)
 from rsprune_lib.measure.latency import Latency, latencies, latency
 from rsprune_lib.measure.layer_time import LayerTime, layer_times, macs_beside_times
 from rsprune_lib.measure.lean import lean
@@ -15,6 +25,7 @@ from rsprune_lib.measure.speed import Speed
 
 __all__ = [
     "EXCLUDE",
+    "RULES",
     "ClassNumbers",
     "Cost",
     "EarlyExit",

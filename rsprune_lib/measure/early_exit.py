@@ -33,7 +33,14 @@ __all__ = [
     "tuned_to",
 ]
 
-RULES = ("max_probability", "entropy", "margin", "patience", "conformal", "gate")
+RULES = {  # name -> title in menus
+    "max_probability": "largest probability",
+    "entropy": "entropy",
+    "margin": "margin of the two largest",
+    "patience": "agreement of exits in a row",
+    "conformal": "one class in the conformal set",
+    "gate": "learned gate",
+}
 _GRID = 1 / (
     1 + np.exp(-np.linspace(9.0, -9.0, 241))
 )  # from strict to loose, fine near 1; fixed before any image is seen

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from rsprune_lib.errors import RspruneError
 from rsprune_lib.measure import (
+    RULES,
     EarlyExit,
     ExitRule,
     Latency,
@@ -37,12 +38,7 @@ from rsprune_studio.engine.threads import UNWATCHED, Watch
 
 __all__ = ["GOALS", "KINDS", "ExitStudy", "Judged", "make_study", "solve", "time_exits"]
 
-KINDS = {
-    "max_probability": "largest probability",
-    "entropy": "entropy",
-    "margin": "margin of the two largest",
-    "patience": "agreement of exits in a row",
-}
+KINDS = {name: RULES[name] for name in ("max_probability", "entropy", "margin", "patience")}  # need no fit of their own
 GOALS = {
     "accuracy": "lose no accuracy",
     "promise": "promise: lost at most",
