@@ -17,6 +17,7 @@ CLASSES = {
     "patternnet": (38, 30_400),
     "cifar10": (10, 60_000),
     "synthetic": (10, 6_000),
+    "synthetic_aerial": (6, 64),
     "camvid": (11, 701),
     "dubai": (5, 72),
 }

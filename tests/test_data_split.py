@@ -153,3 +153,11 @@ def test_shipped_split_follows_its_rule(name, sizes):
     split = Split.load(SHIPPED / f"{name}-66.json", files)
     assert (len(split.train), len(split.val), len(split.test)) == sizes
     assert split.hash == make_split(labels, files, classes, twins=twins).hash
+
+
+def test_groups_larger_than_their_share_still_leave_no_part_empty():
+    groups = [list(range(start, start + 4)) for start in range(0, 16, 4)]
+    files = [f"{i}.png" for i in range(16)]
+    split = make_split(np.zeros(16, int), files, ["any"], twins=groups)
+    assert sorted(len(getattr(split, part)) for part in ("train", "val", "test")) == [4, 4, 8]
+    assert all({i // 4 for i in split.val} & {i // 4 for i in other} == set() for other in (split.train, split.test))

@@ -50,7 +50,7 @@ def run(
         folder.apart_from(data)
     loaded = load_data(data)
     say(f"Data: {loaded.title}. Profile: {how.name}.")
-    if loaded.synthetic and data != "synthetic":
+    if loaded.synthetic and data != loaded.name:
         say("No real images here: the course runs on synthetic scenes. Real ones: rsprune data fetch eurosat")
     about = provenance(loaded.info(), seed=None, profile=how.name, device=pick_device())
     about["command"] = " ".join(["rsprune", *sys.argv[1:]])

@@ -24,9 +24,9 @@ def list_cards(as_json: Json = False) -> None:
         here = card.synthetic or find(card) is not None or any((data_root() / "arrays").glob(f"{card.name}-*/"))
         row = {"name": card.name, "title": card.title, "classes": len(card.classes), "images": card.num_images}
         rows.append(row | {"image_size": card.image_size, "licence": card.licence, "here": bool(here)})
-    lines = [f"{'name':12} {'classes':>7} {'images':>7} {'pixels':>7}  here  title"]
+    lines = [f"{'name':16} {'classes':>7} {'images':>7} {'pixels':>7}  here  title"]
     for r in rows:
-        head = f"{r['name']:12} {r['classes']:7} {r['images']:7} {size_text(r['image_size']):>7}"
+        head = f"{r['name']:16} {r['classes']:7} {r['images']:7} {size_text(r['image_size']):>7}"
         lines.append(f"{head}  {'yes' if r['here'] else '-':4}  {r['title']} ({r['licence']})")
     emit({"data": rows}, as_json, "\n".join(lines))
 

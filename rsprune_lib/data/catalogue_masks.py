@@ -2,6 +2,7 @@
 
 from rsprune_lib.data.cards import Card, MaskRule, Source
 from rsprune_lib.data.split import SplitRule
+from rsprune_lib.data.synthetic_aerial import CLASSES, SIDE
 
 __all__ = ["MASK_CARDS"]
 
@@ -77,4 +78,30 @@ DUBAI = Card(
     ),
 )
 
-MASK_CARDS = {card.name: card for card in (CAMVID, DUBAI)}
+SYNTHETIC_AERIAL = Card(
+    name="synthetic_aerial",
+    title="synthetic aerial scenes",
+    synthetic=True,
+    task="segmentation",
+    classes=CLASSES,
+    image_size=128,
+    original_size=SIDE,
+    num_images=64,
+    mean=None,
+    std=None,
+    sources=(),
+    licence="MIT, drawn by this package",
+    citation="none: procedural drawings, not remote-sensing data",
+    homepage="",
+    split=SplitRule(note="by tile, seeded"),
+    masks=MaskRule(
+        image="",
+        mask="",
+        palette=_colours(0xD9600A, 0x8A939C, 0xB7D96B, 0x0A6B3C, 0xE81E63, 0x6A3DA8),
+        codes=_numbers(len(CLASSES)),
+        parts={},
+        scale=1.0,
+    ),
+)
+
+MASK_CARDS = {card.name: card for card in (CAMVID, DUBAI, SYNTHETIC_AERIAL)}

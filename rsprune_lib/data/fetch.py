@@ -50,7 +50,7 @@ def fetch(
     """
     card = get_card(card) if isinstance(card, str) else card
     if card.synthetic:
-        raise DataError("Synthetic scenes are drawn, not fetched; load them with load_data('synthetic').")
+        raise DataError(f"Synthetic scenes are drawn, not fetched; load them with load_data({card.name!r}).")
     downloads = data_root(root) / "downloads"
     path = _in_folder(card, downloads) or _in_mirror(card, mirror)
     if path:

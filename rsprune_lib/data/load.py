@@ -68,7 +68,7 @@ def load_data(
         if bands:
             raise DataError(f"Bands are chosen for folders of images; {card.title} comes in RGB: leave bands out.")
         if card.synthetic:
-            arrays = synthetic_arrays(root, image_size or card.image_size, card.num_images, progress=progress)
+            arrays = synthetic_arrays(card, image_size or card.image_size, root, progress)
         else:
             arrays = card_arrays(card, image_size or card.image_size, root, mirror, progress)
         loaded = made_of(card, arrays, split_seed)

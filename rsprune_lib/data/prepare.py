@@ -10,15 +10,15 @@ from pathlib import Path
 from rsprune_lib.data.archives import folder_files, read_members
 from rsprune_lib.data.arrays import Arrays, build_arrays, decode_all, open_arrays
 from rsprune_lib.data.cards import Card
-from rsprune_lib.data.catalogue import get_card
 from rsprune_lib.data.cifar import TEST, TRAIN, read_cifar, resized
 from rsprune_lib.data.decode import image_sides, quiet, taken_bands
 from rsprune_lib.data.fetch import fetch, locked, one_by_one
 from rsprune_lib.data.layout import Layout, card_layout, folder_layout
 from rsprune_lib.data.leftovers import Left
-from rsprune_lib.data.segmentation import card_masks
+from rsprune_lib.data.segmentation import card_masks, drawn_masks
 from rsprune_lib.data.sizes import Size, size_text
 from rsprune_lib.data.synthetic import VERSION, draw_scenes
+from rsprune_lib.data.synthetic_aerial import VERSION as AERIAL
 from rsprune_lib.errors import DataError
 from rsprune_lib.files import write_json
 
@@ -182,23 +182,25 @@ def _look(source: Path, layout: Layout, size: Size | None, bands: str | None) ->
     return size or usual, text
 
 
-def synthetic_arrays(root: Path, size: Size, count: int, seed: int = 0, progress: bool = True) -> Arrays:
+def synthetic_arrays(card: Card, size: Size, root: Path, progress: bool = True, seed: int = 0) -> Arrays:
     """Draw synthetic scenes once and keep them like decoded images.
 
     Args:
+        card: of a synthetic set.
+        size: pixels a side, or (height, width) of windows.
         root: cache folder.
-        size: pixels a side.
-        count: images, the classes in turn.
-        seed: of the drawings.
         progress: show a bar.
+        seed: of the drawings.
     """
-    folder = root / "arrays" / f"synthetic-{size}-{count}-{seed}"
-    listing = f"version {VERSION}"
+    count, classes = card.num_images, card.classes
+    folder = root / "arrays" / f"{card.name}-{size_text(size)}-{count}-{seed}"
+    listing = f"version {AERIAL if card.masks else VERSION}"
     with locked(folder):
         arrays = open_arrays(folder, listing)
         if arrays:
             return arrays
-        classes = get_card("synthetic").classes
+        if card.masks:
+            return drawn_masks(card, folder, size, seed, listing, progress)
         labels = [i % len(classes) for i in range(count)]
         files = [f"{classes[label]}/synthetic_{i:05d}.png" for i, label in enumerate(labels)]
         title = f"synthetic scenes (drawn, {count:,} images, seed {seed})"

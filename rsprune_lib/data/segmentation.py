@@ -15,10 +15,11 @@ from rsprune_lib.data.leftovers import plain
 from rsprune_lib.data.masks import UNKNOWN, Coding
 from rsprune_lib.data.pairs import Pairs, card_pairs
 from rsprune_lib.data.sizes import Size
+from rsprune_lib.data.synthetic_aerial import SIDE, draw_tile
 from rsprune_lib.data.windows import cut, places
 from rsprune_lib.errors import DataError
 
-__all__ = ["Frame", "card_masks", "decode_pairs"]
+__all__ = ["Frame", "card_masks", "decode_pairs", "drawn_masks"]
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,29 @@ def card_masks(card: Card, archives: list[Path], folder: Path, size: Size, progr
         return chain.from_iterable(map(read_members, archives))
 
     return decode_pairs(pairs, members, coding, Frame(size, rule.scale), folder, about, "Take the original.", progress)
+
+
+def drawn_masks(card: Card, folder: Path, size: Size, seed: int, listing: str, progress: bool) -> Arrays:
+    """Draw synthetic tiles and cut images and masks into windows."""
+    frame, files = Frame(size, card.masks.scale), tuple(f"tile_{i:02d}.png" for i in range(card.num_images))
+    pairs = Pairs(files, files, files)
+    rows = _rows(pairs, dict.fromkeys(files, (SIDE, SIDE)), frame)
+    drawn: list[np.ndarray] = []
+
+    def images() -> Iterator[tuple[int, np.ndarray]]:
+        for number, file in enumerate(files):
+            image, mask = draw_tile(seed, number)
+            drawn.append(mask)
+            yield from enumerate(frame.rows(image), rows.of[file])
+
+    def masks() -> Iterator[tuple[int, np.ndarray]]:
+        for file, mask in zip(files, drawn, strict=True):
+            yield from enumerate(frame.rows(mask, UNKNOWN), rows.of[file])
+
+    title = f"{card.title} (drawn, {len(files)} tiles, seed {seed})"
+    index = {"title": title, "classes": card.classes, "palette": card.masks.palette, "origin": "drawn"}
+    index |= {"files": rows.files, "fixed": None, "sources": rows.sources, "listing": listing}
+    return build_arrays(folder, images(), None, size, index, progress, masks=masks())
 
 
 def decode_pairs(

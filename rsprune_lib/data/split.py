@@ -252,8 +252,13 @@ def _share(units: list[list[int]], ratios: tuple[float, ...], name: str, parts: 
             f"once); a split into {', '.join(wanted)} needs at least {len(wanted)}; add images or remove the class."
         )
     room = {part: max(1, round(total * wanted[part])) for part in ("test", "val") if part in wanted}
+    dealt: dict[str, list[list[int]]] = {part: [] for part in wanted}
     for unit in units:
         part = next((part for part in room if room[part] >= len(unit)), "train")
-        parts[part].extend(unit)
+        dealt[part].append(unit)
         if part != "train":
             room[part] -= len(unit)
+    for part in (part for part in room if not dealt[part]):  # every group is larger than its share
+        dealt[part].append(dealt["train"].pop(min(range(len(dealt["train"])), key=lambda i: len(dealt["train"][i]))))
+    for part, own in dealt.items():
+        parts[part].extend(i for unit in own for i in unit)

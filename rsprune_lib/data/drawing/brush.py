@@ -34,10 +34,13 @@ def _atlas(kind: str) -> np.ndarray:
     return np.stack([np.rot90(field, turn) for turn in range(4)])
 
 
-def noise(random: np.random.Generator, kind: str) -> np.ndarray:
-    """A random window (SIDE, SIDE) of an atlas; ``kind`` is smooth, rough, grain or white."""
+def noise(random: np.random.Generator, kind: str, side: int = SIDE) -> np.ndarray:
+    """A random window (side, side) of an atlas, which repeats; ``kind`` is smooth, rough, grain or white."""
     row, column, turn = random.integers(0, (ATLAS, ATLAS, 4)).tolist()
-    return _atlas(kind)[turn, row : row + SIDE, column : column + SIDE]
+    if side <= SIDE:
+        return _atlas(kind)[turn, row : row + side, column : column + side]
+    rows, columns = (np.arange(start, start + side) % ATLAS for start in (row, column))
+    return _atlas(kind)[turn, rows[:, None], columns]
 
 
 def blend(first: np.ndarray | Colour, second: np.ndarray | Colour, share: np.ndarray | float) -> np.ndarray:
@@ -65,18 +68,19 @@ def waves(coordinate: np.ndarray, period: float) -> np.ndarray:
     return np.abs(phase - np.floor(phase) - 0.5) * 4 - 1
 
 
-def parcels(random: np.random.Generator, angle: float, smallest: float) -> list[Corners]:
+def parcels(random: np.random.Generator, angle: float, smallest: float, side: float = SIDE) -> list[Corners]:
     """Cut a rotated square into irregular rectangles.
 
     Args:
         random: generator.
         angle: direction of the edges in radians.
         smallest: sides longer than twice this are cut further.
+        side: of the canvas.
 
     Returns:
-        Corners of each rectangle that can be seen, in canvas pixels; together they cover the canvas.
+        Corners of each rectangle that can be seen, in units of the side; together they cover the canvas.
     """
-    half = SIDE * 0.75
+    half = side * 0.75
     c, s = float(np.cos(angle)), float(np.sin(angle))
     todo, done = [(-half, -half, half, half)], []
     while todo:
@@ -84,8 +88,8 @@ def parcels(random: np.random.Generator, angle: float, smallest: float) -> list[
         wide = x1 - x0 >= y1 - y0
         length = x1 - x0 if wide else y1 - y0
         if length < smallest * random.uniform(1.6, 2.6):
-            corners = [_turn(x, y, c, s) for x, y in ((x0, y0), (x1, y0), (x1, y1), (x0, y1))]
-            if all(min(values) < SIDE and max(values) > 0 for values in zip(*corners, strict=True)):
+            corners = [_turn(x, y, c, s, side) for x, y in ((x0, y0), (x1, y0), (x1, y1), (x0, y1))]
+            if all(min(values) < side and max(values) > 0 for values in zip(*corners, strict=True)):
                 done.append(corners)
             continue
         cut = (x0 if wide else y0) + length * random.uniform(0.35, 0.65)
@@ -93,8 +97,8 @@ def parcels(random: np.random.Generator, angle: float, smallest: float) -> list[
     return done
 
 
-def _turn(x: float, y: float, c: float, s: float) -> tuple[float, float]:
-    return SIDE / 2 + x * c - y * s, SIDE / 2 + x * s + y * c
+def _turn(x: float, y: float, c: float, s: float, side: float) -> tuple[float, float]:
+    return side / 2 + x * c - y * s, side / 2 + x * s + y * c
 
 
 def _paint(colour: Sequence[float]) -> tuple[int, int, int]:
