@@ -9,8 +9,18 @@ from torch import nn
 from torch.nn import functional as F
 
 from rsprune_lib.errors import ModelError, RspruneError
-from rsprune_lib.explain import METHODS, cam_layer, cam_layers, class_maps, erasing, map_agreement, pointing, road
-from rsprune_lib.models import add_exits, create_model
+from rsprune_lib.explain import (
+    METHODS,
+    ClassMapper,
+    cam_layer,
+    cam_layers,
+    class_maps,
+    erasing,
+    map_agreement,
+    pointing,
+    road,
+)
+from rsprune_lib.models import add_exits, create_model, hooked
 
 
 class Small(nn.Module):
@@ -218,3 +228,30 @@ def test_erasing_what_matters_costs_more_than_erasing_the_rest():
     assert (erasing(model, x, found).mean(0) < erasing(model, x, wrong).mean(0)).all()
     assert (erasing(model, x, found, insert=True).mean(0) > erasing(model, x, wrong, insert=True).mean(0)).all()
     assert (road(model, x, found, percentiles=(50,)) > road(model, x, wrong, percentiles=(50,))).all()
+
+
+def test_a_mapper_gives_the_same_maps_and_follows_the_weights(small, images):
+    mapper = ClassMapper(small, 16)
+    assert mapper.layers == cam_layers(small, 16) and mapper.layer == cam_layer(small, 16)
+    once = class_maps(small, images, 1, layer="conv2")
+    assert np.array_equal(mapper.maps(images, 1, layer="conv2").maps, once.maps)
+    with torch.no_grad():
+        small.conv2.weight.neg_()
+    assert np.array_equal(mapper.maps(images, 1, layer="conv2").maps, class_maps(small, images, 1, layer="conv2").maps)
+    assert not np.array_equal(mapper.maps(images, 1, layer="conv2").maps, once.maps)
+    with pytest.raises(ModelError, match=r"expected \(B, 3, 16, 16\)"):
+        mapper.maps(images[:, :, :8], 1)
+
+
+def test_maps_start_from_the_whole_gradient_whatever_hooks_an_exit_has():
+    model = add_exits(create_model("resnet18", 3, width=0.1, seed=1), ["layer2"])
+    x = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    seen = []
+    with hooked([(model.layer2, lambda _m, _x, y: seen.append(y))]):
+        final = model.eval()(x)[-1]
+    (gradient,) = torch.autograd.grad(final[:, 1].sum(), seen[0])
+    by_hand = (gradient * seen[0]).sum(1).clamp_min(0).detach()
+    found = class_maps(model, x, 1, method="hirescam", layer="layer2")
+    assert found.maps.reshape(2, -1).argmax(1).tolist() != [0, 0]
+    small = F.interpolate(torch.from_numpy(found.maps)[:, None], size=by_hand.shape[1:], mode="area")[:, 0]
+    assert torch.corrcoef(torch.stack([small.flatten(), by_hand.flatten()]))[0, 1] > 0.9
