@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import typer
 
 from rsprune_lib import __version__
-from rsprune_lib.commands import course, data, doctor, evaluate, exits, prune, segment, train
+from rsprune_lib.commands import course, data, doctor, evaluate, exits, export, prune, segment, train
 from rsprune_lib.commands.common import HelpWithNames
 from rsprune_lib.errors import RspruneError, visible
 
@@ -62,6 +62,11 @@ COMMANDS: dict[str, tuple[Callable[..., None], str, str]] = {
         segment.segment,
         "Write the map of classes of a whole scene.",
         "rsprune segment runs/unet scene.tif --out map.tif",
+    ),
+    "export": (
+        export.export,
+        "Write a network as a file that runs without PyTorch.",
+        "rsprune export runs/small --format onnx --out runs/shipped",
     ),
     "cost": (
         evaluate.cost,
