@@ -1,14 +1,18 @@
 """The scripts that write the tables of `results/`: joining, standing in words, and rows that keep their origin."""
 
+import dataclasses
 import sys
 from types import SimpleNamespace
 
 import collapse_table
 import fair_summary
 import fair_table
+import numpy as np
 import pytest
 import recovery_table
 import rows
+import segmentation_page
+import segmentation_table
 import similarity_table
 import torch
 from torch.nn import functional as F
@@ -18,6 +22,7 @@ from rsprune_lib.data import Batches
 from rsprune_lib.files import read_json, write_json
 from rsprune_lib.measure import cost
 from rsprune_lib.models import create_model
+from rsprune_lib.tasks import Segmentation
 
 ORIGIN = {
     "git": {"commit": "0123456789abcdef"},
@@ -170,3 +175,58 @@ def test_collapse_table_shows_every_threshold_bare_and_protected(tmp_path, tiny_
         assert share >= row["least"] and (row["least"] or row["threshold"] > 0.5 or share < 0.5)
     page = collapse_table.page(table.rows, sweep)
     assert page.count("| 0.90 | 90.00 |") == page.count("| 0.50 | 10.00 |") == 1
+
+
+def scenes(tiny_data):
+    """Images of 32 px, masks by quadrants with a rare class."""
+    masks = np.zeros((len(tiny_data.labels), 32, 32), np.uint8)
+    masks[:, 16:], masks[:, :4, :4], masks[:, 30:] = 1, 2, 255
+    return dataclasses.replace(
+        tiny_data, images=tiny_data.images[:, :32, :32], masks=masks, classes=("a", "b", "c"),
+        task=Segmentation(rare=(2,)), palette=((0, 0, 255), (0, 255, 0), (255, 0, 0)),
+    )  # fmt: skip
+
+
+def test_segmentation_table_holds_every_method_to_the_same_macs_and_epochs(tmp_path, tiny_data, monkeypatch):
+    sweep = {
+        "title": "toy", "text": "", "data": "toy", "seeds": [0], "keep": [0.5], "images": 8, "epochs": 1, "tuning": 2,
+        "recipe": {"batch_size": 8}, "loss": "weighted_ce",
+        "methods": {
+            "class_taylor": {"criterion": "class_taylor"},
+            "sfp": {"criterion": "l2", "soft": {"decay": 0.0, "refresh": 1, "norms": False, "hard_epochs": 1}},
+        },
+        "networks": {"narrow": {"model": "unet1", "width": 0.125}, "alone": {"model": "unet1", "keep": []}},
+    }  # fmt: skip
+    monkeypatch.setattr(segmentation_table, "load_data", lambda *_, **__: scenes(tiny_data))
+    every = list(segmentation_table.cells(sweep))
+    assert [(c.network, c.method, c.keep) for c in every] == [
+        ("narrow", "dense", 1.0), ("narrow", "trained on", 1.0), ("narrow", "class_taylor", 0.5),
+        ("narrow", "sfp", 0.5), ("alone", "dense", 1.0),
+    ]  # fmt: skip
+    case = segmentation_table.Case(sweep, "narrow", 0, tmp_path)
+    dense, longer, cut, soft = (segmentation_table.measured(case, cell) for cell in every[:4])
+    assert [row["stage"] for row in cut] == ["raw", "closed form, uniform", "closed form, balanced", "fine-tuned"]
+    assert {row["epochs"] for row in (*longer, cut[-1], *soft)} == {3} and dense[0]["epochs"] == cut[0]["epochs"] == 1
+    assert {row["macs"] for row in (*cut, *soft)} == {cut[0]["macs"]} and 3 * cut[0]["macs"] < dense[0]["macs"]
+    assert dense[0]["metrics"] != longer[0]["metrics"] and {row["part"] for row in cut} == {"test"}
+    assert segmentation_table.measured(case, every[0])[0]["metrics"] == dense[0]["metrics"], "trained once"
+    table = {"sweep": "toy.json", "times": {}, "rows": [*dense, *longer, *cut, *soft]}
+    text = segmentation_page.page(sweep, table)
+    assert text.count("| 0.5 of the channels, ") == 2 and "32 x 32 pixels, loss weighted_ce, 1 epochs" in text
+
+
+def test_page_of_masks_says_where_the_minority_aware_cut_does_not_win():
+    def one(method: str, stage: str, keep: float, whole: float, rare: float) -> dict:
+        numbers = {"mIoU": whole, "minority mIoU": rare, "worst class": 0.0, "OA": 0.9}
+        return row(0, 0.9, network="n", method=method, stage=stage, keep=keep, metrics=numbers)
+
+    rows = [one("dense", "dense", 1, 0.5, 0.4), one("trained on", "fine-tuned", 1, 0.52, 0.42)]
+    rows += [one("class_taylor", "raw", 0.5, 0.1, 0.0), one("class_taylor", "closed form, uniform", 0.5, 0.3, 0.25)]
+    rows += [one("class_taylor", "closed form, balanced", 0.5, 0.4, 0.2)]
+    rows += [one("class_taylor", "fine-tuned", 0.5, 0.51, 0.39), one("l1", "fine-tuned", 0.5, 0.50, 0.41)]
+    found = "\n".join(segmentation_page.verdicts(rows))
+    assert "gives back 75% of the mIoU that the raw cut lost and 50% of the minority mIoU" in found
+    assert "ahead of uniform ones in 0 of 1 repairs (-5.0 to -5.0 points of minority mIoU)" in found
+    assert "**behind** the best of 1 others (l1) by 2.0 points of minority mIoU" in found
+    assert "ahead of the best of 1 others (l1) by 1.0 points of mIoU" in found
+    assert "-1.0 points of mIoU, -3.0 points of minority mIoU" in found
