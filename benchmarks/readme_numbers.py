@@ -146,12 +146,16 @@ def table() -> str:
 
 def shelf() -> str:
     """The table of the bundles that come with the project."""
-    lines = ["| bundle | what | parameters | MACs | accuracy (95 % interval) |", "|---|---|---|---|---|"]
+    lines = ["| bundle | what | parameters | MACs | accuracy, or mIoU (95 % interval) |", "|---|---|---|---|---|"]
     for path in sorted((ROOT / "bundles").glob("*/config.json")):
         measured = read_json(path, "a bundle")["measured"]
-        size, (low, high) = f"{measured['params']:,} | {measured['macs'] / 1e6:.1f} M", measured["ci"]
+        less, (low, high) = measured.get("deployed") or measured, measured["ci"]
+        size = f"{less['params']:,} | {less['macs'] / 1e6:.1f} M"
         images = f"{measured['n']:,} {'test' if measured['part'] == 'test' else 'validation'} images"
-        accuracy = f"{measured['accuracy']:.2%} ({low:.2%} to {high:.2%}, {images})"
+        reached = measured.get("metrics", {}).get("mIoU", measured["accuracy"])
+        accuracy = f"{reached:.2%} ({low:.2%} to {high:.2%}, {images})"
+        if (rare := measured.get("metrics", {}).get("minority mIoU")) is not None:
+            accuracy += f"; rare classes {rare:.2%}"
         lines.append(f"| `{path.parent.name}` | {measured['name']} | {size} | {accuracy} |")
     return "\n".join(lines)
 

@@ -90,7 +90,7 @@ class Case:
 
 def measured(case: Case, cell: Cell) -> list[dict]:
     """The rows of a cell."""
-    first, more = case.how["epochs"], case.how["tuning"]
+    first, more = case.how["epochs"], case.how.get("tuning", 0)
     title = f"{cell.network}, seed {cell.seed}"
     if cell.method == "dense":
         return [case.row(case.dense(), title, "dense", cell, first)]

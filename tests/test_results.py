@@ -16,9 +16,12 @@ BUNDLES = sorted(path.parent for path in (ROOT / "bundles").glob("*/config.json"
 NETWORKS = sorted(path.parent for path in (ROOT / "benchmarks" / "networks").glob("*/config.json"))
 
 
-def test_all_four_bundles_are_there_and_small():
-    names = [f"{data}_resnet18_se{end}" for data in ("eurosat", "synthetic") for end in ("", "_r70")]
-    assert [path.name for path in BUNDLES] == names
+MASKS = ("synthetic_aerial_unet1",)
+
+
+def test_all_bundles_are_there_and_small():
+    names = {f"{data}_resnet18_se{end}" for data in ("eurosat", "synthetic") for end in ("", "_r70")}
+    assert {path.name for path in BUNDLES} == names | {f"{name}{end}" for name in MASKS for end in ("", "_k50")}
     assert sum(file.stat().st_size for file in (ROOT / "bundles").rglob("*")) < 40e6
 
 
@@ -28,10 +31,12 @@ def test_bundle_loads_and_is_what_it_says(folder):
     measured, origin = bundle.config["measured"], bundle.config["provenance"]
     found = cost(bundle.model, bundle.config["data"]["image_size"])
     assert (found.params, found.macs) == (measured["params"], measured["macs"])
-    assert measured["part"] == "test" and measured["ci"][0] < measured["accuracy"] < measured["ci"][1]
+    leading = measured.get("metrics", measured)[measured.get("metric", "accuracy")]
+    assert measured["part"] == "test" and measured["ci"][0] < leading < measured["ci"][1]
     assert origin["git"]["commit"] and origin["data"]["split_hash"] and bundle.config["command"].startswith("rsprune ")
     assert bundle.config["data"]["synthetic"] == folder.name.startswith("synthetic")
-    assert (bundle.plan is not None) == folder.name.endswith("_r70")
+    assert (bundle.plan is not None) == folder.name.endswith(("_r70", "_k50"))
+    assert (folder / "history.json").is_file() or folder in NETWORKS
     if folder.name == "eurosat_resnet18_se_r70":
         assert found.params == 999_552 and set(bundle.plan.widths.values()) == {19, 38, 76, 153}
 
@@ -58,6 +63,30 @@ def test_bundle_still_has_its_accuracy(mirror, tmp_path):
     assert bundle.config["data"]["content_hash"] == data.content_hash
     found = evaluate(bundle.model, Batches(data, "val", 100, limit=500), progress=False)
     assert found.ci[0] < bundle.config["measured"]["accuracy"] < found.ci[1] + 0.01
+
+
+@pytest.mark.parametrize("name", MASKS)
+def test_half_of_a_segmenter_keeps_half_of_every_layer_and_sees_the_rare_classes(name):
+    dense, half = (load_bundle(ROOT / "bundles" / f"{name}{end}") for end in ("", "_k50"))
+    widths, sizes = half.plan.widths, half.plan.sizes
+    assert all(widths[group] == sizes[group] / 2 for group in widths), "keep ratio .5"
+    assert half.plan.how["criterion"] == "class_taylor" and half.config["data"] == dense.config["data"]
+    assert half.config["measured"]["macs"] < 0.3 * dense.config["measured"]["macs"]
+    for bundle in (dense, half):
+        found = bundle.config["measured"]["metrics"]
+        assert found["minority mIoU"] > 0 and bundle.config["provenance"]["loss"].endswith("_log")
+
+
+def test_synthetic_segmenter_still_has_its_miou(tmp_path):
+    """The pruned bundle on the test part of the drawn scenes: the number that it states, to the last pixel or so."""
+    from rsprune_lib.data import Batches, load_again
+    from rsprune_lib.measure import evaluate
+
+    bundle = load_bundle(ROOT / "bundles" / "synthetic_aerial_unet1_k50")
+    data = load_again(bundle.config["data"], progress=False)
+    assert bundle.config["data"]["content_hash"] == data.content_hash
+    found = evaluate(bundle.model, Batches(data, "test", 64), progress=False)
+    assert found.metrics == pytest.approx(bundle.config["measured"]["metrics"], abs=1e-3)
 
 
 def test_readme_says_what_was_measured():
