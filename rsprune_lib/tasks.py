@@ -85,8 +85,9 @@ class Quality:
 
 
 def headline(metric: str) -> str:
-    """The name of a number at the beginning of a line: "Accuracy", "mIoU"."""
-    return metric.capitalize() if metric.islower() else metric
+    """The name of a number at the beginning of a line: "Accuracy", "mIoU", "Minority mIoU"."""
+    first, blank, rest = metric.partition(" ")
+    return (first.capitalize() if first.islower() else first) + blank + rest
 
 
 def _number(value: float) -> float | None:
@@ -101,12 +102,14 @@ class Task:
         loss: name of the loss that is used where none is asked for.
         gives: what it gives a loss: ``"labels"`` (one a sample), ``"masks"``, ``"parts"`` (a network's `Parts`).
         metric: the number that leads.
+        beside: those of its further numbers that belong beside it.
     """
 
     name: ClassVar[str]
     loss: ClassVar[str] = "ce"
     gives: ClassVar[tuple[str, ...]] = ("labels",)
     metric: ClassVar[str] = "accuracy"
+    beside: ClassVar[tuple[str, ...]] = ()
 
     def on(self, data: object) -> Task:
         """The task with what a data set adds to it; ``data`` may be anything."""
@@ -236,6 +239,7 @@ class Segmentation(Task):
     name = "segmentation"
     gives = ("masks",)
     metric = "mIoU"
+    beside = ("minority mIoU", "worst class")
 
     def __init__(self, rare: Iterable[int] = ()) -> None:
         self.rare = tuple(rare)
@@ -284,7 +288,7 @@ class Segmentation(Task):
 
     def scores(self, records: Tensor, labels: Tensor) -> Tensor:
         """Share of each image's labelled pixels that are right; NaN for an image without any."""
-        confusion = self._confusion(records)
+        confusion = self.confusion(records)
         return confusion.diagonal(dim1=1, dim2=2).sum(1) / confusion.sum((1, 2))
 
     def quality(self, records: Tensor, labels: Tensor) -> Quality:
@@ -296,7 +300,7 @@ class Segmentation(Task):
             raise ModelError(
                 f"Got records of shape {tuple(records.shape)}; expected (N, K * K + 1), one image or more."
             )
-        each = self._confusion(records).numpy()  # (N, K, K)
+        each = self.confusion(records).numpy()  # (N, K, K)
         whole = each.sum(0)
         found = class_numbers(whole)
         pixels = whole.sum()
@@ -313,7 +317,8 @@ class Segmentation(Task):
         )
 
     @staticmethod
-    def _confusion(records: Tensor) -> Tensor:
+    def confusion(records: Tensor) -> Tensor:
+        """(N, K, K) confusion counts of records."""
         K = math.isqrt(records.shape[1] - 1)
         return records[:, :-1].view(-1, K, K)
 

@@ -23,7 +23,7 @@ from rsprune_studio import (
     compare_speeds,
     recovery_titles,
 )
-from rsprune_studio.draw import html, scores_and_trail
+from rsprune_studio.draw import gauges, html, scores_and_trail
 from rsprune_studio.engine.presets import fits_latency, fits_macs
 from rsprune_studio.engine.threads import Collector, Watch
 
@@ -124,7 +124,7 @@ def test_an_answer_that_has_begun_goes_on_to_the_same_numbers(fresh):
     assert begun not in steps
     assert [step.final for step in steps] == [False, False, True]
     direct = fresh.network(begun.plan, "bn")
-    torch.testing.assert_close(fresh.predict(direct)[0], fresh.logits(steps[-1])[1], rtol=0, atol=0)
+    torch.testing.assert_close(fresh.predict(direct)[0], fresh.records(steps[-1])[1], rtol=0, atol=0)
 
 
 def test_the_live_form_needs_its_matrices_once(fresh):
@@ -178,7 +178,7 @@ def test_matrices_that_nobody_needs_any_more_are_not_collected(fresh, monkeypatc
         went_on.append(False)
         raise Stopped("nobody wants it")
 
-    monkeypatch.setattr(fresh, "collector", Collector(collect, 10))
+    monkeypatch.setitem(fresh.collectors, "live", Collector(collect, 10))
     live, none = Setting("l2", ratio=0.5), Setting("l2", ratio=0.5, recovery="none")
     steps = list(fresh.answers(live, lambda: none if begun.is_set() else live))
     assert not steps[-1].final and not went_on
@@ -187,7 +187,7 @@ def test_matrices_that_nobody_needs_any_more_are_not_collected(fresh, monkeypatc
         if went_on:
             break
         time.sleep(0.01)
-    assert went_on and not fresh.is_live
+    assert went_on and not fresh.is_live()
 
 
 def test_the_network_as_trained_is_left_alone(studio, model):
@@ -677,8 +677,8 @@ def test_html_is_escaped_and_complete(studio):
     assert "<b>" not in html.message("<b>")
     snapshot = studio.final(Setting("l2", recovery="none"))
     bare = Snapshot(snapshot.setting, snapshot.plan, snapshot.cost, replace(snapshot.dense, latency=None, quality=None))
-    assert html.gauges(bare).count("…") == 2
-    assert "follow" in html.classes(bare, ())
+    assert gauges.gauges(bare).count("…") == 2
+    assert "follow" in gauges.classes(bare, ())
     svg = scores_and_trail.histograms(studio.values("l2"), snapshot, studio.cuts(snapshot))
     assert svg.count("<svg") == len(studio.groups)
     assert scores_and_trail.trail([], [], None).count("<circle") == 0

@@ -15,7 +15,7 @@ from rsprune_lib.background import at_rest
 from rsprune_lib.errors import RspruneError
 from rsprune_lib.measure import Latency
 from rsprune_studio import PruningPanel, Setting, Studio
-from rsprune_studio.draw import html
+from rsprune_studio.draw import gauges
 from rsprune_studio.draw.scores_and_trail import describe
 from rsprune_studio.engine import explorer
 from rsprune_studio.engine.history import History, Point
@@ -55,11 +55,11 @@ def until(holds, seconds=10):
 def test_an_unclear_speed_is_called_so_everywhere_and_measured_again(studio, clock):
     clock["small"] = [(20, 20, 20, 20), (4, 16, 2, 1), (2, 2, 2, 2)]  # the first is the trained network alone
     first = studio.final(START)
-    for text in (first.sentence(), html.gauges(first)):
+    for text in (first.sentence(), gauges.gauges(first)):
         assert "not clear: this machine is busy" in text and "times as fast" not in text
     assert "time not clear" in describe(0, Point.of(first), False)
     second = studio.final(START)  # the setting comes back in a better moment
-    assert "4.0 times as fast" in second.sentence() and "4.0 times as fast; dense 8.00 ms" in html.gauges(second)
+    assert "4.0 times as fast" in second.sentence() and "4.0 times as fast; dense 8.00 ms" in gauges.gauges(second)
     assert "2.00 ms" in describe(0, Point.of(second), False)
     calls = clock["calls"]
     assert studio.final(START).latency == second.latency and clock["calls"] == calls  # what is clear is kept

@@ -96,14 +96,24 @@ class Dataset:
         Raises:
             DataError: if the data set has no masks.
         """
+        return self.pixels_of(self.part(part)).sum(0)
+
+    def pixels_of(self, rows: np.ndarray) -> np.ndarray:
+        """(n, K) int64 pixels of each class in the masks of these images.
+
+        Args:
+            rows: (n,) their numbers.
+
+        Raises:
+            DataError: if the data set has no masks.
+        """
         if self.masks is None:
             raise DataError(f"{self.title} has no masks: its images have one label each; class_pixels counts pixels.")
         beside = Path(getattr(self.masks, "filename", None) or "nowhere").with_name(COUNTS)
         counts = np.load(beside) if beside.is_file() else None  # counted when the masks were decoded
-        rows = self.part(part)
         if counts is None or counts.shape != (len(self.masks), self.num_classes):
-            return class_counts(self.masks[rows], self.num_classes).sum(0)
-        return counts[rows].sum(0)
+            return class_counts(self.masks[rows], self.num_classes)
+        return counts[rows]
 
     def info(self) -> dict:
         """What a bundle keeps of its data set; plain JSON."""

@@ -57,11 +57,9 @@ def training_pixels(data: object) -> np.ndarray:
     source = getattr(data, "data", data)
     if not hasattr(source, "split"):
         return _counted(targets for _, targets in data)
-    indices = source.part("train")
     if source.masks is None:
-        return np.bincount(source.labels[indices], minlength=source.num_classes)
-    counts = sum(np.bincount(source.masks[index].ravel(), minlength=256) for index in indices)  # 255: unknown
-    return counts[: source.num_classes].astype(np.int64)
+        return np.bincount(source.labels[source.part("train")], minlength=source.num_classes)
+    return source.class_pixels("train")
 
 
 def _counted(targets: Iterable[torch.Tensor]) -> np.ndarray:

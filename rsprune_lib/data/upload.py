@@ -9,6 +9,7 @@ from PIL import Image
 
 from rsprune_lib.data.decode import FORMATS, decode, image_sides, is_image, quiet
 from rsprune_lib.data.leftovers import plain
+from rsprune_lib.data.sizes import Size
 from rsprune_lib.errors import DataError
 
 __all__ = ["MAX_BYTES", "MAX_PIXELS", "file_name", "read_upload"]
@@ -17,7 +18,7 @@ MAX_BYTES = 64_000_000
 MAX_PIXELS = 32_000_000  # decoding takes up to 30 bytes a pixel, and a class may share one machine
 
 
-def read_upload(name: str, content: bytes, size: int, bands: str | None = None) -> np.ndarray:
+def read_upload(name: str, content: bytes, size: Size, bands: str | None = None) -> np.ndarray:
     """Decodes an uploaded image file.
 
     Bytes, format and pixels are checked in this order, all before anything is decoded. An image that is not square does
@@ -26,11 +27,11 @@ def read_upload(name: str, content: bytes, size: int, bands: str | None = None) 
     Args:
         name: the file's name, for the error only.
         content: the file.
-        size: pixels a side of the result: that of the data set's images.
+        size: pixels a side of the result, or (height, width): that of the data set's images.
         bands: which bands to take: those of the data set.
 
     Returns:
-        (size, size, 3) uint8 RGB.
+        (H, W, 3) uint8 RGB.
 
     Raises:
         DataError: the file is empty, too large, no image of a known format, or broken.

@@ -8,6 +8,7 @@ Example:
 
 from rsprune_lib.pruning.choose import SCOPES, choose
 from rsprune_lib.pruning.costs import CostModel, plan_cost
+from rsprune_lib.pruning.criteria.classes import RULES, channel_scores, voters
 from rsprune_lib.pruning.criteria.gates import Gates, fold, gate_statistics
 from rsprune_lib.pruning.criteria.gradients import class_scores
 from rsprune_lib.pruning.criteria.registry import CRITERIA, Case, Criterion, score
@@ -31,6 +32,7 @@ __all__ = [
     "CRITERIA",
     "NORMALISE",
     "RECOVERIES",
+    "RULES",
     "SCOPES",
     "SELECTORS",
     "Case",
@@ -52,6 +54,7 @@ __all__ = [
     "Selection",
     "Similarity",
     "apply",
+    "channel_scores",
     "choose",
     "class_scores",
     "compose",
@@ -72,4 +75,5 @@ __all__ = [
     "sensitivity_scan",
     "sequential",
     "similarity",
+    "voters",
 ]

@@ -4,18 +4,14 @@ import html
 import math
 from collections.abc import Iterable, Sequence
 
-import numpy as np
-
-from rsprune_lib.colours import CUT, GRID, INK, KEPT, MUTED, short
+from rsprune_lib.colours import CUT, GRID, INK, KEPT, MUTED
 from rsprune_lib.errors import RspruneError, visible
 from rsprune_lib.pruning import Plan, diff
-from rsprune_lib.tasks import headline
-from rsprune_studio.engine.setting import Dense, Snapshot, recovery_titles
+from rsprune_studio.engine.setting import Snapshot
 
 __all__ = [
-    "bars", "card", "cards", "classes", "code", "escape", "gauges", "glossary", "in_words", "message", "note",
-    "pending", "ticks",
-    "time_left", "working",
+    "bars", "card", "cards", "code", "escape", "glossary", "in_words", "message", "note", "rows", "ticks", "time_left",
+    "working",
 ]  # fmt: skip
 
 
@@ -39,9 +35,6 @@ _WORDS = {
     "MACs": "multiplications with an addition each, for one image: the usual measure of what a network costs",
 }
 
-_TITLES = ("Parameters", "MACs an image", "Latency, batch 1, one thread")
-
-
 # where the page is not from this machine and not encrypted, a browser has no navigator.clipboard
 _COPY = """
 const button = this, pre = this.parentNode.querySelector('pre');
@@ -64,7 +57,7 @@ def card(title: str, value: str, note: str, share: float | None) -> str:
     width = 0 if share is None else 100 * max(0.0, min(1.0, share))
     return (
         '<div class="rsprune-card" '
-        f'style="flex:1 1 160px;padding:6px 12px;border:1px solid {GRID};border-radius:8px">'
+        f'style="flex:1 1 var(--rsprune-card,160px);padding:6px 12px;border:1px solid {GRID};border-radius:8px">'
         f'<div style="color:{MUTED};font-size:12px">{escape(title)}</div>'
         '<div class="rsprune-value" '
         f'style="color:{INK};font-size:22px;font-weight:600;line-height:1.35">{escape(value)}</div>'
@@ -74,81 +67,22 @@ def card(title: str, value: str, note: str, share: float | None) -> str:
     )
 
 
-def gauges(snapshot: Snapshot, *, measured: bool = True) -> str:
-    """Gauges against the dense network: parameters, MACs, measured latency, accuracy; dots where one is due.
-
-    Args:
-        snapshot: what to show.
-        measured: show latency and accuracy too.
-    """
-    params = snapshot.cost.params / snapshot.dense.cost.params
-    macs = snapshot.cost.macs / snapshot.dense.cost.macs
-    shown = [
-        card(_TITLES[0], short(snapshot.cost.params), f"{params:.1%} of {short(snapshot.dense.cost.params)}", params),
-        card(_TITLES[1], short(snapshot.cost.macs), f"{macs:.1%} of {short(snapshot.dense.cost.macs)}", macs),
-    ]
-    if measured:
-        shown += [_latency(snapshot), _quality(snapshot)]
-    return cards(shown)
-
-
-def pending(dense: Dense, *, measured: bool = True) -> str:
-    """The same gauges while a setting has no answer yet: dots, beside what is known of the dense network."""
-    known = [short(dense.cost.params), short(dense.cost.macs)]
-    if measured:
-        known.append("" if dense.latency is None else f"{dense.latency.median_ms:.2f} ms")
-        known.append("" if dense.quality is None else f"{dense.quality.score:.1%}")
-    titles = (*_TITLES, headline(dense.metric))
-    rows = zip(titles, known, strict=False)
-    return cards([card(title, "…", value and f"dense {value}", None) for title, value in rows])
-
-
-def cards(parts: Iterable[str], label: str = "the pruned network in numbers") -> str:
-    """A row of gauges; the label is for a screen reader."""
+def cards(parts: Sequence[str], label: str = "the pruned network in numbers") -> str:
+    """Rows of gauges, more than four of them three a row; the label is for a screen reader."""
+    width = "--rsprune-card:max(160px,30%);" if len(parts) > 4 else ""
     row = f'class="rsprune-cards" role="group" aria-label="{label}"'
-    return f'<div {row} style="display:flex;gap:10px;flex-wrap:wrap">{"".join(parts)}</div>'
+    return f'<div {row} style="{width}display:flex;gap:10px;flex-wrap:wrap">{"".join(parts)}</div>'
 
 
-def _latency(snapshot: Snapshot) -> str:
-    now, dense = snapshot.latency, snapshot.dense.latency
-    title = _TITLES[2]
-    if now is None:
-        return card(title, "…", "" if dense is None else f"dense {dense.median_ms:.2f} ms", None)
-    if dense is None:
-        return card(title, f"{now.median_ms:.2f} ms", "", None)
-    if snapshot.speed is None or not snapshot.speed.clear:
-        words = "" if snapshot.speed is None else f"; {snapshot.speed}"
-        return card(title, f"{now.median_ms:.2f} ms", f"dense {dense.median_ms:.2f} ms{words}", None)
-    time = 1 / snapshot.speed.factor
-    return card(title, f"{now.median_ms:.2f} ms", f"{snapshot.speed}; dense {dense.median_ms:.2f} ms", time)
-
-
-def _quality(snapshot: Snapshot) -> str:
-    title = headline(snapshot.dense.metric)
-    now, dense = snapshot.quality, snapshot.dense.quality
-    against = "" if dense is None else f"; dense {dense.score:.1%}"
-    if dense is not None and snapshot.only_folded:
-        against += " with its SE gates"
-    if now is None:
-        return card(title, "…", against.removeprefix("; "), None)
-    kind = f"{now.n} validation images"
-    if snapshot.recovered != snapshot.setting.recovery:
-        kind += f", {recovery_titles(tuned=True)[snapshot.recovered]} so far"
-    elif not snapshot.final:
-        kind += ", first estimate"
-    low, high = now.ci
-    return card(title, f"{now.score:.1%}", f"{low:.1%} to {high:.1%} on {kind}{against}", now.score)
-
-
-def _rows(rows: Iterable[tuple[str, float, float, float | None, str]], label: str) -> str:
+def rows(each: Iterable[tuple[str, float, float, float | None, str]], label: str) -> str:
     """A grid of bars.
 
     Args:
-        rows: (name as HTML, width of the track, share of it that is filled, place of a mark, text behind).
+        each: (name as HTML, width of the track, share of it that is filled, place of a mark, text behind).
         label: what it shows, for a screen reader.
     """
     cells = []
-    for name, track, fill, mark, text in rows:
+    for name, track, fill, mark, text in each:
         line = ""
         if mark is not None:
             place = f"position:absolute;left:{100 * mark:.1f}%;top:-2px;width:2px;height:14px"
@@ -171,7 +105,7 @@ def bars(snapshot: Snapshot, before: Snapshot | None = None) -> str:
     sizes, widths = snapshot.plan.sizes, snapshot.plan.widths
     old = {} if before is None else before.plan.widths
     largest = max(sizes.values())
-    rows = (
+    each = (
         (
             escape(name) + (f" {_LOCK}" if name in snapshot.setting.locked else ""),
             size / largest,
@@ -181,7 +115,7 @@ def bars(snapshot: Snapshot, before: Snapshot | None = None) -> str:
         )
         for name, size in sizes.items()
     )
-    return _rows(rows, "channels that stay in each group") + note(_changes(snapshot.plan, before and before.plan))
+    return rows(each, "channels that stay in each group") + note(_changes(snapshot.plan, before and before.plan))
 
 
 def _changes(plan: Plan, before: Plan | None) -> str:
@@ -196,21 +130,6 @@ def _changes(plan: Plan, before: Plan | None) -> str:
         f"Since the last setting (orange): {gone:,} channels went and {back:,} came back, in {len(changes)} of "
         f"{len(plan.sizes)} groups."
     )
-
-
-def classes(snapshot: Snapshot, names: Sequence[str]) -> str:
-    """One bar per class: its share of the leading number; an orange mark shows the dense network."""
-    now, dense = snapshot.quality, snapshot.dense.quality
-    if now is None or dense is None:
-        return message(f"The classes follow with the {snapshot.dense.metric}.")
-    rows = []
-    for name, share, whole in zip(names, now.per_class, dense.per_class, strict=True):
-        if not (np.isnan(share) or np.isnan(whole)):
-            points = f"{100 * (share - whole):+.0f}".replace("-", "−")
-            rows.append((escape(name), 1.0, share, min(whole, 0.995), f"{share:.0%} ({points} points)"))
-    about = f"Orange: the dense network. {now.n} images; the fewer a class has, the more its bar jumps."
-    what = "recognised images" if now.metric == "accuracy" else headline(now.metric)
-    return _rows(rows, f"{what} of each class") + note(about)
 
 
 def ticks(low: float, high: float, most: int = 7) -> list[float]:

@@ -14,7 +14,19 @@ from rsprune_studio.draw.html import escape, note
 from rsprune_studio.engine.comparison import Answer, Comparison
 from rsprune_studio.engine.inside import Channels
 
-__all__ = ["agreement", "answers", "channels", "heat_map", "largest_changes", "picture", "said", "samples", "thumbnail"]
+__all__ = [
+    "agreement",
+    "answers",
+    "channels",
+    "heat_map",
+    "largest_changes",
+    "picture",
+    "png_source",
+    "said",
+    "samples",
+    "strip",
+    "thumbnail",
+]
 
 _DENSE = "#59636E"  # the grey of COLOURS: told from the blue by lightness, too
 _LEFT, _TOP = 146, 96  # room for class names
@@ -25,14 +37,20 @@ def picture(pixels: np.ndarray, side: int, alt: str) -> str:
 
     Args:
         pixels: (h, w, 3) uint8.
-        side: pixels a side on the screen.
+        side: pixels of the longer side on the screen.
         alt: what it is, for who cannot see it.
     """
+    height, width = (round(side * one / max(pixels.shape[:2])) for one in pixels.shape[:2])
+    look = f"width:{width}px;height:{height}px;display:block"
+    look += f";image-rendering:{'pixelated' if len(pixels) < 48 else 'auto'}"
+    return f'<img alt="{escape(alt)}" src="{png_source(pixels)}" style="{look}">'
+
+
+def png_source(pixels: np.ndarray) -> str:
+    """(h, w, 3) uint8 as the source of an image tag."""
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, format="png", compress_level=1)
-    source = base64.b64encode(buffer.getvalue()).decode()
-    look = f"width:{side}px;height:{side}px;display:block;image-rendering:{'pixelated' if len(pixels) < 48 else 'auto'}"
-    return f'<img alt="{escape(alt)}" src="data:image/png;base64,{source}" style="{look}">'
+    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, format="png", compress_level=1)
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def said(answer: Answer, classes: Sequence[str]) -> str:
@@ -132,8 +150,13 @@ def samples(
     for pixels, answer in rows:
         text, wrong = verdict(answer, classes)
         cells.append(thumbnail(pixels, classes[answer.label], text, wrong=wrong, side=side))
-    strip = "display:flex;flex-wrap:wrap;gap:8px;margin-bottom:8px"
-    wall = f'<div style="{strip}">{"".join(cells)}</div>' if cells else note(empty)
+    return strip(title, cells, empty)
+
+
+def strip(title: str, cells: Sequence[str], empty: str) -> str:
+    """Thumbnails in a row under a title; ``empty`` where there is none."""
+    look = "display:flex;flex-wrap:wrap;gap:8px;margin-bottom:8px"
+    wall = f'<div style="{look}">{"".join(cells)}</div>' if cells else note(empty)
     return f'<div style="font-size:13px;font-weight:600;color:{INK};margin:4px 0 6px">{escape(title)}</div>{wall}'
 
 
@@ -185,12 +208,13 @@ def _card(number: int, score: float, kept: bool, weights: np.ndarray, response: 
     )
 
 
-def heat_map(change: np.ndarray, classes: Sequence[str]) -> str:
+def heat_map(change: np.ndarray, classes: Sequence[str], what: str = "Images") -> str:
     """Pruned minus dense, image by image: blue is for the better, orange for the worse, the number says how many.
 
     Args:
         change: (K, K) whole numbers, rows the true class, columns the answer.
         classes: K class names.
+        what: is counted.
     """
     size = float(np.clip(420 / len(classes), 17, 48))
     wide, high = _LEFT + size * len(classes) + 70, _TOP + size * len(classes) + 4
@@ -209,7 +233,7 @@ def heat_map(change: np.ndarray, classes: Sequence[str]) -> str:
         parts.append(_cell(int(change[row, column]), row, column, size, limit, classes))
     parts.append(_text(8, _TOP - 10, "true ↓  answer →", 11, "start", f'style="fill:{MUTED}"'))
     about = (
-        "Images more (+) or fewer (−) than with the dense network. On the framed diagonal are the right answers, "
+        f"{what} more (+) or fewer (−) than with the dense network. On the framed diagonal are the right answers, "
         "everywhere else mistakes: blue is for the better, orange for the worse."
     )
     return f'<div style="max-width:{wide:.0f}px">{"".join(parts)}</svg>{note(about)}</div>'
@@ -248,8 +272,8 @@ def agreement(comparison: Comparison) -> str:
     )
 
 
-def largest_changes(change: np.ndarray, classes: Sequence[str], count: int = 4) -> str:
-    """The mistakes that became most often more or less frequent, in words."""
+def largest_changes(change: np.ndarray, classes: Sequence[str], count: int = 4, unit: str = "") -> str:
+    """The mistakes that became most often more or less frequent, in words; ``unit`` of the numbers."""
     mistakes = np.where(np.eye(len(classes), dtype=bool), 0, change)
     order = np.argsort(-np.abs(mistakes), axis=None, kind="stable")[:count]
     places = [place for place in zip(*np.unravel_index(order, change.shape), strict=True) if mistakes[place]]
@@ -260,7 +284,7 @@ def largest_changes(change: np.ndarray, classes: Sequence[str], count: int = 4) 
         number = int(mistakes[row, column])
         colour, word = (CUT, "more") if number > 0 else (KEPT, "fewer")
         parts.append(
-            f'<span style="white-space:nowrap"><b style="color:{colour}">{abs(number)} {word}</b> '
+            f'<span style="white-space:nowrap"><b style="color:{colour}">{abs(number)}{unit} {word}</b> '
             f"{escape(classes[row])} taken for {escape(classes[column])}</span>"
         )
     return f'<div style="font-size:13px;line-height:1.6;color:{INK}">Largest changes: {"; ".join(parts)}.</div>'

@@ -168,5 +168,5 @@ def describe(number: int, point: Point, best: bool) -> str:
     took = f"{point.latency_ms:.2f} ms" if point.clear else "time not clear"
     numbers = f"{short(point.macs)} MACs, {took}, {point.score:.1%}"
     star = "★ " if best else ""
-    recovery = recovery_titles(tuned=True)[setting.recovery]
+    recovery = recovery_titles(tuned=True, masks=True)[setting.recovery]
     return f"{star}{number + 1}: {numbers} — {setting.criterion}, {amount}, {recovery}"

@@ -19,7 +19,7 @@ def named(snapshot: Snapshot) -> str:
     removed = 1 - sum(snapshot.plan.widths.values()) / sum(snapshot.plan.sizes.values())
     return (
         f"{snapshot.setting.criterion}, {removed:.0%} of the channels removed, "
-        + (recovery_titles(tuned=True)[snapshot.setting.recovery])
+        + (recovery_titles(tuned=True, masks=True)[snapshot.setting.recovery])
     )
 
 

@@ -10,12 +10,13 @@ from typing import Any
 
 from rsprune_lib.places import bundles_folder, project_root
 from rsprune_lib.pruning import SELECTORS, Plan, Request
-from rsprune_studio.engine.setting import Setting
+from rsprune_studio.engine.setting import LIVE, Setting
 
 __all__ = ["Basis", "Origin", "as_code"]
 
-_DOOR = {"bn": "none", "live": "none", "sequential": "closed_form"}  # what `prune` does of a recovery
-_SMALL = {"live": "Live(model, pruned.groups, batches).solve(plan)", "bn": "pruned.model"}
+_LIVE = "Live(model, pruned.groups, batches{}).solve(plan)"
+_DOOR = {"bn": "none", "sequential": "closed_form"} | dict.fromkeys(LIVE, "none")  # what `prune` does of a recovery
+_SMALL = {"bn": "pruned.model", "live": _LIVE.format(""), "live_balanced": _LIVE.format(', positions="balanced"')}
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def as_code(
     size, images = basis.batch_size, basis.images
     needs: dict[str, list[str]] = {"rsprune_lib.pruning": ["prune"]}
     lines = _begin(basis, needs)
-    if recovery == "live" or (basis.gates and basis.own_gates):
+    if recovery in LIVE or (basis.gates and basis.own_gates):
         needs.setdefault("rsprune_lib.data", []).append("Batches")
         lines.append(f'batches = Batches(data, "train", {size}, limit={images})')
     if basis.gates and basis.own_gates:
@@ -110,7 +111,7 @@ def as_code(
     lines += [f"    {key}={_literal(value)}," for key, value in arguments.items()]
     lines += [")", "plan = pruned.plan"]
     if recovery in _SMALL:
-        needs["rsprune_lib.pruning"] += ["reestimate_bn", *(["Live"] if recovery == "live" else [])]
+        needs["rsprune_lib.pruning"] += ["reestimate_bn", *(["Live"] if recovery in LIVE else [])]
         needs.setdefault("rsprune_lib.data", []).append("Batches")
         lines.append(f'few = Batches(data, "train", {size}, limit={min(basis.norm_images, images)})')
         lines.append(f"small = reestimate_bn({_SMALL[recovery]}, few, quick=True)")
@@ -145,7 +146,7 @@ def _amount(setting: Setting, choosing: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of `prune` that decide what stays."""
     if _as_plan(setting):
         return {}
-    keys, options = ["per_group", "locked", "normalise", "multiple_of", "clip"], {}
+    keys, options = ["per_group", "locked", "normalise", "multiple_of", "clip"], setting.options
     if setting.by_graph:
         options = {"selector": setting.selector} | ({"rank": "l1"} if SELECTORS[setting.selector].needs else {})
         if setting.amount == "threshold" or setting.scope == "global":  # one similarity for all layers

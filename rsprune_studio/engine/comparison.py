@@ -9,7 +9,9 @@ import numpy as np
 from torch import Tensor
 from torch.nn import functional as F
 
+from rsprune_lib.data import Dataset
 from rsprune_lib.measure import Paired, compare, wilson
+from rsprune_lib.tasks import Task
 
 __all__ = ["Answer", "Comparison"]
 
@@ -29,6 +31,16 @@ class Answer:
     pruned: np.ndarray
     label: int | None = None
     image: int | None = None
+
+    @staticmethod
+    def taken(logits: Tensor) -> np.ndarray:
+        """What is kept of logits (K,): the probabilities."""
+        return logits.double().softmax(0).cpu().numpy()
+
+    @classmethod
+    def of(cls, dense: np.ndarray, pruned: np.ndarray, data: Dataset, image: int | None) -> Answer:
+        """The answers to an image of a data set, or to an upload (None)."""
+        return cls(dense, pruned, None if image is None else int(data.labels[image]), image)
 
     @property
     def says(self) -> tuple[int, int]:
@@ -64,6 +76,11 @@ class Comparison:
     labels: Tensor
     dense: Tensor
     pruned: Tensor
+
+    @classmethod
+    def of(cls, images: np.ndarray, labels: Tensor, dense: Tensor, pruned: Tensor, task: Task) -> Comparison:
+        """Of the records of both networks for the same images."""
+        return cls(images, labels, task.final(dense), task.final(pruned))
 
     @cached_property
     def losses(self) -> np.ndarray:

@@ -203,7 +203,7 @@ def time_exits(
     """Batch size -> how fast the network with exits is against the same without, timed in turn on shown images."""
     images = torch.cat([x for x, _ in studio.batches(study.images[study.shown], None)])
     networks, found = [without_exits(study.network), EarlyExit(study.network, rule)], {}
-    with studio.collector.paused():
+    with studio.quiet():
         for batch in batches:
             several = images[: _TIMED * batch] if batch == 1 else images
             rounds = max(1, min(5, len(several) // batch))

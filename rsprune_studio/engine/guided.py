@@ -134,7 +134,7 @@ def guided_setting(studio: Studio, snapshot: Snapshot, drop: float | None = None
     kept = sum(channels_left(group.size, own[group.name], 1) for group in groups)
     share = round(1 - kept / sum(group.size for group in groups), 2)  # what the common slider shows
     recovery = (
-        setting.recovery if setting.recovery in recovery_titles() else "live"
+        setting.recovery if setting.recovery in recovery_titles(masks=True) else "live"
     )  # no network is fine-tuned for this plan
     return replace(
         setting, amount="ratio", scope="local", ratio=share, own=own, given=None, threshold=None, recovery=recovery

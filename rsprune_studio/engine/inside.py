@@ -17,6 +17,7 @@ from rsprune_lib.models import hooked, placement, units
 from rsprune_lib.pruning.groups import Group
 from rsprune_lib.pruning.layers import KINDS, kind_of
 from rsprune_studio.engine.comparison import Answer, Comparison
+from rsprune_studio.engine.mask_answers import MaskAnswer, MaskComparison
 from rsprune_studio.engine.setting import Snapshot
 from rsprune_studio.engine.studio import Studio
 from rsprune_studio.engine.threads import UNWATCHED, Watch
@@ -25,6 +26,7 @@ __all__ = ["Channels", "Inside", "channel_order", "network_key"]
 
 Key = tuple[str, str, float | None]
 _KEPT = 32  # comparisons, 80 KB each at 1,000 images of 10 classes
+_SAID = 8_000_000  # bytes of the dense network's answers to single images
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,12 +81,21 @@ class Inside:
         self.studio = studio
         self._dense, self._hooked = _twin(studio.model), _twin(studio.model)
         self._lock, self._making = threading.Lock(), threading.Lock()
-        self._compared: OrderedDict[Key, Comparison] = OrderedDict()
+        self._compared: OrderedDict[Key, Comparison | MaskComparison] = OrderedDict()
+        self._dense_said: OrderedDict[int, np.ndarray] = OrderedDict()  # of the images that were looked at last
+        self.masks = studio.data.masks is not None
+        self._kind = (MaskAnswer, MaskComparison) if self.masks else (Answer, Comparison)
 
     def images(self, label: int | None = None) -> np.ndarray:
-        """Numbers of the validation images, or of those of one class, in a random order that is always the same."""
-        order = np.random.default_rng(0).permutation(self.studio.validation.indices)
-        return order if label is None else order[self.studio.data.labels[order] == label]
+        """Numbers of the validation images in a random order that is always the same.
+
+        Args:
+            label: only images of this class, or whose mask shows it.
+        """
+        data, order = self.studio.data, np.random.default_rng(0).permutation(self.studio.validation.indices)
+        if label is None:
+            return order
+        return order[data.pixels_of(order)[:, label] > 0 if self.masks else data.labels[order] == label]
 
     def picture(self, image: int | np.ndarray) -> np.ndarray:
         """The pixels of an image: (H, W, 3) uint8 at the data's size.
@@ -110,7 +121,7 @@ class Inside:
             )
         return np.asarray(data.images[image])
 
-    def answer(self, snapshot: Snapshot, image: int | np.ndarray, watch: Watch = UNWATCHED) -> Answer:
+    def answer(self, snapshot: Snapshot, image: int | np.ndarray, watch: Watch = UNWATCHED) -> Answer | MaskAnswer:
         """What both networks say about an image; milliseconds once the pruned network is at hand.
 
         Args:
@@ -122,23 +133,35 @@ class Inside:
             DataError: see `picture`.
             Stopped: it is no longer wanted.
         """
-        known = None if isinstance(image, np.ndarray) else self.known(snapshot)
-        if known is not None and image in known.images:
-            return known.answer(int(image))
-        x = self._tensor(image)
-        networks = [lean(network) for network in (self._dense, self._pruned(snapshot, watch))]
-        with torch.inference_mode():
-            says = [network(x.to(placement(network)[1]))[0].double().softmax(0) for network in networks]
-        dense, pruned = (one.cpu().numpy() for one in says)
-        if isinstance(image, np.ndarray):
-            return Answer(dense, pruned)
-        return Answer(dense, pruned, int(self.studio.data.labels[image]), int(image))
+        number = None if isinstance(image, np.ndarray) else int(image)
+        known = None if number is None else self.known(snapshot)
+        if isinstance(known, Comparison) and number in known.images:
+            return known.answer(number)
+        x, pruned = self._tensor(image), self._pruned(snapshot, watch)
+        dense = None if number is None else self._dense_said.get(number)
+        if dense is None:
+            dense = self._says(self._dense, x)
+            self._remember(number, dense)
+        return self._kind[0].of(dense, self._says(pruned, x), self.studio.data, number)
 
-    def known(self, snapshot: Snapshot) -> Comparison | None:
+    def _remember(self, image: int | None, said: np.ndarray) -> None:
+        """Keeps what the dense network says of an image of the data set, as long as there is room."""
+        if image is not None:
+            self._dense_said[image] = said
+            while sum(one.nbytes for one in self._dense_said.values()) > _SAID:
+                self._dense_said.popitem(last=False)
+
+    def _says(self, network: nn.Module, x: Tensor) -> np.ndarray:
+        """What is kept of a network's answer to one image (1, 3, H, W)."""
+        worker = lean(network, fuse=self.masks)
+        with torch.inference_mode():
+            return self._kind[0].taken(self.studio.task.final(worker(x.to(placement(worker)[1])))[0])
+
+    def known(self, snapshot: Snapshot) -> Comparison | MaskComparison | None:
         """The comparison of a snapshot if it has been made before."""
         return self._compared.get(network_key(snapshot))
 
-    def compare(self, snapshot: Snapshot, watch: Watch = UNWATCHED) -> Comparison:
+    def compare(self, snapshot: Snapshot, watch: Watch = UNWATCHED) -> Comparison | MaskComparison:
         """What both networks say about all validation images of the studio; the dense one is asked only once.
 
         Raises:
@@ -147,9 +170,10 @@ class Inside:
         found = self.known(snapshot)
         if found is None:
             with self._making:
-                dense, pruned = self.studio.logits(snapshot, watch)
-            images = self.studio.validation.indices
-            found = Comparison(images, torch.as_tensor(self.studio.data.labels[images]).long(), dense, pruned)
+                dense, pruned = self.studio.records(snapshot, watch)
+            images, task = self.studio.validation.indices, self.studio.task
+            labels = torch.as_tensor(self.studio.data.labels[images]).long()
+            found = self._kind[1].of(images, labels, dense, pruned, task)
             with self._lock:
                 self._compared[network_key(snapshot)] = found
                 while len(self._compared) > _KEPT:
@@ -175,7 +199,7 @@ class Inside:
         found = next((one for one in self.studio.groups if one.name == group), None)
         if found is None:
             raise unknown("group", group, [one.name for one in self.studio.groups])
-        scores = self.studio.values(snapshot.setting.criterion, snapshot.setting.normalise)[group]
+        scores = self.studio.values_of(snapshot.setting)[group]
         order = np.argsort(-scores, kind="stable")[first : first + limit]
         filters, maps = self._filters(found), self._maps(found, self._tensor(image))
         large = [float(np.quantile(np.abs(values), 0.98)) for values in (filters, maps)]
@@ -223,12 +247,15 @@ class Inside:
 
 def network_key(snapshot: Snapshot) -> Key:
     """Tells pruned networks apart. A plan can be fine-tuned twice, which shows in the likelihood of its answers."""
-    return snapshot.plan.hash, snapshot.setting.recovery, snapshot.quality.nll if snapshot.final else None
+    recovery = snapshot.setting.recovery
+    nll = snapshot.quality.nll if snapshot.final and recovery == "tuned" else None
+    return snapshot.plan.hash, recovery, nll
 
 
-def channel_order(snapshot: Snapshot) -> tuple[str, str, str | None]:
+def channel_order(snapshot: Snapshot) -> tuple:
     """What the order of the channels and the marks on them depend on."""
-    return snapshot.plan.hash, snapshot.setting.criterion, snapshot.setting.normalise
+    setting = snapshot.setting
+    return snapshot.plan.hash, setting.criterion, (setting.normalise, *sorted(setting.options.items()))
 
 
 def _twin(model: nn.Module) -> nn.Module:

@@ -39,11 +39,12 @@ class Recent:
 
     Attributes:
         model: the network, in eval mode; shared, so it is left as it is.
-        logits: (N, K) what it says about the studio's validation images; None if it has not been asked.
+        records: what it says about the studio's validation images, see `rsprune_lib.tasks`; None if it has not been
+            asked.
     """
 
     model: nn.Module
-    logits: Tensor | None = None
+    records: Tensor | None = None
 
 
 class Kept:
@@ -59,10 +60,10 @@ class Kept:
         with self._lock:
             return self._recent.get((plan.hash, recovery))
 
-    def remember(self, plan: Plan, recovery: str, network: nn.Module, logits: Tensor | None = None) -> None:
+    def remember(self, plan: Plan, recovery: str, network: nn.Module, records: Tensor | None = None) -> None:
         """Keeps a network, and what it says about the validation images, until a few others have come."""
         with self._lock:
-            self._recent[plan.hash, recovery] = Recent(network, logits)
+            self._recent[plan.hash, recovery] = Recent(network, records)
             self._recent.move_to_end((plan.hash, recovery))
             while len(self._recent) > _RECENT:
                 self._recent.popitem(last=False)
@@ -98,7 +99,7 @@ class Kept:
         """The recovery that the fine-tuned network of a plan began with; the live closed form if that is not known."""
         found = self._tuned.get(plan.hash)
         recovery = found.note.get("recovery") if found else None
-        return recovery if recovery in recovery_titles() else "live"
+        return recovery if recovery in recovery_titles(masks=True) else "live"
 
 
 def private_copy(network: nn.Module) -> nn.Module:

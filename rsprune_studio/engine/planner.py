@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from rsprune_lib.data import Batches, Dataset
+from rsprune_lib.data import Batches, Dataset, measuring_batch
 from rsprune_lib.measure import Cost, layer_costs
 from rsprune_lib.pruning import (
     CRITERIA,
@@ -31,13 +31,15 @@ from rsprune_lib.pruning.criteria.gates import Gates, fold, gate_statistics, gat
 from rsprune_lib.pruning.layers import channels_left
 from rsprune_lib.pruning.prune import check_classes
 from rsprune_lib.tasks import task_of
+from rsprune_studio.engine.class_votes import ClassVotes
 from rsprune_studio.engine.code import Basis, Origin, as_code
 from rsprune_studio.engine.setting import Dense, Setting, Snapshot
 from rsprune_studio.engine.threads import UNWATCHED, Watch
 
-__all__ = ["NORM_IMAGES", "Planner"]
+__all__ = ["NORM_IMAGES", "Planner", "affordable"]
 
 NORM_IMAGES = 192  # training images of a batch-norm re-estimation, at most; 512 gain .2 points on EuroSAT
+_IMAGES, _PIXELS, _FEWEST = 512, 2**21, 48  # of criteria; so many pixels, where each has an answer of its own
 
 
 class Planner:
@@ -47,8 +49,8 @@ class Planner:
         model: the network as trained, with live SE blocks if it has them; left as it is.
         data: its data set.
         gates: SE gate statistics, collected anew on ``images`` training images if None.
-        images: training images for criteria.
-        batch_size: images a batch.
+        images: training images for criteria; None takes 512, fewer of large ones with masks.
+        batch_size: images a batch; fewer of large ones with masks.
         progress: show a bar while gate statistics are collected.
         origin: where network and images come from, for the code that is copied.
 
@@ -58,6 +60,7 @@ class Planner:
         costs: its layers' costs.
         dense: the trained network's numbers.
         task: what it is for.
+        votes: what its channels mean to each class.
         using: held while the trained network runs or is copied: scores and repairs hang hooks on it, and a pass of
             another thread would run them too.
 
@@ -71,13 +74,15 @@ class Planner:
         data: Dataset,
         *,
         gates: Gates | None = None,
-        images: int = 512,
+        images: int | None = None,
         batch_size: int = 128,
         progress: bool = True,
         origin: Origin | None = None,
     ) -> None:
         check_classes(model, data)
-        self.model, self.data, self.images, self.batch_size = model.eval(), data, images, batch_size
+        images = affordable(data, _IMAGES, _PIXELS, _FEWEST) if images is None else images
+        self.model, self.data, self.images = model.eval(), data, images
+        self.batch_size = min(batch_size, measuring_batch(data))
         self.origin = origin
         has_gates, self._own_gates = bool(gated_norms(model)), gates is None
         if has_gates and gates is None:
@@ -89,12 +94,14 @@ class Planner:
         macs = sum(layer.macs for layer in layer_costs(model, data.image_size))  # `cost` would load half of PyTorch
         self.task = task_of(model, data)
         total = sum(p.numel() for p in model.parameters())
-        self.dense = Dense(Cost(total, macs), gated=has_gates, metric=self.task.metric)
+        shown = {"metric": self.task.metric, "beside": self.task.beside, "classes": tuple(data.classes)}
+        self.dense = Dense(Cost(total, macs), gated=has_gates, **shown)
         self.using = threading.RLock()
-        self._scores: dict[str, Scores] = {}
+        self._scores: dict[tuple, Scores] = {}
+        self.votes = ClassVotes(model, self.groups, self.batches("train", images), self.using)
         self._similar: Similarity | None = None
         self._selection: tuple[tuple | None, Selection | None] = None, None  # of the last selector and its locks
-        self._values: dict[tuple[str, str | None], dict[str, np.ndarray]] = {}
+        self._values: dict[tuple, dict[str, np.ndarray]] = {}
 
     def batches(self, part: str | np.ndarray, limit: int | None) -> Batches:
         """Batches of a part of the data (or of these images), on the network's device."""
@@ -109,27 +116,33 @@ class Planner:
 
     def knows(self, setting: Setting) -> bool:
         """Whether `apply` answers at once: the scores are there, and no graph searches for its thresholds."""
-        return setting.criterion in self._scores and not (setting.by_graph and setting.amount != "threshold")
+        there = _key(setting.criterion, setting.options) in self._scores
+        there |= setting.criterion == "class_taylor" and self.votes.ready
+        return there and not (setting.by_graph and setting.amount != "threshold")
 
-    def scores(self, criterion: str, watch: Watch = UNWATCHED) -> Scores:
+    def scores(self, criterion: str, watch: Watch = UNWATCHED, **options: Any) -> Scores:  # noqa: ANN401
         """Scores of all groups by a criterion, computed once.
 
         Args:
             criterion: key of `CRITERIA`.
             watch: of the work.
+            **options: of the criterion, see `Setting.options`.
 
         Raises:
-            RspruneError: the criterion is unknown or not for this network.
+            RspruneError: the criterion or an option is unknown or not for this network.
             Stopped: they are no longer wanted.
         """
-        if criterion not in self._scores:
+        key = _key(criterion, options)
+        if key not in self._scores and criterion == "class_taylor":
+            self._scores[key] = self.votes.scores(watch, **options)
+        elif key not in self._scores:
             images = watch.over(self.batches("train", self.images), f"Scoring all channels by {criterion}, once")
             how = {"data": images, "gates": self.gates, "progress": False}
             if criterion == "similarity":
                 how["similar"] = self.similar(watch)
             with self.using:
-                self._scores[criterion] = score(self.model, self.groups, criterion, **how)
-        return self._scores[criterion]
+                self._scores[key] = score(self.model, self.groups, criterion, **how)
+        return self._scores[key]
 
     def similar(self, watch: Watch = UNWATCHED) -> Similarity:
         """How alike the feature maps of each group's channels are, computed once.
@@ -143,17 +156,21 @@ class Planner:
                 self._similar = similarity(self.model, self.groups, images, progress=False)
         return self._similar
 
-    def values(self, criterion: str, normalise: str | None = None) -> Mapping[str, np.ndarray]:
+    def values(self, criterion: str, normalise: str | None = None, **options: Any) -> Mapping[str, np.ndarray]:  # noqa: ANN401
         """Normalised scores, the scale on which groups compete and a threshold counts: group name -> (size,)."""
-        key = criterion, normalise
+        key = *_key(criterion, options), normalise
         if key not in self._values:
-            self._values[key] = normalised(self.scores(criterion), self.groups, normalise)
+            self._values[key] = normalised(self.scores(criterion, **options), self.groups, normalise)
         return self._values[key]
 
-    def threshold(self, criterion: str, ratio: float, normalise: str | None = None) -> float:
+    def values_of(self, setting: Setting) -> Mapping[str, np.ndarray]:
+        """The normalised scores that a setting goes by."""
+        return self.values(setting.criterion, setting.normalise, **setting.options)
+
+    def _threshold(self, setting: Setting) -> float:
         """The threshold that removes a share of all channels."""
-        ordered = np.sort(np.concatenate(list(self.values(criterion, normalise).values())))
-        return float(ordered[-channels_left(len(ordered), ratio, 1)])
+        ordered = np.sort(np.concatenate(list(self.values_of(setting).values())))
+        return float(ordered[-channels_left(len(ordered), setting.ratio, 1)])
 
     def apply(self, setting: Setting) -> Snapshot:
         """Decides what stays and counts it; milliseconds once the criterion's scores are known.
@@ -164,13 +181,13 @@ class Planner:
         if setting.given is not None:
             setting.given.check(self.groups)
         if setting.amount == "threshold" and setting.threshold is None:
-            setting = replace(setting, threshold=self.threshold(setting.criterion, setting.ratio, setting.normalise))
+            setting = replace(setting, threshold=self._threshold(setting))
         if setting.amount == "plan":
             plan = setting.given
         elif setting.by_graph and setting.selector != "nested":  # nested is what the scores say
             plan = self._by_graph(setting)
         else:
-            plan = choose(self.scores(setting.criterion), self.groups, **self.choosing(setting))
+            plan = choose(self.scores(setting.criterion, **setting.options), self.groups, **self.choosing(setting))
         return Snapshot(setting, plan, plan_cost(self.costs, self.groups, plan.keep), self.dense)
 
     def _by_graph(self, setting: Setting) -> Plan:
@@ -200,7 +217,7 @@ class Planner:
 
     def cuts(self, snapshot: Snapshot) -> dict[str, float]:
         """Where a plan cuts each group: the lowest normalised score that stays."""
-        values = self.values(snapshot.setting.criterion, snapshot.setting.normalise)
+        values = self.values_of(snapshot.setting)
         return {name: float(values[name][list(kept)].min()) for name, kept in snapshot.plan.keep.items()}
 
     def code(self, setting: Setting, tuned: Mapping[str, Any] | None = None) -> str:
@@ -210,3 +227,13 @@ class Planner:
         snapshot = self.apply(setting)
         choosing = {} if setting.amount == "plan" else self.choosing(snapshot.setting)
         return as_code(setting, choosing, snapshot.plan, basis, tuned)
+
+
+def affordable(data: Dataset, images: int, pixels: int, least: int) -> int:
+    """How many images to take: so many; of large ones with masks what makes so many pixels, but not under ``least``."""
+    height, width = data.images.shape[1:3]
+    return images if data.masks is None else min(images, max(least, pixels // (height * width)))
+
+
+def _key(criterion: str, options: Mapping[str, Any]) -> tuple:
+    return criterion, *sorted(options.items())

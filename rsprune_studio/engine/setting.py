@@ -8,24 +8,28 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
+from rsprune_lib.colours import signed
 from rsprune_lib.errors import RspruneError, unknown
 from rsprune_lib.measure import Cost, Latency, Quality, Speed
-from rsprune_lib.pruning import CRITERIA, NORMALISE, RECOVERIES, SCOPES, SELECTORS, Plan
+from rsprune_lib.pruning import CRITERIA, NORMALISE, RECOVERIES, RULES, SCOPES, SELECTORS, Plan
 
-__all__ = ["AMOUNTS", "Dense", "Setting", "Snapshot", "recovery_titles"]
+__all__ = ["AMOUNTS", "LIVE", "Dense", "Setting", "Snapshot", "recovery_titles"]
 
 AMOUNTS = ("ratio", "threshold", "macs", "plan")
+LIVE = {"live": "uniform", "live_balanced": "balanced"}  # recovery -> at which positions of maps it looks
 
 
-def recovery_titles(tuned: bool = False) -> dict[str, str]:
+def recovery_titles(tuned: bool = False, masks: bool = False) -> dict[str, str]:
     """Name -> title of every recovery of the studio: those of the library, and the live closed form.
 
     Args:
         tuned: name the fine-tuned network, too, which has to be trained first.
+        masks: name those, too, that look at masks.
     """
     titles: dict[str, str] = {}
     for name, entry in RECOVERIES.items():
-        own = {"live": "closed form, live", "sequential": entry.title} if name == "closed_form" else {name: entry.title}
+        live = {"live": "closed form, live"} | ({"live_balanced": "closed form, live, balanced"} if masks else {})
+        own = live | {"sequential": entry.title} if name == "closed_form" else {name: entry.title}
         titles |= own  # the closed form has another name in sessions
     return titles | ({"tuned": "fine-tuned"} if tuned else {})
 
@@ -54,8 +58,12 @@ class Setting:
             8, and 1 takes the counts as the amount says. A similarity graph with one threshold for all layers, and a
             given plan, take no notice of it.
         recovery: key of `recovery_titles`: ``"none"``, ``"bn"`` (batch-norm re-estimation), ``"live"`` (closed form
-            from the dense network's Gram matrices), ``"sequential"`` (closed form, layer by layer) or ``"tuned"`` (a
-            fine-tuned network that was kept for this very plan).
+            from the dense network's Gram matrices), ``"live_balanced"`` (the same from pixels of which every class has
+            its share), ``"sequential"`` (closed form, layer by layer) or ``"tuned"`` (a fine-tuned network that was
+            kept for this very plan).
+        rule: key of `rsprune_lib.pruning.RULES`: which classes have a say; counts for criterion ``"class_taylor"``.
+        minority: how many of the rarest classes have a say under the rule ``"minority_group"``; None takes those that
+            are usual for the data set.
 
     Raises:
         RspruneError: a name is unknown, a number is no number, or the amount is a plan and there is none.
@@ -74,13 +82,16 @@ class Setting:
     selector: str = "nested"
     multiple_of: int = 1
     recovery: str = "live"
+    rule: str = "minority_group"
+    minority: int | None = None
 
     def __post_init__(self) -> None:
         for kind, value, known in (
             ("criterion", self.criterion, CRITERIA),
             ("scope", self.scope, SCOPES),
             ("amount", self.amount, AMOUNTS),
-            ("recovery", self.recovery, recovery_titles(tuned=True)),
+            ("recovery", self.recovery, recovery_titles(tuned=True, masks=True)),
+            ("rule of criterion class_taylor", self.rule, RULES),
             ("selector", self.selector, SELECTORS),
             ("normalisation", self.normalise, (None, *NORMALISE)),
         ):
@@ -92,16 +103,21 @@ class Setting:
         object.__setattr__(self, "locked", tuple(sorted({str(name) for name in self.locked})))
         for name in ("ratio", "macs"):
             object.__setattr__(self, name, _number(name, getattr(self, name)))
-        if (
-            isinstance(self.multiple_of, bool)
-            or not isinstance(self.multiple_of, int)
-            or not 1 <= self.multiple_of <= 4096
-        ):
-            raise RspruneError(
-                f"Got {str(self.multiple_of)[:40]!r} for multiple_of; expected a whole number from 1 on."
-            )
+        for name in ("multiple_of", "minority"):
+            value = getattr(self, name)
+            if (name, value) != ("minority", None) and not (type(value) is int and 1 <= value <= 4096):
+                raise RspruneError(f"Got {str(value)[:40]!r} for {name}; expected a whole number from 1 on.")
         if self.threshold is not None:
             object.__setattr__(self, "threshold", _number("threshold", self.threshold))
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options of the criterion that differ from its defaults."""
+        if self.criterion != "class_taylor":
+            return {}
+        counts = self.minority is not None and self.rule == "minority_group"
+        how = {"rule": self.rule} if self.rule != "minority_group" else {}
+        return how | ({"minority": self.minority} if counts else {})
 
     @property
     def by_graph(self) -> bool:
@@ -168,6 +184,8 @@ class Dense:
         quality: on the validation images; None until it has been measured.
         gated: it has SE gates, which are folded into the weights before the cut.
         metric: name of the number that leads, see `rsprune_lib.tasks`.
+        beside: names of further numbers that are shown with it.
+        classes: names of the classes.
     """
 
     cost: Cost
@@ -175,6 +193,12 @@ class Dense:
     quality: Quality | None = None
     gated: bool = False
     metric: str = "accuracy"
+    beside: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+
+    def number(self, name: str) -> float | None:
+        """One of the numbers by name, None while it is not known, or where it is not defined."""
+        return _named(self.quality, name)
 
 
 @dataclass(frozen=True)
@@ -191,6 +215,7 @@ class Snapshot:
         quality: how good it is on validation images.
         recovered: the recovery behind ``quality``; another one than the setting's while that is still being computed.
         final: ``quality`` is that of the setting's recovery on all the images that the studio uses.
+        made: the network of the setting's recovery is there, though it may not have seen all images yet.
     """
 
     setting: Setting
@@ -202,6 +227,7 @@ class Snapshot:
     quality: Quality | None = None
     recovered: str | None = None
     final: bool = False
+    made: bool = False
 
     @property
     def complete(self) -> bool:
@@ -229,15 +255,33 @@ class Snapshot:
             text += f", {self.speed}" if self.speed.clear else f", the speed {self.speed}"
         if self.quality is not None:
             about = "" if self.final else "about "
-            text += f"; {self.dense.metric} {about}{self.quality.score:.1%}"
-            if self.dense.quality is not None:
-                points = 100 * (self.quality.score - self.dense.quality.score)
-                text += f" ({points:+.1f} points)".replace("-", "−")
+            text += f"; {self.dense.metric} {about}{self._against_dense(self.dense.metric)}"
+            text += "".join(f", {name} {self._against_dense(name)}" for name in self.beside)
             if self.recovered != self.setting.recovery:
-                text += f" with {recovery_titles(tuned=True)[self.recovered]} so far"
+                text += f" with {recovery_titles(tuned=True, masks=True)[self.recovered]} so far"
         if self.only_folded:
             text += (
                 ". No channel is removed, but the SE gates are folded into the weights: each image then gets the mean "
                 "gates of the training images, and that alone changes the numbers"
             )
         return text + "."
+
+    @property
+    def beside(self) -> list[str]:
+        """Names of the numbers beside the leading one that are known."""
+        return [name for name in self.dense.beside if self.number(name) is not None]
+
+    def number(self, name: str) -> float | None:
+        """One of the numbers by name, None while it is not known, or where it is not defined."""
+        return _named(self.quality, name)
+
+    def _against_dense(self, name: str) -> str:
+        value, dense = self.number(name), self.dense.number(name)
+        return f"{value:.1%}" + ("" if dense is None else f" ({signed(100 * (value - dense))} points)")
+
+
+def _named(quality: Quality | None, name: str) -> float | None:
+    if quality is None:
+        return None
+    value = quality.score if name == quality.metric else quality.metrics.get(name, math.nan)
+    return value if math.isfinite(value) else None

@@ -19,11 +19,14 @@ from rsprune_lib.measure import Latency, Quality, Speed, latencies, lean, predic
 from rsprune_lib.pruning import Plan
 from rsprune_lib.pruning.calibration import device_of
 from rsprune_lib.pruning.scan import Scan
-from rsprune_studio.engine.setting import Dense, Setting, Snapshot
+from rsprune_studio.engine.planner import affordable
+from rsprune_studio.engine.setting import LIVE, Dense, Setting, Snapshot
 from rsprune_studio.engine.threads import UNWATCHED, Stop, Tell, Watch
 from rsprune_studio.engine.workshop import Workshop
 
 __all__ = ["Studio"]
+
+_PIXELS, _FIRST_PIXELS = 2**22, 2**18  # of validation images with masks: for the final numbers, for a first estimate
 
 
 class Studio(Workshop):
@@ -35,8 +38,8 @@ class Studio(Workshop):
     Args:
         model: the network as trained, with live SE blocks if it has them; left as it is.
         data: its data set.
-        val_images: validation images for the final accuracy; None takes all.
-        first: how many of them are for a first estimate.
+        val_images: validation images for the final numbers, fewer of large ones with masks; None takes all.
+        first: how many of them are for a first estimate, fewer of large ones with masks.
         **options: of `Planner`: ``gates``, ``images`` (for criteria and recovery), ``batch_size``, ``progress``.
 
     Attributes:
@@ -60,11 +63,13 @@ class Studio(Workshop):
         **options: Any,  # noqa: ANN401 - handed on unchanged
     ) -> None:
         super().__init__(model, data, **options)
-        every = self.batches("val", val_images).indices
+        most = None if val_images is None else affordable(data, val_images, _PIXELS, 100)
+        every = self.batches("val", most).indices
+        first = affordable(data, first, _FIRST_PIXELS, 8)
         begin = self.batches(every, min(first, len(every))).indices
         self._first = self.batches(begin, None)
         self._all = self.batches(np.concatenate([begin, every[~np.isin(every, begin)]]), None)
-        self._dense_logits: Tensor | None = None
+        self._dense_records: Tensor | None = None
         self._times: dict[tuple[int, ...], tuple[Latency, Latency]] = {}  # trained and pruned
         self._qualities: dict[tuple[str, str], Quality] = {}
         self.scans: dict[str, Scan] = {}
@@ -87,6 +92,7 @@ class Studio(Workshop):
             quality=quality,
             recovered=None if quality is None else setting.recovery,
             final=quality is not None,
+            made=quality is not None,
         )
 
     def measure_dense(self, tell: Tell | None = None) -> Dense:
@@ -94,10 +100,10 @@ class Studio(Workshop):
         if self.dense.quality is None:
             with self.using:
                 (took,) = self.time([self.model])
-                self._dense_logits, labels = self.predict(
+                self._dense_records, labels = self.predict(
                     self.model, Watch(tell=tell), "Measuring the trained network, once"
                 )
-            self.dense = replace(self.dense, latency=took, quality=self.task.quality(self._dense_logits, labels))
+            self.dense = replace(self.dense, latency=took, quality=self.task.quality(self._dense_records, labels))
         return self.dense
 
     @property
@@ -123,8 +129,8 @@ class Studio(Workshop):
         """
         return predict(lean(network, fuse=True), watch.over(self._all, text), progress=False)
 
-    def logits(self, snapshot: Snapshot, watch: Watch = UNWATCHED) -> tuple[Tensor, Tensor]:
-        """What the dense and the pruned network of a snapshot say about the validation images, (N, K) float32 each.
+    def records(self, snapshot: Snapshot, watch: Watch = UNWATCHED) -> tuple[Tensor, Tensor]:
+        """What the dense and the pruned network of a snapshot say about the validation images, a record of each image.
 
         Raises:
             Stopped: they are no longer wanted.
@@ -132,9 +138,9 @@ class Studio(Workshop):
         self.measure_dense(watch.tell)
         network = self.recovered(snapshot, watch)
         recent = self.kept.recent(snapshot.plan, snapshot.setting.recovery)
-        if recent is not None and recent.model is network and recent.logits is not None:
-            return self._dense_logits, recent.logits
-        return self._dense_logits, self.predict(network, watch, "Asking the pruned network")[0]
+        if recent is not None and recent.model is network and recent.records is not None:
+            return self._dense_records, recent.records
+        return self._dense_records, self.predict(network, watch, "Asking the pruned network")[0]
 
     def keep(self, plan: Plan, model: nn.Module, note: Mapping[str, Any]) -> None:
         """Keeps a fine-tuned network for a plan in place of the one before; what was measured of that is forgotten."""
@@ -166,7 +172,7 @@ class Studio(Workshop):
         On one thread: in a notebook there are more threads of PyTorch than cores, and with several threads each pass
         would wait for those of other work.
         """
-        with self.collector.paused():
+        with self.quiet():
             return latencies(networks, self.data.image_size, threads=1, rounds=5, at_most_ms=30)
 
     def timed(self, plan: Plan, network: nn.Module | None = None) -> tuple[Latency, Latency]:
@@ -199,7 +205,8 @@ class Studio(Workshop):
 
     def close(self) -> None:
         """Ends what it does in the background, and lets go of what was collected; the networks stay as they are."""
-        self.collector.close()
+        for collector in self.collectors.values():
+            collector.close()
 
     def final(self, setting: Setting) -> Snapshot:
         """The snapshot of a setting with everything measured."""
@@ -233,7 +240,7 @@ class Studio(Workshop):
         try:
             if begun is None:
                 other = Watch(lambda: _field(newest(), "criterion") != setting.criterion, tell)
-                self.scores(setting.criterion, other)
+                self.scores(setting.criterion, other, **setting.options)
                 begun = self.apply(setting)
                 yield begun
             if self.dense.quality is None:
@@ -252,13 +259,13 @@ class Studio(Workshop):
             watch: of the work.
         """
         plan, recovery, silent = begun.plan, begun.setting.recovery, Watch(watch.stop)
-        if _field(newest(), "recovery") != "live":
-            self.collector.stop()
+        for name in LIVE.keys() - {_field(newest(), "recovery")}:
+            self.collectors[name].stop()
         if begun.final:
             self.timed(plan)
             yield self._with_times(begun)
             return
-        quick = "live" if self.is_live else "bn"
+        quick = next((name for name in (recovery, *LIVE) if name in LIVE and self.is_live(name)), "bn")
         quick = recovery if recovery in ("none", "bn", "tuned") else quick
         small = self.unfinished(plan, quick, watch=silent)
         first = silent.over(self._first, "A first estimate")
@@ -269,15 +276,18 @@ class Studio(Workshop):
             self.timed(plan, small)
             guess = self._with_times(guess)
         yield guess
-        if recovery == "live":
-            self.live(watch)
+        if recovery in LIVE:
+            self.live(watch, recovery)
         if quick == recovery:
             self.finish(small, recovery, watch=silent)
         else:
             small = self.network(plan, recovery, watch=watch)
-        logits, labels = self.predict(small, silent)
-        self.kept.remember(plan, recovery, small, logits)
-        self._qualities[plan.hash, recovery] = self.task.quality(logits, labels)
+        if self.data.masks is not None:  # pictures of single images need not wait for the numbers of all
+            self.kept.remember(plan, recovery, small)
+            yield replace(guess, made=True)
+        records, labels = self.predict(small, silent)
+        self.kept.remember(plan, recovery, small, records)
+        self._qualities[plan.hash, recovery] = self.task.quality(records, labels)
         yield self.apply(begun.setting)
 
 

@@ -40,7 +40,7 @@ def compare_recoveries(
     Returns:
         Criterion -> name of the recovery in words -> (ratios, accuracies in [0, 1]).
     """
-    titles = recovery_titles()
+    titles = recovery_titles(masks=studio.data.masks is not None)
     titles = titles if recoveries is None else {name: titles[name] for name in recoveries}
     curves: Curves = {name: {title: ([], []) for title in titles.values()} for name in criteria}
     todo = list(product(criteria, ratios, titles))

@@ -22,7 +22,7 @@ __all__ = ["GENTLE", "TuneOptions", "TuneResult", "TuneRun"]
 
 # Peak rates by what the network was recovered with. The closed form leaves a classifier three times as long as the
 # dense one's, and steps at the recipe's own rate (0.03) undo within an epoch what it has repaired (notebook 04).
-GENTLE = {"none": 0.003, "bn": 0.003, "live": 0.0005, "sequential": 0.0005}
+GENTLE = {"none": 0.003, "bn": 0.003, "live": 0.0005, "live_balanced": 0.0005, "sequential": 0.0005}
 _RECIPE = "strong_finetune"
 
 

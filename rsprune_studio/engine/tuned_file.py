@@ -69,10 +69,9 @@ class TunedFile:
         note, weights = values["note"], values["weights"]
         if not isinstance(note, Mapping) or not note.keys() <= _NOTE.keys() or not isinstance(weights, str):
             raise wrong
-        if (
-            any(type(value) is not _NOTE[key] for key, value in note.items())
-            or note.get("recovery") not in recovery_titles()
-        ):
+        if any(type(value) is not _NOTE[key] for key, value in note.items()) or note.get(
+            "recovery"
+        ) not in recovery_titles(masks=True):
             raise wrong
         options = {key: note[key] for key in ("loss", "epochs", "lr", "images", "seed") if key in note}
         if len(options) < 5 or not 0 < note.get("val_images", 1) < 2**31:

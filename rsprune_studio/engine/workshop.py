@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -14,12 +17,12 @@ from rsprune_lib.pruning.recovery.live import Live
 from rsprune_lib.pruning.recovery.sequential import reestimate_bn, settle_norms
 from rsprune_studio.engine.network_cache import Kept, private_copy
 from rsprune_studio.engine.planner import NORM_IMAGES, Planner
-from rsprune_studio.engine.setting import Snapshot
+from rsprune_studio.engine.setting import LIVE, Snapshot
 from rsprune_studio.engine.threads import UNWATCHED, Collector, Stop, Watch
 
 __all__ = ["Workshop"]
 
-_NORMALISED = ("bn", "live")  # recoveries that end with a batch-norm re-estimation
+_NORMALISED = ("bn", "live", "live_balanced")  # recoveries that end with a batch-norm re-estimation
 _NORMS = "Re-estimating the batch norms"
 _SKETCH_IMAGES = 64  # training images of the one behind a first estimate
 
@@ -33,7 +36,7 @@ class Workshop(Planner):
         **options: of `Planner`.
 
     Attributes:
-        collector: makes what the live recovery needs.
+        collectors: recovery -> what makes the matrices that it needs.
         kept: networks that were judged lately, and fine-tuned ones.
     """
 
@@ -41,28 +44,40 @@ class Workshop(Planner):
         super().__init__(model, data, **options)
         self.kept = Kept()
         few, steps = self.batches("train", self.images), 1 + len(units(self.model))
-        self.collector = Collector(lambda ask: self._collect(few, ask), len(few) * steps)
+        self.collectors = {
+            name: Collector(partial(self._collect, few, positions), len(few) * steps)
+            for name, positions in LIVE.items()
+        }
 
-    @property
-    def is_live(self) -> bool:
-        """Whether the matrices behind the live recovery are there."""
-        return self.collector.ready
+    def is_live(self, recovery: str = "live") -> bool:
+        """Whether the matrices behind a live recovery are there."""
+        return self.collectors[recovery].ready
 
-    def live(self, watch: Watch = UNWATCHED) -> Live:
-        """The Gram matrices behind the live recovery, collected once; takes some seconds.
+    def live(self, watch: Watch = UNWATCHED, recovery: str = "live") -> Live:
+        """The Gram matrices behind a live recovery, collected once; takes some seconds.
 
         Args:
             watch: of the waiting for them.
+            recovery: key of `LIVE`.
 
         Raises:
             Stopped: it is no longer wanted.
         """
-        return self.collector.get(watch)
+        return self.collectors[recovery].get(watch)
 
-    def _collect(self, batches: Batches, stop: Stop) -> Live:
+    @contextmanager
+    def quiet(self) -> Iterator[None]:
+        """While it lasts nothing is collected, so that something else can be timed."""
+        with ExitStack() as stack:
+            for collector in self.collectors.values():
+                stack.enter_context(collector.paused())
+            yield
+
+    def _collect(self, batches: Batches, positions: str, stop: Stop) -> Live:
         with self.using:
             dense = private_copy(self.model)  # others may use the original meanwhile
-        return Live(dense, self.groups, Watch(stop).over(batches, "Collecting Gram matrices"), progress=False)
+        batches = Watch(stop).over(batches, "Collecting Gram matrices")
+        return Live(dense, self.groups, batches, positions=positions, progress=False)
 
     def network(
         self,
@@ -100,8 +115,8 @@ class Workshop(Planner):
             return self.kept.tuned(plan).model
         with self.using:
             small = apply(self.plain, plan, self.groups)
-        if recovery == "live":
-            return self.live(watch).refit(small, plan)
+        if recovery in LIVE:
+            return self.live(watch, recovery).refit(small, plan)
         if recovery in ("none", "bn"):
             return small
         batches = self.batches("train", images or self.images)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import ipywidgets as widgets
 import numpy as np
 
 from rsprune_lib.data import Dataset
+from rsprune_lib.data.sizes import size_text
 from rsprune_lib.data.upload import MAX_BYTES
 from rsprune_lib.errors import visible
 from rsprune_studio.draw import html
 from rsprune_studio.draw.inside import thumbnail, verdict
 from rsprune_studio.engine.comparison import Comparison
+from rsprune_studio.engine.mask_answers import MaskComparison
 
-__all__ = ["Gallery"]
+__all__ = ["Gallery", "Listing", "class_listing"]
 
 SLOTS = 8  # of 96 px: one row of a page 1,280 px wide
 _SOURCES = {"any validation image": "any", "hardest first": "hardest", "lost by pruning": "lost"}
@@ -25,11 +28,42 @@ _TIP = (
 )
 
 
+@dataclass(frozen=True)
+class Listing:
+    """How images are named, judged and chosen.
+
+    Attributes:
+        title: number of an image -> first line under its thumbnail.
+        verdict: (comparison, number) -> second line, and whether it is a mistake.
+        what: a class is to an image.
+        tip: what choosing one does.
+        labels: (name, number) of each class.
+    """
+
+    title: Callable[[int], str]
+    verdict: Callable[[Any, int], tuple[str, bool]]
+    what: str
+    tip: str
+    labels: tuple[tuple[str, int], ...]
+
+
+def class_listing(data: Dataset) -> Listing:
+    """How images are listed that have one class each."""
+    return Listing(
+        title=lambda image: data.classes[data.labels[image]],
+        verdict=lambda comparison, image: verdict(comparison.answer(image), data.classes),
+        what="true class",
+        tip="List images of one class only",
+        labels=tuple((visible(name), label) for label, name in enumerate(data.classes)),
+    )
+
+
 class Gallery(widgets.VBox):
     """Thumbnails with a button each, what to list, a class, and steps to the previous and the next image.
 
     Args:
         data: the data set.
+        listing: how its images are listed.
         chosen: called with the number of the image that a person chooses.
         relist: called when a person wants another list; answer it with `offer`.
         sent: called with the name and the content of a file that a person uploads.
@@ -43,14 +77,15 @@ class Gallery(widgets.VBox):
     def __init__(
         self,
         data: Dataset,
+        listing: Listing,
         chosen: Callable[[int], None],
         relist: Callable[[], None],
         sent: Callable[[str, bytes], None],
     ) -> None:
-        self.data, self._chosen, self._sent = data, chosen, sent
+        self.data, self._listing, self._chosen, self._sent = data, listing, chosen, sent
         self.images, self._start = np.zeros(0, dtype=np.int64), 0
         self._image: int | None = None
-        self._comparison: Comparison | None = None
+        self._comparison: Comparison | MaskComparison | None = None
         self._make_controls(relist)
         self.words = widgets.HTML(layout=widgets.Layout(width="auto"))
         self.slots = [self._slot(place) for place in range(SLOTS)]
@@ -66,8 +101,8 @@ class Gallery(widgets.VBox):
             style={"description_width": "52px"}, layout=widgets.Layout(width="232px"),
         )  # fmt: skip
         self.label = widgets.Dropdown(
-            options=[("all classes", _ALL), *((visible(name), label) for label, name in enumerate(self.data.classes))],
-            description="true class", tooltip="List images of one class only",
+            options=[("all classes" if self.data.masks is None else "any class", _ALL), *self._listing.labels],
+            description=self._listing.what, tooltip=self._listing.tip,
             style={"description_width": "68px"}, layout=widgets.Layout(width="206px"),
         )  # fmt: skip
         self.previous = _button("Previous", "chevron-left", "The image before this one in the list")
@@ -84,8 +119,8 @@ class Gallery(widgets.VBox):
     def _make_upload(self) -> widgets.FileUpload:
         upload = widgets.FileUpload(
             accept="image/*,.tif,.tiff", description="Upload", layout=widgets.Layout(width="110px"),
-            tooltip=f"Look at an image of your own (JPEG, PNG, TIFF …); it is shrunk to {self.data.image_size} pixels "
-            f"a side like the others; at most {MAX_BYTES / 1e6:.0f} MB",
+            tooltip="Look at an image of your own (JPEG, PNG, TIFF …); it is brought to "
+            f"{size_text(self.data.image_size)} pixels like the others; at most {MAX_BYTES / 1e6:.0f} MB",
         )  # fmt: skip
         upload.observe(lambda change: self._uploaded(change.new), "value")
         return upload
@@ -131,7 +166,7 @@ class Gallery(widgets.VBox):
         self._start = self._start + SLOTS if self._start + SLOTS < len(self.images) else 0
         self._draw()
 
-    def offer(self, images: np.ndarray | None, comparison: Comparison | None, empty: str = "") -> None:
+    def offer(self, images: np.ndarray | None, comparison: Comparison | MaskComparison | None, empty: str = "") -> None:
         """Lists images.
 
         Args:
@@ -159,9 +194,9 @@ class Gallery(widgets.VBox):
         for place, (box, _) in enumerate(self.slots):
             if self._start + place < len(self.images):
                 image = int(self.images[self._start + place])
-                title, below, wrong = self.data.classes[self.data.labels[image]], "", False
+                title, below, wrong = self._listing.title(image), "", False
                 if self._comparison is not None:
-                    below, wrong = verdict(self._comparison.answer(image), self.data.classes)
+                    below, wrong = self._listing.verdict(self._comparison, image)
                 box.value = thumbnail(self.data.images[image], title, below, wrong=wrong)
         self._mark()
 

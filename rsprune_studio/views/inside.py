@@ -17,17 +17,20 @@ from rsprune_studio.engine.inside import Inside, channel_order, network_key
 from rsprune_studio.engine.setting import Snapshot
 from rsprune_studio.engine.studio import Studio
 from rsprune_studio.engine.threads import LatestWins, Turn, Watch
-from rsprune_studio.views.gallery import Gallery
+from rsprune_studio.views.gallery import Gallery, class_listing
 from rsprune_studio.views.inside_pages import PAGE, AnswerPage, ChannelPage, Look, MistakesPage
+from rsprune_studio.views.mask_pages import MaskMistakesPage, MaskPage, mask_listing
 from rsprune_studio.views.tab import Part
 
 __all__ = ["LookInside"]
 
-_WAIT = "Follows with the accuracy of this setting …"
+_WAIT = "Follows with the numbers of this setting …"
 
 
 class LookInside(Part):
     """Choose or upload an image: answers of both networks, changed confusions, hardest samples, channels.
+
+    Of a segmenter the answers are pictures: the truth, what each network gives, and where they are wrong.
 
     Nothing is computed while ``active`` is False. What belongs to another setting is taken off the screen at once.
     Answers and comparisons come from two worker threads, so that the next image does not wait for all images.
@@ -59,8 +62,11 @@ class LookInside(Part):
         self._drawn: dict[str, tuple | None] = {"answer": None, "channels": None, "comparison": None}
         self._found: Comparison | None = None  # on the screen
         self._comparing: tuple | None = None  # which networks are being compared
-        self.gallery = Gallery(studio.data, self.choose, self._relist, self._sent)
-        self.one, self.mistakes = AnswerPage(studio.data.classes), MistakesPage(studio.data)
+        data, masks = studio.data, self.inside.masks
+        listing = mask_listing(data) if masks else class_listing(data)
+        self.gallery = Gallery(data, listing, self.choose, self._relist, self._sent)
+        self.one = MaskPage(data) if masks else AnswerPage(data.classes)
+        self.mistakes = MaskMistakesPage(data) if masks else MistakesPage(data)
         self.channels = ChannelPage(studio.groups, self._refresh)
         self.pages = widgets.Tab([self.one, self.mistakes, self.channels], titles=["One image", "Mistakes", "Channels"])
         self.status, self.progress = (widgets.HTML(layout=widgets.Layout(width="auto")) for _ in range(2))
@@ -95,9 +101,10 @@ class LookInside(Part):
             pixels, data = self.inside.picture(image), self.studio.data
             upload = isinstance(image, np.ndarray)
             self.image, self._pick = image, self._pick + 1
-            self._name = name if upload else f"image {image} ({data.classes[data.labels[image]]})"
-            self.one.look(pixels, self._name)
-            self.one.clear("…" if self.snapshot is not None and self.snapshot.final else _WAIT)
+            of = f" ({data.classes[data.labels[image]]})" if not upload and data.masks is None else ""
+            self._name = name if upload else f"image {image}{of}"
+            self.one.look(pixels, self._name, None if upload else image)
+            self.one.clear("…" if self.snapshot is not None and self.snapshot.made else _WAIT)
             self._drawn["answer"] = None
             self.gallery.mark(None if upload else image)
             self._refresh()
@@ -173,7 +180,7 @@ class LookInside(Part):
         if look is None:
             return
         try:
-            if look.snapshot.final and self._drawn["answer"] != look.answer:
+            if look.snapshot.made and self._drawn["answer"] != look.answer:
                 tell = partial(self._tell, turn, self.status)
                 answer = self.inside.answer(look.snapshot, look.image, Watch(turn.stale, tell))
                 self._draw(turn, "answer", look.answer, partial(self.one.draw, answer))

@@ -73,8 +73,8 @@ class AnswerPage(widgets.HBox):
         right = widgets.VBox([self.words, self.bars], layout=widgets.Layout(flex="1 1 420px"))
         super().__init__([self.picture, right], layout=widgets.Layout(min_height="236px", flex_flow="row wrap"))
 
-    def look(self, pixels: np.ndarray, caption: str) -> None:
-        """Shows an image: (H, W, 3) uint8."""
+    def look(self, pixels: np.ndarray, caption: str, image: int | None) -> None:
+        """Shows an image: (H, W, 3) uint8; ``image`` is its number, None for an upload."""
         self.picture.value = inside.picture(pixels, 200, caption) + html.note(caption)
 
     def draw(self, answer: Answer) -> None:

@@ -9,7 +9,7 @@ import ipywidgets as widgets
 
 from rsprune_lib.errors import RspruneError
 from rsprune_lib.pruning import CRITERIA
-from rsprune_studio.draw import html, scores_and_trail
+from rsprune_studio.draw import gauges, html, scores_and_trail
 from rsprune_studio.draw.page_style import STYLE
 from rsprune_studio.engine.explorer import Explorer
 from rsprune_studio.engine.history import Point
@@ -71,6 +71,7 @@ class PruningPanel(View):
     ) -> None:
         self.studio, self.measured, hidden = studio, measured, set(hide)
         self.parts, self._blank = dict(parts or {}), False  # blank: what is shown waits for an answer
+        self._rare = getattr(studio.task, "rare", ())
         start = setting or Setting(criterion=studio.criteria[0])
         self.explorer = Explorer(studio, start, self, measured=measured)
         names = [group.name for group in studio.groups]
@@ -200,7 +201,7 @@ class PruningPanel(View):
         self.status.value = ""
         self._blank = not answered
         if self._blank and self.explorer.last is not None:
-            self.gauges.value = html.pending(self.explorer.last.dense, measured=self.measured)
+            self.gauges.value = gauges.pending(self.explorer.last.dense, measured=self.measured)
             for view in (self.words, self.bars, self.scores, self.classes, self.code):
                 view.value = html.note("…")
             self.trail.show(self.explorer.history, None)
@@ -218,16 +219,16 @@ class PruningPanel(View):
 
     def draw(self, snapshot: Snapshot, before: Snapshot | None) -> None:
         """Shows a snapshot."""
-        self.gauges.value = html.gauges(snapshot, measured=self.measured)
+        self.gauges.value = gauges.gauges(snapshot, measured=self.measured)
         self.words.value = html.message(snapshot.sentence())
         if before is None or before.setting != snapshot.setting or self._blank:
-            values = self.studio.values(snapshot.setting.criterion, snapshot.setting.normalise)
+            values = self.studio.values_of(snapshot.setting)
             self.controls.follow(snapshot, values, tuned=self.studio.kept.has_tuned(snapshot.plan))
             self.bars.value = html.bars(snapshot, before)
             self.scores.value = scores_and_trail.histograms(values, snapshot, self.studio.cuts(snapshot))
             self._draw_code()
             self._blank = False
-        self.classes.value = html.classes(snapshot, self.studio.data.classes)
+        self.classes.value = gauges.classes(snapshot, self.studio.data.classes, self._rare)
         self.trail.show(self.explorer.history, snapshot)
         for part in self.parts.values():
             part.show(snapshot)
@@ -249,6 +250,6 @@ def _button(text: str, icon: str, tip: str, act: object) -> widgets.Button:
     return button
 
 
-def _scale(setting: Setting) -> tuple[str, str | None]:
+def _scale(setting: Setting) -> tuple:
     """What a threshold's number depends on."""
-    return setting.criterion, setting.normalise
+    return setting.criterion, setting.normalise, setting.options
