@@ -11,7 +11,9 @@ import numpy as np
 from rsprune_lib.entries import menu
 from rsprune_lib.pruning import CRITERIA, SCOPES, SELECTORS
 from rsprune_studio.draw import html
+from rsprune_studio.engine.class_votes import ClassVotes
 from rsprune_studio.engine.setting import Setting, Snapshot, recovery_titles
+from rsprune_studio.views.vote_controls import VoteControls
 from rsprune_studio.views.widgets import PercentSlider, labelled, make_buttons, make_slider, plain, set_range, wide
 
 __all__ = ["CONTROLS", "Controls"]
@@ -42,6 +44,8 @@ class Controls(widgets.VBox):
         criteria: criteria to offer.
         groups: group names, for a slider each.
         moved: called with the setting that a person asks for.
+        votes: of the classes.
+        masks: offer recoveries that look at masks.
         hide: names of `CONTROLS` to leave out.
 
     Attributes:
@@ -49,6 +53,7 @@ class Controls(widgets.VBox):
             each field of a setting.
         own: group name -> slider.
         locks: group name -> button that keeps the group whole.
+        votes: which classes have a say.
         groups: the view that holds both.
     """
 
@@ -57,10 +62,12 @@ class Controls(widgets.VBox):
         criteria: Sequence[str],
         groups: Sequence[str],
         moved: Callable[[Setting], None],
+        votes: ClassVotes,
         *,
+        masks: bool = False,
         hide: Collection[str] = (),
     ) -> None:
-        self._ask, self._setting, self._quiet = moved, Setting(criterion=criteria[0]), False
+        self._ask, self._setting, self._quiet, self._masks = moved, Setting(criterion=criteria[0]), False, masks
         self._make_choices(criteria)
         self.ratio = PercentSlider("remove", "Share of the channels to remove", 0.0, 0.95)
         self.threshold = make_slider("cut at", "Channels with a lower score go", 0.0, 1.0)
@@ -68,11 +75,12 @@ class Controls(widgets.VBox):
             "keep", "The most MACs that may be left, as a share of the dense network's", 0.02, 1.0
         )
         self._make_groups(groups)
+        self.votes = VoteControls(votes, self._moved)
         self._observe()
         scope, amount = labelled("scope", self.scope), labelled("decided by", self.amount)
         rows = [
-            self.criterion, self.recovery, scope, amount, self.ratio, self.threshold, self.macs, self.selector,
-            self.normalise, self.multiple_of,
+            self.criterion, self.votes, self.recovery, scope, amount, self.ratio, self.threshold, self.macs,
+            self.selector, self.normalise, self.multiple_of,
         ]  # fmt: skip
         boxes = {"scope": scope, "amount": amount}
         for name in hide:
@@ -116,7 +124,7 @@ class Controls(widgets.VBox):
             layout=wide(),
         )
         self.recovery = widgets.Dropdown(
-            options=_recoveries(), description="recovery", style=_STYLE,
+            options=self._recoveries(), description="recovery", style=_STYLE,
             tooltip="What is done after the cut, without labels and without training", layout=wide(),
         )  # fmt: skip
         self.normalise = widgets.Dropdown(
@@ -178,6 +186,7 @@ class Controls(widgets.VBox):
             self.selector.layout.display = "" if selects else "none"
             self.scope.disabled = setting.amount in ("threshold", "plan")
             self.normalise.disabled = setting.amount != "threshold" and setting.scope == "local"
+            self.votes.show(setting)
             self._show_groups(setting)
         finally:
             self._quiet = False
@@ -195,7 +204,7 @@ class Controls(widgets.VBox):
     def _offer(self, setting: Setting, tuned: bool) -> None:
         """Offers the amount "given plan" and the recovery "fine-tuned" only where there is such a thing."""
         amounts = list(_AMOUNTS.items())[: 3 if setting.given is None else 4]
-        recoveries = _recoveries(tuned or setting.recovery == "tuned")
+        recoveries = self._recoveries(tuned or setting.recovery == "tuned")
         multiples = [*_MULTIPLES]
         if setting.multiple_of not in dict((number, title) for title, number in multiples):  # of a file
             multiples.append((f"multiples of {setting.multiple_of}", setting.multiple_of))
@@ -226,6 +235,5 @@ class Controls(widgets.VBox):
         finally:
             self._quiet = False
 
-
-def _recoveries(tuned: bool = False) -> list[tuple[str, str]]:
-    return [(title, name) for name, title in recovery_titles(tuned).items()]
+    def _recoveries(self, tuned: bool = False) -> list[tuple[str, str]]:
+        return [(title, name) for name, title in recovery_titles(tuned, self._masks).items()]

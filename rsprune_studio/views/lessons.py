@@ -19,11 +19,13 @@ from rsprune_studio.views.panel import PruningPanel
 from rsprune_studio.views.scan import ScanView
 from rsprune_studio.views.takeaway import TakeAway
 from rsprune_studio.views.tune import TuneView
+from rsprune_studio.views.votes import VotesView
 
 __all__ = ["LESSONS", "Lesson", "get_lesson", "lesson_panel"]
 
 _TITLES = {
     "graph": "Graph",
+    "votes": "Filters",
     "sensitivity": "Sensitivity",
     "finetune": "Fine-tune",
     "exits": "Exits",
@@ -39,8 +41,8 @@ class Lesson:
     Attributes:
         task: what the learner is to do, one or two sentences on top of the tool.
         hide: controls to leave out, of `rsprune_studio.views.panel.HIDDEN`.
-        parts: further views to show, of ``"graph"``, ``"sensitivity"``, ``"finetune"``, ``"exits"``, ``"inside"``,
-            ``"takeaway"``.
+        parts: further views to show, of ``"graph"``, ``"votes"`` (of segmenters), ``"sensitivity"``, ``"finetune"``,
+            ``"exits"``, ``"inside"``, ``"takeaway"``.
         front: the one of them that is in front at first; None for none.
         start: fields of the first `Setting`; what is missing is the network's own default.
         measured: measure latency and accuracy.
@@ -48,7 +50,7 @@ class Lesson:
 
     task: str
     hide: tuple[str, ...] = ()
-    parts: tuple[str, ...] = ("graph", "sensitivity", "finetune", "exits", "inside", "takeaway")
+    parts: tuple[str, ...] = ("graph", "votes", "sensitivity", "finetune", "exits", "inside", "takeaway")
     front: str | None = None
     start: Mapping[str, Any] = field(default_factory=dict)
     measured: bool = True
@@ -104,6 +106,14 @@ LESSONS: dict[str, Lesson] = {
         front="exits",
         start={"ratio": 0.5},
     ),
+    "rare": Lesson(
+        "Half of the channels go, once by L2 and once by the votes of the rarest classes. Which classes pay each time, "
+        "and which filters speak for them? Then ask more classes, or fewer, and find images where one was lost.",
+        hide=("normalise", "own", "multiple_of", "presets"),
+        parts=("votes", "inside"),
+        front="inside",
+        start={"criterion": "class_taylor", "ratio": 0.5},
+    ),
     "finetune": Lesson(
         "Fine-tune the pruned network with two losses. Which mistakes went away, and is the gain more than chance?",
         hide=("criterion", "scope", "normalise", "amount", "own", "multiple_of", "presets"),
@@ -153,6 +163,8 @@ def lesson_panel(
     parts = {}
     if "graph" in chosen.parts:
         parts["graph"] = GraphView(studio)
+    if "votes" in chosen.parts and studio.data.masks is not None:
+        parts["votes"] = VotesView(studio)
     if "sensitivity" in chosen.parts:
         parts["sensitivity"] = ScanView(studio, folder, go=lambda setting: panel.go(setting))
     if "finetune" in chosen.parts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 
 import ipywidgets as widgets
@@ -75,7 +76,8 @@ class PruningPanel(View):
         start = setting or Setting(criterion=studio.criteria[0])
         self.explorer = Explorer(studio, start, self, measured=measured)
         names = [group.name for group in studio.groups]
-        self.controls = Controls(list(criteria or studio.criteria), names, self._moved, hide=hidden - {"presets"})
+        how = {"masks": studio.data.masks is not None, "hide": hidden - {"presets"}}
+        self.controls = Controls(list(criteria or studio.criteria), names, self._moved, studio.votes, **how)
         self.presets = PresetBar(self._preset)
         self.trail = Trail(lambda point: self.explorer.go(point.setting))
         self._make_views()
@@ -115,7 +117,7 @@ class PruningPanel(View):
             if self.studio.gates is not None
             else ""
         )
-        about = html.note(f"{name} on {data}{folded}; accuracies are computed in {self.studio.precision}")
+        about = html.note(f"{name} on {data}{folded}; numbers are computed in {self.studio.precision}")
         about = widgets.HTML(STYLE + (html.message(task) if task else "") + about, layout=_WIDE)
         left = [self.controls, self.hint, *([] if "presets" in hide else [self.presets]), buttons]
         column = widgets.VBox(
@@ -197,7 +199,7 @@ class PruningPanel(View):
     def moved(self, setting: Setting, answered: bool) -> None:
         """Moves the controls; without an answer, what belongs to the setting before is taken down."""
         self._show(setting, None)
-        self.hint.value = html.note(f"A channel’s score by {setting.criterion}: {CRITERIA[setting.criterion].summary}")
+        self.hint.value = html.note(self._hint(setting))
         self.status.value = ""
         self._blank = not answered
         if self._blank and self.explorer.last is not None:
@@ -207,6 +209,15 @@ class PruningPanel(View):
             self.trail.show(self.explorer.history, None)
             for part in self.parts.values():
                 part.show(None)
+
+    def _hint(self, setting: Setting) -> str:
+        """What the criterion of a setting goes by, in words."""
+        text = f"A channel’s score by {setting.criterion}: {CRITERIA[setting.criterion].summary}"
+        if setting.criterion == "class_taylor" and setting.rule == "minority_group":
+            with suppress(RspruneError):  # there are not so many classes: `fail` says so
+                names = [self.studio.data.classes[number] for number in self.studio.votes.voters(**setting.options)]
+                text += f". Rare here: {', '.join(names)}"
+        return text
 
     def say(self, text: str, share: float | None) -> None:
         """Says what takes long."""
