@@ -53,6 +53,13 @@ class Table:
             lines.append("  ".join(t.rjust(w) if right else t.ljust(w) for t, w, right in texts).rstrip())
         return "\n".join([*lines, self.note] if self.note else lines)
 
+    def markdown(self) -> str:
+        """The table as Markdown, its note below."""
+        sides = ["---:" if right else "---" for right in self.right]
+        lines = [self.heads, sides, *([text.replace("|", "\\|") for text in row] for row in self.rows)]
+        text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        return f"{text}\n\n{self.note}" if self.note else text
+
     def without_places(self) -> "Table":
         """The same table with every absolute path shortened to its last part: a page needs no folder of a machine."""
         return Table(self.heads, [[_PLACE.sub("…/", c) for c in row] for row in self.rows], note=self.note)

@@ -17,7 +17,7 @@ from rsprune_lib.measure.early_exit import (
 from rsprune_lib.measure.latency import Latency, latencies, latency
 from rsprune_lib.measure.layer_time import LayerTime, layer_times, macs_beside_times
 from rsprune_lib.measure.lean import lean
-from rsprune_lib.measure.leaving import EarlyExit, exit_costs, latencies_on, measure_leaving
+from rsprune_lib.measure.leaving import EarlyExit, exit_costs, latencies_on, measure_leaving, runs_in_turn
 from rsprune_lib.measure.paired import Paired, compare
 from rsprune_lib.measure.quality import Quality, evaluate, predict, quality, wilson
 from rsprune_lib.measure.result import Result, git_state, measure, measure_in_turn, provenance
@@ -66,6 +66,7 @@ __all__ = [
     "promise",
     "provenance",
     "quality",
+    "runs_in_turn",
     "sweep",
     "tuned_to",
     "wilson",

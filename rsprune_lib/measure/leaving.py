@@ -5,7 +5,7 @@ Its time hangs on the images, so it is timed on real ones (`latencies_on`), neve
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -24,7 +24,7 @@ from rsprune_lib.measure.result import Result, measure, times_of
 from rsprune_lib.measure.speed import Speed
 from rsprune_lib.models import copied, evaluating, hooked, placement, plain_attention, run_early
 
-__all__ = ["EarlyExit", "exit_costs", "latencies_on", "measure_leaving"]
+__all__ = ["EarlyExit", "exit_costs", "latencies_on", "measure_leaving", "runs_in_turn"]
 
 
 class EarlyExit(nn.Module):
@@ -105,24 +105,56 @@ def latencies_on(
     Raises:
         RspruneError: there are too few images.
     """
+    share = _share(images, batch, rounds)
+    device, dtype = placement(networks[0])
+    images = images[: share * rounds * batch].to(device, dtype).to(memory_format=torch.channels_last)
+    ready = [copied(network).eval().to(memory_format=torch.channels_last) for network in networks]
+    return runs_in_turn(ready, images, batch=batch, threads=threads, rounds=rounds)
+
+
+@torch.inference_mode()
+def runs_in_turn(
+    runs: Sequence[Callable[[Tensor], object]],
+    images: Tensor,
+    *,
+    batch: int = 1,
+    threads: int | None = None,
+    rounds: int = 10,
+) -> list[Latency]:
+    """Times whatever takes a batch of images, in turn on the same images; `latencies_on` does it for networks.
+
+    Args:
+        runs: each is called with (batch, C, H, W); one with an attribute ``clock`` (seconds of computing so far) is
+            watched by it, because it computes on other threads than the one that calls it.
+        images: (N, C, H, W) in random order, at least ``rounds * batch`` of them.
+        batch: images a batch.
+        threads: CPU threads inside an operation of PyTorch; other runtimes were given theirs when they were loaded.
+        rounds: how often each has its turn.
+
+    Raises:
+        RspruneError: there are too few images.
+    """
+    share = _share(images, batch, rounds)
+    passes: list[list[Pass]] = [[] for _ in runs]
+    means: list[list[Pass]] = [[] for _ in runs]
+    with at_rest() as quiet, using_threads(threads) as used:
+        for part in images[: share * rounds * batch].view(rounds, share, batch, *images.shape[1:]):
+            for run, own, mean in zip(runs, passes, means, strict=True):
+                run(part[0])
+                block = [timed(run, one) for one in part]
+                own += block
+                mean.append(Pass(sum(one.wall for one in block) / share, sum(one.own for one in block) / share))
+    return [summary(own, mean, images[:batch], used, quiet) for own, mean in zip(passes, means, strict=True)]
+
+
+def _share(images: Tensor, batch: int, rounds: int) -> int:
+    """Batches of a round."""
     share = len(images) // (rounds * batch) if rounds > 0 and batch > 0 else 0
     if share < 1:
         raise RspruneError(
             f"Got {len(images)} images for {rounds} rounds of batches of {batch}; each round needs one batch at least."
         )
-    device, dtype = placement(networks[0])
-    images = images[: share * rounds * batch].to(device, dtype).to(memory_format=torch.channels_last)
-    ready = [copied(network).eval().to(memory_format=torch.channels_last) for network in networks]
-    passes: list[list[Pass]] = [[] for _ in ready]
-    means: list[list[Pass]] = [[] for _ in ready]
-    with at_rest() as quiet, using_threads(threads) as used:
-        for part in images.view(rounds, share, batch, *images.shape[1:]):
-            for network, own, mean in zip(ready, passes, means, strict=True):
-                network(part[0])
-                block = [timed(network, one) for one in part]
-                own += block
-                mean.append(Pass(sum(one.wall for one in block) / share, sum(one.own for one in block) / share))
-    return [summary(own, mean, images[:batch], used, quiet) for own, mean in zip(passes, means, strict=True)]
+    return share
 
 
 def measure_leaving(

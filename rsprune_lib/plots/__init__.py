@@ -13,6 +13,7 @@ from rsprune_lib.plots.cost import (
     speeds,
     time_shares,
 )
+from rsprune_lib.plots.deployed import deployed_front, number_line
 from rsprune_lib.plots.exits import exit_curves, exit_rates, latency_front, spectra
 from rsprune_lib.plots.gate_folding import freezing_costs, gate_and_relu, gate_heatmap, over_depth, score_shift
 from rsprune_lib.plots.gates import gate_profile, gate_spread, norm_scales, squeeze_excite, then_and_now
@@ -50,6 +51,7 @@ __all__ = [
     "confusion",
     "contact_sheet",
     "coupling_map",
+    "deployed_front",
     "distance_toy",
     "exit_curves",
     "exit_rates",
@@ -75,6 +77,7 @@ __all__ = [
     "mistaken",
     "norm_scales",
     "number_grids",
+    "number_line",
     "over_depth",
     "pareto",
     "pareto_front",

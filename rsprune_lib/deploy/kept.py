@@ -1,0 +1,54 @@
+"""Exported files that are kept for the next time: an export takes seconds, and many things look at the same one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from rsprune_lib.bundle import Bundle
+from rsprune_lib.code_version import code_hash
+from rsprune_lib.data import Dataset
+from rsprune_lib.deploy.export import export_onnx, pixels
+from rsprune_lib.deploy.facts import Facts
+from rsprune_lib.places import project_root
+
+__all__ = ["kept_onnx"]
+
+_CODE = ("export", "facts", "onnx_files", "tracing", "int8", "exit_graph")  # what an exported file depends on
+_COMPARED = 64  # images that a file is compared on
+
+
+def kept_onnx(bundle: Bundle, data: Dataset, *, int8: bool = False) -> Path:
+    """The exported file of a bundle; made now if it was not made before from the same weights by the same code.
+
+    Args:
+        bundle: of any task.
+        data: what it was trained on; its validation images compare, its training images calibrate.
+        int8: whole-number weights.
+
+    Returns:
+        A file below ``runs/exported``.
+
+    Raises:
+        RspruneError: the network does not export, or a package is missing.
+    """
+    facts = Facts.of(bundle)
+    place = project_root() / "runs" / "exported" / f"{facts.bundle}_{_key(bundle, data)}"
+    path = place / ("model_int8.onnx" if int8 else "model.onnx")
+    if path.is_file():
+        return path
+    if not int8:
+        return export_onnx(bundle.model, facts, path, pixels(data, "val", _COMPARED)).path
+    return path
+
+
+def _key(bundle: Bundle, data: Dataset) -> str:
+    """Changes with the weights, the structure, the data and the code."""
+    files = {name: digest for name, digest in bundle.config["files"].items() if name != "gates.safetensors"}
+    facts = [files, bundle.config["model"], bundle.config.get("exits"), data.content_hash, data.split.hash]
+    here = Path(__file__).parent
+    facts += [
+        code_hash("rsprune_lib/models", files=[here / f"{name}.py" for name in _CODE if (here / f"{name}.py").exists()])
+    ]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
