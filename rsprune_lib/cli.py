@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import typer
 
 from rsprune_lib import __version__
-from rsprune_lib.commands import course, data, doctor, evaluate, exits, export, prune, segment, train
+from rsprune_lib.commands import bench, course, data, doctor, evaluate, exits, export, prune, segment, train
 from rsprune_lib.commands.common import HelpWithNames
 from rsprune_lib.errors import RspruneError, visible
 
@@ -67,6 +67,11 @@ COMMANDS: dict[str, tuple[Callable[..., None], str, str]] = {
         export.export,
         "Write a network as a file that runs without PyTorch.",
         "rsprune export runs/small --format onnx --out runs/shipped",
+    ),
+    "bench": (
+        bench.bench,
+        "Time networks in every runtime, in turn.",
+        "rsprune bench bundles/eurosat_resnet18_se bundles/eurosat_resnet18_se_r70 --out runs/bench",
     ),
     "cost": (
         evaluate.cost,

@@ -93,6 +93,7 @@ class HelpWithNames(TyperCommand):
 
 
 def _known_names() -> dict[str, str]:
+    from rsprune_lib.deploy import RUNTIMES
     from rsprune_lib.measure import RULES
     from rsprune_lib.models import NETWORKS
     from rsprune_lib.pruning import CRITERIA, RECOVERIES, SCOPES, SELECTORS
@@ -100,7 +101,7 @@ def _known_names() -> dict[str, str]:
 
     known = {
         "networks": NETWORKS, "criteria": CRITERIA, "scopes": SCOPES, "selectors": SELECTORS, "recoveries": RECOVERIES,
-        "losses": LOSSES, "recipes": RECIPES, "rules": RULES,
+        "losses": LOSSES, "recipes": RECIPES, "rules": RULES, "runtimes": RUNTIMES,
     }  # fmt: skip
     return {kind: ", ".join(names) for kind, names in known.items()}
 
