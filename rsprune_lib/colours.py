@@ -5,12 +5,13 @@ https://jfly.uni-koeln.de/color/); kept is blue, removed is grey, a warning or a
 """
 
 from collections.abc import Sequence
+from colorsys import hsv_to_rgb
 
 import numpy as np
 
 __all__ = [
     "BLUE_RAMP", "COLOURS", "CUT", "DIVERGING_RAMP", "GRID", "INK", "KEPT", "MUTED", "ORANGE_RAMP", "REMOVED",
-    "overlay", "shade", "short", "signed",
+    "distinct", "overlay", "shade", "short", "signed",
 ]  # fmt: skip
 
 INK, MUTED, GRID = "#1F2933", "#66727F", "#E4E8EC"
@@ -34,6 +35,14 @@ def shade(ramp: Sequence[str], values: np.ndarray | float) -> np.ndarray:
     stops = np.linspace(0, 1, len(ramp))
     parts = np.array([[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in ramp])
     return np.stack([np.interp(values, stops, part).round() for part in parts.T], axis=-1).astype(np.uint8)
+
+
+def distinct(count: int) -> tuple[tuple[int, int, int], ...]:
+    """Returns so many different RGB colours: the series colours first, then hues far from each other."""
+    first = [tuple(bytes.fromhex(colour[1:])) for colour in COLOURS[:count]]
+    hues = ((0.1 + 0.618034 * k) % 1 for k in range(count - len(first)))
+    more = [hsv_to_rgb(hue, (0.55, 0.9)[k % 2], (0.95, 0.7, 0.5)[k % 3]) for k, hue in enumerate(hues)]
+    return tuple(first + [tuple(round(255 * part) for part in colour) for colour in more])
 
 
 def short(number: float) -> str:

@@ -52,7 +52,10 @@ Resume = Annotated[bool, typer.Option("--resume", help="Go on with the interrupt
 Seed = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Seed of everything random.")]
 BundleFolder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder that train, prune or finetune wrote.")]
 Data = Annotated[
-    str | None, typer.Option("--data", help="Data set or folder of class folders; by default what the network saw.")
+    str | None,
+    typer.Option(
+        "--data", help="Data set or folder (class folders, or images and masks); by default what the network saw."
+    ),
 ]
 Bands = Annotated[
     str | None,

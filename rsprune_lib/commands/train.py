@@ -54,7 +54,9 @@ def train(
         typer.Argument(help="{networks}; or torchvision:NAME, timm:NAME, smp:NAME:ENCODER."),
     ],
     out: Out,
-    data: Annotated[str, typer.Option("--data", help="Data set or folder of class folders.")] = "auto",
+    data: Annotated[
+        str, typer.Option("--data", help="Data set, or folder of class folders or of images and masks.")
+    ] = "auto",
     bands: Bands = None,
     size: Annotated[
         str | None, typer.Option("--size", help="Pixels a side, or HEIGHTxWIDTH; the data set's own without.")

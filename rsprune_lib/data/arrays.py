@@ -42,7 +42,8 @@ class Arrays:
         index: files, classes, fixed parts, groups of identical images, origin, content hash.
         images: (N, H, W, 3) uint8 memory map, read-only.
         labels: (N,) int64.
-        masks: (N, H, W) uint8 memory map, read-only; None where an image has one label. Beside it lies `COUNTS`.
+        masks: (N, H, W) uint8 memory map, read-only; None where an image has one label.
+        counts: (N, K) int64 pixels of each class in each mask; None without masks.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -52,6 +53,7 @@ class Arrays:
         self.labels = np.load(folder / "labels.npy", allow_pickle=False)
         masked = self.index.get("palette") is not None
         self.masks = np.load(folder / MASKS, mmap_mode="r", allow_pickle=False) if masked else None
+        self.counts = np.load(folder / COUNTS, allow_pickle=False) if masked else None
 
 
 def open_arrays(folder: Path, listing: str | None = None) -> Arrays | None:
@@ -156,7 +158,8 @@ def _without(folder: Path, kept: list[int], index: dict, gone: Mapping[int, str]
             new.replace(path)
     lists = {key: [index[key][row] for row in kept] for key in ("files", "fixed", "sources") if index.get(key)}
     damaged = [gone[row] for row in sorted(gone) if gone[row] is not UNLABELLED]
-    return index | lists | {"damaged": list(dict.fromkeys(damaged)), "unlabelled": len(gone) - len(damaged)}
+    told = dict.fromkeys([*(index.get("damaged") or ()), *damaged])
+    return index | lists | {"damaged": list(told), "unlabelled": len(gone) - len(damaged)}
 
 
 def decode_all(

@@ -8,7 +8,7 @@ import numpy as np
 
 from rsprune_lib.data.arrays import COUNTS, Arrays, class_counts, colour_statistics
 from rsprune_lib.data.cards import Card
-from rsprune_lib.data.minority import minority_classes
+from rsprune_lib.data.minority import minority_classes, strata
 from rsprune_lib.data.notes import copies_note, folder_notes, gaps_note, mask_notes
 from rsprune_lib.data.sizes import Size, shown_size
 from rsprune_lib.data.split import PARTS, Split, SplitRule, make_split, together, without_copies
@@ -177,8 +177,9 @@ def made_of(
 
 
 def _gaps(arrays: Arrays, split: Split) -> list[str]:
-    """Classes without images in a part; the most frequent class of a mask says nothing about the others in it."""
-    return gaps_note(arrays.index["classes"], arrays.labels, split) if arrays.masks is None else []
+    classes, masked = arrays.index["classes"], arrays.masks is not None
+    counts = arrays.counts if masked else np.eye(len(classes), dtype=np.int64)[arrays.labels]
+    return gaps_note(classes, counts, split, "pixels" if masked else "images")
 
 
 def _title(title: str, card: Card | None) -> str:
@@ -198,10 +199,11 @@ def _split(card: Card | None, arrays: Arrays, seed: int) -> Split:
     if path.exists():
         return Split.load(path, index["files"])
     rule, masked = card.split if card else SplitRule(), arrays.masks is not None
+    labels = _strata(arrays) if masked else arrays.labels
     split = make_split(
-        np.zeros_like(arrays.labels) if masked else arrays.labels,  # an image has pixels of many classes
+        labels,
         index["files"],
-        ["any class"] if masked else index["classes"],
+        ["any class"] * (labels.max() + 1) if masked else index["classes"],
         ratios=rule.ratios,
         seed=seed,
         twins=together(index["twins"], index.get("sources")),
@@ -209,6 +211,17 @@ def _split(card: Card | None, arrays: Arrays, seed: int) -> Split:
     )
     split.save(path, index["files"])
     return split
+
+
+def _strata(arrays: Arrays) -> np.ndarray:
+    """What to stratify by: `strata` of the images that are still to be split, 0 of all others."""
+    fixed, sources = arrays.index.get("fixed"), arrays.index.get("sources")
+    labels = np.zeros(len(arrays.labels), np.int64)
+    if fixed and "val" in fixed:
+        return labels
+    rows = np.array([i for i in range(len(labels)) if not fixed or fixed[i] == "train"])
+    labels[rows] = strata(arrays.counts[rows], sources and [sources[i] for i in rows])
+    return labels
 
 
 def _statistics(arrays: Arrays, split: Split) -> tuple[tuple[float, float, float], tuple[float, float, float]]:

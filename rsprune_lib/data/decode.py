@@ -18,7 +18,17 @@ from rsprune_lib.errors import DataError
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader
 
-__all__ = ["FORMATS", "decode", "image_sides", "is_image", "quiet", "raster_of", "resize", "taken_bands"]
+__all__ = [
+    "FORMATS",
+    "decode",
+    "decode_valid",
+    "image_sides",
+    "is_image",
+    "quiet",
+    "raster_of",
+    "resize",
+    "taken_bands",
+]
 
 MAX_PIXELS = 80_000_000  # a larger image is a bomb or a whole scene that should be cut into tiles first
 EIGHT_BIT = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
@@ -61,11 +71,25 @@ def decode(content: bytes, name: str, size: Size | None = None, bands: str | Non
     Raises:
         DataError: naming the file, if it cannot be read.
     """
+    rgb, _ = decode_valid(content, name, bands)
+    return resize(rgb, size) if size is not None else rgb
+
+
+def decode_valid(content: bytes, name: str, bands: str | None = None) -> tuple[np.ndarray, np.ndarray | None]:
+    """Decode one image file as `decode` does, at its own size.
+
+    Returns:
+        (H, W, 3) uint8 RGB; and (H, W) bool, False where a raster holds no data, or None where it holds data
+        everywhere.
+
+    Raises:
+        DataError: naming the file, if it cannot be read.
+    """
     try:
-        rgb = _read(content, bands)
+        rgb, valid = _read(content, bands)
     except Exception as error:  # the decoders raise many kinds; the file's name is what helps
         raise DataError(f"Cannot read the image {name} ({_reason(error)}); repair or remove it.") from error
-    return resize(rgb, size) if size is not None else rgb
+    return rgb, None if valid is None or valid.all() else valid
 
 
 def resize(pixels: np.ndarray, size: Size) -> np.ndarray:
@@ -140,7 +164,7 @@ def _reason(error: Exception) -> str:
     return "damaged, or no image" if "cannot identify" in text else text or type(error).__name__
 
 
-def _read(content: bytes, bands: str | None) -> np.ndarray:
+def _read(content: bytes, bands: str | None) -> tuple[np.ndarray, np.ndarray | None]:
     orientation, multiplied = 1, False
     try:
         with Image.open(io.BytesIO(content)) as image:
@@ -148,13 +172,14 @@ def _read(content: bytes, bands: str | None) -> np.ndarray:
             if not _needs_raster(image):
                 rgb = np.asarray(_flatten(image))
                 rgb = rgb if image.format == "TIFF" else _upright(rgb, _orientation(image))  # Pillow turns TIFF itself
-                return _pick(rgb, bands)
+                return _pick(rgb, bands), None
             orientation = _orientation(image)
             multiplied = image.format == "TIFF" and 1 in image.tag_v2.get(EXTRA_SAMPLES, ())
     except Image.UnidentifiedImageError:
         if content[:2] not in (b"II", b"MM"):
             raise
-    return _upright(_read_raster(content, bands, multiplied), orientation)
+    rgb, valid = _read_raster(content, bands, multiplied)
+    return _upright(rgb, orientation), _upright(valid, orientation)
 
 
 def _bound(width: int, height: int) -> None:
@@ -173,13 +198,13 @@ def _orientation(image: Image.Image) -> int:
     return value if value in range(1, 9) else 1
 
 
-def _upright(rgb: np.ndarray, orientation: int) -> np.ndarray:
-    """Undo an orientation of 1 to 8 on (H, W, 3)."""
+def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Undo an orientation of 1 to 8 on (H, W, 3) or (H, W)."""
     if orientation >= 5:  # stored with rows and columns exchanged
-        rgb = rgb.transpose(1, 0, 2)
+        pixels = pixels.swapaxes(0, 1)
     down = orientation in (3, 4, 7, 8)
     across = orientation in (2, 3, 6, 7)
-    return np.ascontiguousarray(rgb[:: -1 if down else 1, :: -1 if across else 1])
+    return np.ascontiguousarray(pixels[:: -1 if down else 1, :: -1 if across else 1])
 
 
 def _pick(rgb: np.ndarray, bands: str | None) -> np.ndarray:
@@ -227,8 +252,8 @@ def raster_of(content: bytes) -> "Iterator[DatasetReader]":
         yield raster
 
 
-def _read_raster(content: bytes, wanted: str | None, multiplied: bool) -> np.ndarray:
-    """RGB of any raster; ``multiplied``: the colours have been multiplied by the alpha already."""
+def _read_raster(content: bytes, wanted: str | None, multiplied: bool) -> tuple[np.ndarray, np.ndarray]:
+    """RGB of any raster, and where it holds data; ``multiplied``: the colours were multiplied by the alpha already."""
     with raster_of(content) as raster:
         _bound(raster.width, raster.height)
-        return RasterImage(raster, wanted, multiplied).rgb()[0]
+        return RasterImage(raster, wanted, multiplied).rgb()

@@ -13,6 +13,7 @@ SYSTEM = frozenset(
 ) | {"system volume information"}
 WORDS = {  # in the order of the line: one, several
     "beside": ("image in no class folder", "images in no class folder"),
+    "lonely": ("image or mask without its partner", "images or masks without their partner"),
     "system": ("file in a folder of thumbnails or deleted files", "files in folders of thumbnails or deleted files"),
     "hidden": ("hidden file or folder", "hidden files or folders"),
     "runs": ("folder that rsprune wrote", "folders that rsprune wrote"),
@@ -44,6 +45,12 @@ class Left:
     def add(self, reason: str, name: str) -> None:
         """Note one file or folder."""
         self.names[reason].append(name)
+
+    def taken(self, name: str | None) -> None:
+        """Strike out a file that is no image but was read."""
+        for names in self.names.values():
+            if name in names:
+                names.remove(name)
 
     def folder(self, name: str) -> None:
         """Note that this folder is there; `bare` finds out whether anything of it was taken."""

@@ -1,4 +1,4 @@
-"""`load_data`: a data set by its name, or any folder of class folders."""
+"""`load_data`: a data set by its name, or any folder of class folders, or of images and masks."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,7 +28,11 @@ def load_data(
     mirror: str | Path | None = None,
     progress: bool = True,
 ) -> Dataset:
-    """Load a data set by name, or any folder (or zip, tar) of class folders; decoded once, then mapped from the cache.
+    """Load a data set by name, or a folder (or zip, tar) of the user's; decoded once, then mapped from the cache.
+
+    A folder holds images and masks (segmentation) if a folder in it is called masks, labels, annotations, gt or the
+    like, and a file in it is named like an image elsewhere; see `rsprune_lib.data.mask_folders`. Any other holds class
+    folders (classification).
 
     What was left out of a folder, and what was decided about its parts, bands and copies, is said on standard error (by
     the logger ``rsprune``) and kept in `Dataset.notes`.
@@ -37,7 +41,8 @@ def load_data(
         name_or_path: name of a card, ``"synthetic"``, a path, or ``"auto"``: EuroSAT if it is in the cache or in a
             mirror folder, else synthetic scenes.
         image_size: pixels a side, or (height, width); of data sets whose images are cut into windows, the windows'.
-            Default: the card's, or for a folder its most common size (at most 256; 64 if the sizes are mixed).
+            Default: the card's, or for a folder its most common size (at most 256; 64 if the sizes are mixed; with
+            masks the one size of all images if no side is longer than 512, else windows of 256).
         bands: of a folder whose images have more than three bands: which are red, green and blue (or one for grey), by
             number or name, such as ``"8,4,3"``; default: see `rsprune_lib.data.bands`.
         split_seed: seed of the split where none is published.
@@ -106,13 +111,18 @@ def load_again(
     if info.get("classes"):
         _check_classes(source, info["classes"])
     bands = bands or (info.get("bands") if not is_card(str(source)) else None)
-    return load_data(source, image_size=info.get("image_size"), bands=bands, progress=progress)
+    loaded = load_data(source, image_size=info.get("image_size"), bands=bands, progress=progress)
+    if info.get("classes"):
+        _check_classes(source, info["classes"], loaded.classes)
+    return loaded
 
 
-def _check_classes(name_or_path: str | Path, expected: Sequence[str]) -> None:
-    path = _as_path(name_or_path)
-    found = get_card(str(name_or_path)).classes if path is None else folder_classes(path)
-    if list(found) != list(expected):
+def _check_classes(name_or_path: str | Path, expected: Sequence[str], found: Sequence[str] | None = None) -> None:
+    """Compare with the classes that were found, or with those that are known before anything is decoded."""
+    if found is None:
+        path = _as_path(name_or_path)
+        found = get_card(str(name_or_path)).classes if path is None else folder_classes(path)
+    if found is not None and list(found) != list(expected):
         raise DataError(
             f"The network knows the classes {listed(expected)}; {name_or_path} has {listed(found)}: give the data set "
             "it was trained on (--data)."

@@ -7,8 +7,9 @@ import torch
 
 from rsprune_lib.errors import RspruneError
 
-__all__ = ["minority_classes", "training_pixels"]
+__all__ = ["minority_classes", "strata", "training_pixels"]
 
+FEWEST = 10  # images of a stratum
 _USUAL = {"camvid": 5, "cityscapes": 10}  # of the MCAG paper's experiments; else half of the classes
 
 
@@ -57,9 +58,31 @@ def training_pixels(data: object) -> np.ndarray:
     source = getattr(data, "data", data)
     if not hasattr(source, "split"):
         return _counted(targets for _, targets in data)
-    if source.masks is None:
-        return np.bincount(source.labels[source.part("train")], minlength=source.num_classes)
-    return source.class_pixels("train")
+    if source.masks is not None:
+        return source.class_pixels("train")
+    return np.bincount(source.labels[source.part("train")], minlength=source.num_classes)
+
+
+def strata(counts: np.ndarray, sources: Sequence[int] | None = None) -> np.ndarray:
+    """What a split of masks is stratified by: the rarest class that an image (or a source of windows) holds.
+
+    Classes that are the rarest of fewer than `FEWEST` images share a stratum with the largest.
+
+    Args:
+        counts: (N, K) pixels of each class in each mask.
+        sources: N numbers of the sources that windows were cut from; None: each is one.
+
+    Returns:
+        (N,) int64 numbers from 0.
+    """
+    _, unit = np.unique(np.arange(len(counts)) if sources is None else np.asarray(sources), return_inverse=True)
+    held = np.zeros((unit.max() + 1, counts.shape[1]), np.int64)
+    np.add.at(held, unit, counts)
+    order = np.argsort(counts.sum(0), kind="stable")
+    rarest = order[(held[:, order] > 0).argmax(1)]
+    sizes = np.bincount(rarest, minlength=counts.shape[1])
+    rarest = np.where(sizes[rarest] < FEWEST, sizes.argmax(), rarest)
+    return np.unique(rarest, return_inverse=True)[1][unit].astype(np.int64)
 
 
 def _counted(targets: Iterable[torch.Tensor]) -> np.ndarray:

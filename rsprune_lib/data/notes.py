@@ -22,7 +22,8 @@ def folder_notes(index: dict, taken: int) -> list[str]:
     damaged, notes = index.get("damaged") or [], []
     left = [index["left"]] if index.get("left") else []
     if damaged:
-        left.append(f"{len(damaged):,} that cannot be read ({damaged[0].removeprefix('Cannot read the image ')[:200]}")
+        first = damaged[0].removeprefix("Cannot read the ").removeprefix("image ")[:200]
+        left.append(f"{len(damaged):,} that cannot be read ({first}")
         left[-1] = left[-1].removesuffix("; repair or remove it.") + (")" if len(damaged) == 1 else ", …)")
     if left:
         notes.append(f"{taken:,} images in {len(index['classes'])} classes taken; left out: {'; '.join(left)}.")
@@ -59,15 +60,22 @@ def copies_note(index: dict, labels: np.ndarray, split: Split) -> list[str]:
     return notes
 
 
-def gaps_note(classes: Sequence[str], labels: np.ndarray, split: Split) -> list[str]:
-    """Which classes have no image in the validation or in the test part, as published parts may."""
-    notes = []
-    for part, words in (("val", "validation"), ("test", "test")):
-        found = set(labels[getattr(split, part)].tolist())
-        without = [plain(name) for label, name in enumerate(classes) if label not in found]
+def gaps_note(classes: Sequence[str], counts: np.ndarray, split: Split, what: str) -> list[str]:
+    """Which classes a part has nothing of, as published parts and small sets may.
+
+    Args:
+        classes: names.
+        counts: (N, K) how much of each class an image holds.
+        split: parts.
+        what: images or pixels.
+    """
+    notes, lost = [], "the network cannot learn them"
+    silent = "no number there says anything of them"
+    for part, words, so in (("train", "training", lost), ("val", "validation", silent), ("test", "test", silent)):
+        without = [plain(classes[k]) for k in np.flatnonzero(counts[getattr(split, part)].sum(0) == 0)]
         if without:
             shown = ", ".join(without[:8]) + (", …" if len(without) > 8 else "")
-            notes.append(f"The {words} part has no images of {shown}: no number there says anything of them.")
+            notes.append(f"The {words} part has no {what} of {shown}: {so}.")
     return notes
 
 

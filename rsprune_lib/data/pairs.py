@@ -20,7 +20,9 @@ class Pairs:
         masks: N names of their masks.
         files: N short names.
         fixed: N published parts, or None.
-        notes: what was decided or left out, a sentence each.
+        notes: what was decided, a sentence each.
+        tiles: N numbers of the tiles (folders, scenes) that stay in one part, or None.
+        lonely: names without a partner.
     """
 
     images: tuple[str, ...]
@@ -28,6 +30,8 @@ class Pairs:
     files: tuple[str, ...]
     fixed: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
+    tiles: tuple[int, ...] | None = None
+    lonely: tuple[str, ...] = ()
 
 
 def card_pairs(names: Iterable[str], card: Card, origin: str) -> Pairs:

@@ -15,6 +15,9 @@ from rsprune_lib.data.decode import image_sides, quiet, taken_bands
 from rsprune_lib.data.fetch import fetch, locked, one_by_one
 from rsprune_lib.data.layout import Layout, card_layout, folder_layout
 from rsprune_lib.data.leftovers import Left
+from rsprune_lib.data.mask_folders import folder_pairs
+from rsprune_lib.data.meanings import find_legend
+from rsprune_lib.data.own_masks import PairedFolder, legend_files
 from rsprune_lib.data.segmentation import card_masks, drawn_masks
 from rsprune_lib.data.sizes import Size, size_text
 from rsprune_lib.data.synthetic import VERSION, draw_scenes
@@ -80,7 +83,7 @@ def _decode_cifar(card: Card, archive: Path, folder: Path, size: Size, progress:
 
 
 def folder_arrays(path: Path, size: Size | None, bands: str | None, root: Path, progress: bool) -> Arrays:
-    """Decode a folder (or archive) of class folders; done again only if a file was added, removed or changed.
+    """Decode a folder (or archive) of class folders, or of images and masks; done again only if a file changed.
 
     Args:
         path: folder or archive.
@@ -94,7 +97,8 @@ def folder_arrays(path: Path, size: Size | None, bands: str | None, root: Path, 
     """
     source, left = path.resolve(), Left()
     files = folder_files(source, left=left) if source.is_dir() else [(source.name, source)]
-    stats = [(name, file.stat()) for name, file in files]
+    lists = legend_files(source) if source.is_dir() and folder_pairs([name for name, _ in files], str(path)) else []
+    stats = [(name, file.stat()) for name, file in (*files, *lists)]
     listing = _short("\n".join([LAYOUT, *(f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats)]))
     stem = source.name if source.is_dir() else source.stem
     key = _short(f"{source}\n{bands}" if bands else str(source))
@@ -103,9 +107,9 @@ def folder_arrays(path: Path, size: Size | None, bands: str | None, root: Path, 
         if not arrays:
             arrays = _decode_folder(path, source, (stem, key, listing), size, bands, root, progress)
     if source.is_dir():  # what is left out may change without a change of what is taken
-        beside = arrays.index["beside"]
-        for name in beside:
-            left.add("beside", name)
+        for name in arrays.index["beside"]:
+            left.add("beside" if arrays.masks is None else "lonely", name)
+        left.taken(arrays.index.get("legend"))
         left.bare([name for name, _ in files])
         arrays.index["left"] = left.line()
     return arrays
@@ -119,9 +123,16 @@ def _cached(folder: Path, stem: str, key: str, size: Size | None, listing: str) 
     return next((arrays for arrays in found if arrays and arrays.index.get("usual")), None)
 
 
-def folder_classes(path: Path) -> tuple[str, ...]:
-    """Names of the class folders in a folder or archive, in label order; no image is opened."""
-    return folder_layout([name for name, _ in read_members(path.resolve(), contents=False)], str(path)).classes
+def folder_classes(path: Path) -> tuple[str, ...] | None:
+    """Names of the classes in a folder or archive, in label order; no image is opened.
+
+    None of images and masks without a list of classes: only the masks' values say them.
+    """
+    names = [name for name, _ in read_members(path.resolve(), contents=False)]
+    if not folder_pairs(names, str(path)):
+        return folder_layout(names, str(path)).classes
+    legend = find_legend(path.resolve())
+    return legend and tuple(entry.name for entry in legend[1] if not entry.void)
 
 
 def _decode_folder(
@@ -135,6 +146,15 @@ def _decode_folder(
 ) -> Arrays:
     (stem, key, listing), left = keys, Left()
     names = [name for name, _ in read_members(source, contents=False, left=left)]
+    pairs = folder_pairs(names, str(path))
+    if pairs:
+        for name in pairs.lonely:
+            left.add("lonely", name)
+        left.bare(names)
+        folder = PairedFolder(path, pairs, bands)
+        left.taken(folder.legend)
+        about = {"listing": listing, "left": left.line()}
+        return _decode_paired(folder, (stem, key), size, about, root, progress)
     try:
         layout = folder_layout(names, str(path))
     except DataError as error:
@@ -153,6 +173,18 @@ def _decode_folder(
     about = {"listing": listing, "usual": size is None, "bands": taken, "note": layout.note, "left": left.line()}
     shutil.rmtree(root / "arrays" / f"folder-{source.stem}-auto-{key}", ignore_errors=True)  # of an earlier version
     return _decode(layout, source, folder, usual, about | {"beside": layout.beside}, progress, bands, {})
+
+
+def _decode_paired(
+    folder: PairedFolder, keys: tuple[str, str], size: Size | None, about: dict, root: Path, progress: bool
+) -> Arrays:
+    own, usual = size or folder.usual(), size is None
+    target = root / "arrays" / f"folder-{keys[0]}-{size_text(own)}-{keys[1]}"
+    arrays = open_arrays(target, about["listing"]) if usual else None
+    if arrays:  # decoded earlier, for a caller that asked for this very size
+        write_json(target / "index.json", arrays.index | {"usual": True})
+        return arrays
+    return folder.decode(own, target, about | {"usual": usual}, progress)
 
 
 def _short(text: str) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from rsprune_lib.data.archives import read_members
 from rsprune_lib.data.arrays import Arrays, build_arrays, in_threads
 from rsprune_lib.data.cards import Card
-from rsprune_lib.data.decode import decode, image_sides, quiet, resize
+from rsprune_lib.data.decode import decode_valid, image_sides, quiet, resize
 from rsprune_lib.data.leftovers import plain
 from rsprune_lib.data.masks import UNKNOWN, Coding
 from rsprune_lib.data.pairs import Pairs, card_pairs
@@ -19,7 +19,7 @@ from rsprune_lib.data.synthetic_aerial import SIDE, draw_tile
 from rsprune_lib.data.windows import cut, places
 from rsprune_lib.errors import DataError
 
-__all__ = ["Frame", "card_masks", "decode_pairs", "drawn_masks"]
+__all__ = ["Frame", "Paired", "card_masks", "decode_pairs", "drawn_masks"]
 
 
 @dataclass(frozen=True)
@@ -49,17 +49,58 @@ class Frame:
 
 
 @dataclass(frozen=True)
+class Paired:
+    """Images and masks, and how they are read.
+
+    Args:
+        pairs: which belong together.
+        members: opens all files anew: (name, content); called three times.
+        coding: of the masks.
+        advice: what to do about strange values in masks.
+        bands: which to take of the images.
+        failed: takes down files that cannot be read, with the reason; None: they are refused.
+    """
+
+    pairs: Pairs
+    members: Callable[[], Iterator[tuple[str, bytes]]]
+    coding: Coding
+    advice: str = "Take the original."
+    bands: str | None = None
+    failed: dict[str, str] | None = None
+
+    def sizes(self) -> dict[str, tuple[int, int]]:
+        """Height and width of every image and mask that can be read, by its name.
+
+        Raises:
+            DataError: if a mask has another size than its image, or a file cannot be read.
+        """
+        wanted, found = {*self.pairs.images, *self.pairs.masks}, {}
+        with quiet():
+            for name, content in self.members():
+                if name not in wanted or name in found:
+                    continue
+                try:
+                    found[name] = image_sides(content, name)[::-1]
+                except DataError as error:
+                    if self.failed is None:
+                        raise
+                    self.failed[name] = str(error)
+        _compare(self.pairs, found)
+        return found
+
+
+@dataclass(frozen=True)
 class Rows:
     """The rows that pairs become.
 
     Attributes:
-        of: first row of each member, image or mask.
+        of: rows of each member, image or mask.
         files: N names; windows carry their place.
         fixed: N published parts, or None.
-        sources: N numbers of pairs, None where each is one row.
+        sources: N numbers of pairs or tiles that stay in one part; None where each row stands for itself.
     """
 
-    of: dict[str, int] = field(default_factory=dict)
+    of: dict[str, range] = field(default_factory=dict)
     files: list[str] = field(default_factory=list)
     fixed: list[str] | None = None
     sources: list[int] | None = None
@@ -80,7 +121,8 @@ def card_masks(card: Card, archives: list[Path], folder: Path, size: Size, progr
     def members() -> Iterator[tuple[str, bytes]]:
         return chain.from_iterable(map(read_members, archives))
 
-    return decode_pairs(pairs, members, coding, Frame(size, rule.scale), folder, about, "Take the original.", progress)
+    paired = Paired(pairs, members, coding)
+    return decode_pairs(paired, paired.sizes(), Frame(size, rule.scale), folder, about, progress)
 
 
 def drawn_masks(card: Card, folder: Path, size: Size, seed: int, listing: str, progress: bool) -> Arrays:
@@ -94,11 +136,11 @@ def drawn_masks(card: Card, folder: Path, size: Size, seed: int, listing: str, p
         for number, file in enumerate(files):
             image, mask = draw_tile(seed, number)
             drawn.append(mask)
-            yield from enumerate(frame.rows(image), rows.of[file])
+            yield from zip(rows.of[file], frame.rows(image), strict=True)
 
     def masks() -> Iterator[tuple[int, np.ndarray]]:
         for file, mask in zip(files, drawn, strict=True):
-            yield from enumerate(frame.rows(mask, UNKNOWN), rows.of[file])
+            yield from zip(rows.of[file], frame.rows(mask, UNKNOWN), strict=True)
 
     title = f"{card.title} (drawn, {len(files)} tiles, seed {seed})"
     index = {"title": title, "classes": card.classes, "palette": card.masks.palette, "origin": "drawn"}
@@ -107,61 +149,60 @@ def drawn_masks(card: Card, folder: Path, size: Size, seed: int, listing: str, p
 
 
 def decode_pairs(
-    pairs: Pairs,
-    members: Callable[[], Iterator[tuple[str, bytes]]],
-    coding: Coding,
-    frame: Frame,
-    folder: Path,
-    about: dict,
-    advice: str,
-    progress: bool,
-    bands: str | None = None,
+    paired: Paired, sizes: Mapping[str, tuple[int, int]], frame: Frame, folder: Path, about: dict, progress: bool
 ) -> Arrays:
     """Decode pairs into memory maps.
 
     Args:
-        pairs: images and masks.
-        members: opens all files anew: (name, content); called three times.
-        coding: of the masks.
+        paired: images and masks.
+        sizes: of all that can be read, as `Paired.sizes` returns them.
         frame: size and windows.
         folder: of the arrays.
         about: of the index: title, classes, palette, origin and more.
-        advice: what to do about strange values in masks.
         progress: show bars.
-        bands: which to take of the images.
 
     Raises:
-        DataError: naming what cannot be read, does not fit together, or has no meaning.
+        DataError: naming what cannot be read, or has no meaning.
     """
-    with quiet():
-        rows = _rows(pairs, _sizes(pairs, members()), frame)
+    pairs, failed, empty = paired.pairs, paired.failed, {}
+    rows = _rows(pairs, sizes, frame)
+    if failed and not rows.files:
+        raise DataError(f"None of the images and masks of {about['origin']} can be read: {next(iter(failed.values()))}")
+    damaged: dict[int, str] = {}
 
     def spread(names: tuple[str, ...], read: Callable, unknown: int | None) -> Iterator[tuple[int, np.ndarray]]:
-        wanted = set(names)
-        chosen = ((name, content) for name, content in members() if name in wanted)
-        for name, made in in_threads(chosen, lambda *file: list(frame.rows(read(*file), unknown))):
-            yield from enumerate(made, rows.of[name])
+        wanted = {name for name in names if name in rows.of}
+        chosen = ((name, content) for name, content in paired.members() if name in wanted)
+        for name, made in in_threads(chosen, lambda *file: list(frame.rows(read(*file), unknown)), failed):
+            yield from zip(rows.of[name], made, strict=True)
+        damaged.update({row: failed[name] for name in wanted & set(failed or ()) for row in rows.of[name]})
+
+    def image(content: bytes, name: str) -> np.ndarray:
+        pixels, valid = decode_valid(content, name, paired.bands)
+        if valid is not None:
+            empty[partner[name]] = np.packbits(~valid)
+        return pixels
+
+    def mask(content: bytes, name: str) -> np.ndarray:
+        labels = paired.coding.decode(content, name)
+        if name in empty:  # where the image holds no data there is nothing to learn
+            labels[np.unpackbits(empty[name], count=labels.size).reshape(labels.shape).astype(bool)] = UNKNOWN
+        return labels
 
     def masks() -> Iterator[tuple[int, np.ndarray]]:
-        yield from spread(pairs.masks, coding.decode, UNKNOWN)
-        coding.refuse_strange(about["origin"], advice)
+        yield from spread(pairs.masks, mask, UNKNOWN)
+        paired.coding.refuse_strange(about["origin"], paired.advice)
 
-    pixels = spread(pairs.images, lambda content, name: decode(content, name, None, bands), None)
+    partner = dict(zip(pairs.images, pairs.masks, strict=True))
     index = {"files": rows.files, "fixed": rows.fixed, "sources": rows.sources, "notes": list(pairs.notes)} | about
-    return build_arrays(folder, pixels, None, frame.size, index, progress, masks=masks())
+    index |= {"damaged": sorted({reason for name, reason in (failed or {}).items() if name not in rows.of})}
+    images = spread(pairs.images, image, None)
+    return build_arrays(folder, images, None, frame.size, index, progress, damaged, masks=masks())
 
 
-def _sizes(pairs: Pairs, members: Iterator[tuple[str, bytes]]) -> dict[str, tuple[int, int]]:
-    """Height and width of every image, by its name.
-
-    Raises:
-        DataError: if a mask has another size than its image, or a file cannot be read.
-    """
-    wanted, found = {*pairs.images, *pairs.masks}, {}
-    for name, content in members:
-        if name in wanted and name not in found:
-            found[name] = image_sides(content, name)[::-1]
-    differ = [pair for pair in zip(pairs.images, pairs.masks, strict=True) if found[pair[0]] != found[pair[1]]]
+def _compare(pairs: Pairs, found: Mapping[str, tuple[int, int]]) -> None:
+    both = [pair for pair in zip(pairs.images, pairs.masks, strict=True) if pair[0] in found and pair[1] in found]
+    differ = [pair for pair in both if found[pair[0]] != found[pair[1]]]
     if differ:
         image, mask = differ[0]
         (height, width), (own_height, own_width) = found[image], found[mask]
@@ -169,17 +210,19 @@ def _sizes(pairs: Pairs, members: Iterator[tuple[str, bytes]]) -> dict[str, tupl
             f"{len(differ):,} of {len(pairs.images):,} masks have another size than their image, first "
             f"{plain(mask)}: {own_width} x {own_height} pixels for an image of {width} x {height}; make them equal."
         )
-    return found
 
 
 def _rows(pairs: Pairs, sizes: Mapping[str, tuple[int, int]], frame: Frame) -> Rows:
     of, files, fixed, sources = {}, [], [], []
     for number, (image, mask, file) in enumerate(zip(pairs.images, pairs.masks, pairs.files, strict=True)):
-        of[image] = of[mask] = len(files)
+        if image not in sizes or mask not in sizes:
+            continue  # one of them cannot be read
         windows = frame.places(*sizes[image])
         stem, dot, suffix = file.rpartition(".")
-        files += [file] if windows is None else [f"{stem}_{top}_{left}{dot}{suffix}" for top, left in windows]
-        count = 1 if windows is None else len(windows)
-        fixed += [pairs.fixed[number] if pairs.fixed else None] * count
-        sources += [number] * count
-    return Rows(of, files, fixed if pairs.fixed else None, sources if frame.scale is not None else None)
+        own = [file] if windows is None else [f"{stem}_{top}_{left}{dot}{suffix}" for top, left in windows]
+        of[image] = of[mask] = range(len(files), len(files) + len(own))
+        files += own
+        fixed += [pairs.fixed[number] if pairs.fixed else None] * len(own)
+        sources += [number if pairs.tiles is None else pairs.tiles[number]] * len(own)
+    apart = frame.scale is None and pairs.tiles is None
+    return Rows(of, files, fixed if pairs.fixed else None, None if apart else sources)
