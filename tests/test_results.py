@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import segmentation_page
 import similarity_table
 
 from rsprune_lib.bundle import load_bundle
@@ -96,9 +97,10 @@ def test_readme_says_what_was_measured():
 
 TABLES = [path.stem for path in sorted((ROOT / "results").glob("*.json")) if "similarity" in path.stem]
 TABLES += ["fair_table", "taught_cifar10"]
+MASK_TABLES = [path.stem for path in sorted((ROOT / "results").glob("segmentation_*.json"))]
 
 
-@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("name", TABLES + MASK_TABLES)
 def test_every_row_of_a_table_says_where_it_comes_from(name):
     rows = json.loads((ROOT / "results" / f"{name}.json").read_text())["rows"]
     assert rows
@@ -112,3 +114,15 @@ def test_pages_of_sweeps_say_what_their_rows_say(name):
     sweep = json.loads((ROOT / "benchmarks" / "sweeps" / f"{name}.json").read_text())
     rows = json.loads((ROOT / "results" / f"{name}.json").read_text())["rows"]
     assert (ROOT / "results" / f"{name}.md").read_text() == similarity_table.page(rows, sweep)
+
+
+@pytest.mark.parametrize("name", MASK_TABLES)
+def test_pages_of_masks_say_what_their_rows_say(name):
+    sweep = json.loads((ROOT / "benchmarks" / "sweeps" / f"{name}.json").read_text())
+    table = json.loads((ROOT / "results" / f"{name}.json").read_text())
+    assert (ROOT / "results" / f"{name}.md").read_text() == segmentation_page.page(sweep, table)
+    cut = [row for row in table["rows"] if row["keep"] < 1]
+    sizes = {(row["network"], row["keep"]): set() for row in cut}
+    for row in cut:
+        sizes[row["network"], row["keep"]].add(row["macs"])
+    assert all(len(macs) == 1 for macs in sizes.values()), "equal MACs, whatever the method"
