@@ -56,7 +56,8 @@ def ship(run: Path, target: Path) -> dict:
         target, bundle.model, plan=bundle.plan, data=bundle.config["data"], provenance=bundle.config["provenance"],
         measured=row, gates=bundle.gates, half=True, command=bundle.config["command"],
     )  # fmt: skip
-    shutil.copyfile(run / "history.json", target / "history.json")
+    if (run / "history.json").exists():  # what was only pruned has none
+        shutil.copyfile(run / "history.json", target / "history.json")
     return row
 
 

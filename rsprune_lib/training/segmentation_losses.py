@@ -25,11 +25,12 @@ if TYPE_CHECKING:
 
 __all__ = ["BodyEdgeLoss", "CrossEntropy", "DiceLoss", "SumLoss", "WeightedCE", "class_weights"]
 
+_LEAST = 1e-14  # inside of logarithms
 _WEIGHTINGS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "linear": lambda share: np.where(share > 0, 2 - share, 1.0),
     "inverse_log": lambda share: 1 / np.log(1.10 + share),
+    "median": lambda share: np.where(share > 0, np.median(share[share > 0]) / np.maximum(share, _LEAST), 1.0),
 }
-_LEAST = 1e-14  # inside of logarithms
 
 
 class CrossEntropy(nn.CrossEntropyLoss):
@@ -47,7 +48,8 @@ class WeightedCE(nn.Module):
 
     Args:
         weighting: ``"linear"``, ``1 + (1 - p)`` of a class with the share p of all labelled pixels, so in [1, 2]; or
-            ``"inverse_log"``, ``1 / ln(1.10 + p)``, in [1.35, 10.5] (https://arxiv.org/abs/1606.02147 has 1.02).
+            ``"inverse_log"``, ``1 / ln(1.10 + p)``, in [1.35, 10.5] (https://arxiv.org/abs/1606.02147 has 1.02); or
+            ``"median"``, the median of all shares / p: all classes count the same (https://arxiv.org/abs/1511.00561).
         label_smoothing: In [0, 1).
         every_pixel: Divide by the number of all pixels, unknown ones too, as the published code does: padding then
             makes the gradient smaller. By default, by that of the labelled ones.
