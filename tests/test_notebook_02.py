@@ -169,7 +169,7 @@ def figures():
     layers = {"bn": mean, "deep": mean[:20]}
     yield "then_and_now", plots.then_and_now(layers, layers, notes={"bn": "r = 1", "deep": ""}, title="dice")
     live = {0: 0.8, 1: 0.9, 5: 0.95}
-    yield "freezing_costs", plots.freezing_costs(names, [-9.0, 0.2, 0, 0, 0], live, band=(0.93, 0.97), title="cost")
+    yield "freezing_costs", plots.freezing_costs(names, [0.9, -0.02, 0, 0, 0], live, band=(0.93, 0.97), title="cost")
     yield "freezing_costs of nothing", plots.freezing_costs(names, [0.0] * 5, live)
     lines = {"scale": {"a": [1.0] * 5, "b": [1.1] * 5}, "error": {"a": [0.1] * 5}}
     yield "over_depth", plots.over_depth(names, lines, references={"scale": 1.0}, title="drift")

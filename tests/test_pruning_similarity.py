@@ -95,6 +95,25 @@ def test_hash_of_dead_and_constant_maps():
     assert not dark[0] and dark.sum() == 63
 
 
+def test_unrelated_maps_agree_by_the_sign_of_their_means_unless_the_mean_term_is_left_out():
+    draw = torch.Generator().manual_seed(3)
+    maps = torch.randn(60, 16, 16, generator=draw) + 3.0 * (-1.0) ** torch.arange(60)[:, None, None]
+    shares = []
+    for how in (True, False):
+        bits = perceptual_hash(maps, mean_term=how).float() * 2 - 1
+        agree = (1 + bits @ bits.T / bits.shape[1]) / 2
+        same = (torch.arange(60)[:, None] - torch.arange(60)) % 2 == 0
+        shares.append([agree[same & ~torch.eye(60, dtype=bool)].mean().item(), agree[~same].mean().item()])
+    assert shares[0][0] > 0.58 and shares[0][1] < 0.42
+    assert shares[1] == pytest.approx([0.5, 0.5], abs=0.03)
+    model = course_model("resnet20")
+    groups = find_groups(model, 32)
+    first, second = (similarity(model, groups, batches(), mean_term=how, progress=False) for how in (True, False))
+    assert not torch.equal(first.values[groups[0].name], second.values[groups[0].name])
+    scored = score(model, groups, "similarity", data=batches(), mean_term=False, progress=False).values
+    assert all(torch.equal(scored[n], v) for n, v in redundancy(second, groups).items())
+
+
 @pytest.mark.parametrize("name", ["resnet20", "vgg16_cifar", "densenet40", "resnet18_se"])
 def test_similarities_equal_the_plain_pairwise_loop(name):
     model = course_model(name)

@@ -198,7 +198,7 @@ def macs_and_time(
     ax.set_yticks(place, names, fontsize=8.5)
     ax.set(xlabel="share of the whole network", ylim=(len(names) - 0.4, -0.6), xlim=(-0.004, None))
     ax.tick_params(axis="y", length=0)
-    ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    ax.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
     legend(ax, outside=True)
     heading(ax, title)
     return figure

@@ -81,7 +81,8 @@ def gate_profile(
     for far in np.argsort(-np.abs(away), kind="stable")[:3]:
         beside(ax, str(order[far]), (far, gates[order][far]), dx=4, dy=2)
     ax.set(xlabel=f"{len(mean)} channels, sorted by their mean gate", ylabel="gate", ylim=(0, 1), xlim=(-1, len(mean)))
-    legend(ax, loc="lower left", ncols=3, fontsize=8.5, handlelength=1.2)
+    below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.18)}  # inside, it would lie on points
+    legend(ax, ncols=3, fontsize=8.5, handlelength=1.2, **below)
     heading(figure, title, synthetic=synthetic)
     return figure
 
@@ -183,7 +184,7 @@ def then_and_now(
     Args:
         then: Layer -> (C,) gates of the untrained network.
         now: Layer -> (C,) mean gates after training; more layers may be in it.
-        notes: Layer -> a line under its name.
+        notes: Layer -> a line under its axis.
         title: Title of the figure.
         synthetic: The data are synthetic.
 
@@ -198,11 +199,9 @@ def then_and_now(
         limits = (low - edge, high + edge)
         ax.plot(limits, limits, color=MUTED, linewidth=1.2, linestyle=":", zorder=1)
         ax.scatter(x, y, s=22 if len(x) <= 128 else 9, color=KEPT, linewidths=0, alpha=0.8)
-        ax.set(xlim=limits, ylim=limits, xlabel="gate before training", aspect="equal")
+        note = f"\n{notes[name]}" if notes else ""
+        ax.set(xlim=limits, ylim=limits, xlabel=f"gate before training{note}", aspect="equal")
         heading(ax, name)
-        if notes:
-            box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 2}
-            ax.text(0.97, 0.04, notes[name], transform=ax.transAxes, ha="right", fontsize=8.5, color=INK, bbox=box)
     axes[0, 0].set_ylabel("mean gate after training")
     heading(figure, title, synthetic=synthetic)
     return figure

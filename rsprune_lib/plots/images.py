@@ -1,5 +1,6 @@
 """Pictures of the images themselves: contact sheets and the samples a network finds hard."""
 
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -8,7 +9,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter
 
 from rsprune_lib.colours import COLOURS, CUT, INK, MUTED
-from rsprune_lib.plots.style import DIVERGING, Picture, axis_count, beside, canvas, heading, legend
+from rsprune_lib.plots.style import DIVERGING, LINES, Picture, axis_count, beside, canvas, heading, legend
 
 __all__ = [
     "channel_histograms",
@@ -30,6 +31,7 @@ def contact_sheet(
     *,
     columns: int = 10,
     row_labels: Sequence[str] | None = None,
+    width: float = 9.0,
     title: str = "",
     synthetic: bool = False,
 ) -> Picture:
@@ -40,6 +42,7 @@ def contact_sheet(
         captions: One text an image; long ones are cut to the tile.
         columns: Images a row.
         row_labels: One text a row, e.g. the class that a row shows.
+        width: Inches, at most; 9 fills a notebook.
         title: Title of the figure.
         synthetic: The images are drawn, not photographed.
 
@@ -48,7 +51,8 @@ def contact_sheet(
     """
     rows = -(-len(images) // columns)
     under = 0.26 if captions is not None else GAP
-    figure, ax = wall(rows, columns, under, title, synthetic, margin=1.35 if row_labels is not None else 0.0)
+    margin = 1.35 if row_labels is not None else 0.0
+    figure, ax = wall(rows, columns, under, title, synthetic, margin=margin, width=width)
     for i, image in enumerate(images):
         x, y = tile(ax, image, i, columns, under)
         if captions is not None:
@@ -82,22 +86,35 @@ def hard_samples(
     Returns:
         The figure.
     """
-    rows, under = -(-len(images) // columns), 0.44
+    above = [_broken(text, columns) for text in truth]
+    below = [_broken(f"→ {text}", columns, f" {sure:.0%}") for text, sure in zip(guess, confidence, strict=True)]
+    most = max((len(one) + len(other) for one, other in zip(above, below, strict=True)), default=2)
+    rows, under = -(-len(images) // columns), 0.14 + 0.155 * most
     figure, ax = wall(rows, columns, under, title, synthetic)
     for i, image in enumerate(images):
         x, y = tile(ax, image, i, columns, under)
-        said = f"→ {cut_text(guess[i], columns, 6)} {confidence[i]:.0%}"
-        ax.text(x + 0.02, y + 1.15, cut_text(truth[i], columns), fontsize=8, color=INK)
-        ax.text(x + 0.02, y + 1.33, said, fontsize=8, color=MUTED if guess[i] == truth[i] else CUT)
+        for k, text in enumerate(above[i] + below[i]):
+            colour = INK if k < len(above[i]) else MUTED if guess[i] == truth[i] else CUT
+            ax.text(x + 0.02, y + 1.15 + 0.155 * k, text, fontsize=7.5, color=colour)
     return figure
 
 
+def _broken(text: str, columns: int, tail: str = "") -> list[str]:
+    """A caption in one line, or in two: broken where a word begins, as in ``HerbaceousVegetation``."""
+    room = max(int(116 / columns), 6)
+    starts = [m.start() for m in re.finditer(r"(?<=[a-z])(?=[A-Z])|(?<=[ _-])(?=\S)", text)]
+    starts = [at for at in starts if at <= room and at > 2]
+    if len(text + tail) <= room or not starts:
+        return [cut_text(text, columns, len(tail)) + tail]
+    return [text[: starts[-1]].rstrip(), cut_text(text[starts[-1] :], columns, len(tail)) + tail]
+
+
 def wall(
-    rows: int, columns: int, under: float, title: str, synthetic: bool, margin: float = 0.0
+    rows: int, columns: int, under: float, title: str, synthetic: bool, margin: float = 0.0, width: float = 9.0
 ) -> tuple[Picture, Axes]:
     """Makes axes that hold a grid of unit tiles, y downwards."""
     across, down = columns * (1 + GAP) - GAP + margin, rows * (1 + under) - (under if under == GAP else 0)
-    width = min(9.0, 1.5 * across)
+    width = min(width, 1.5 * across)
     head = 0.42 if title or synthetic else 0.1
     figure, axes = canvas(width=width, height=down * width / across + head, grid="")
     ax = axes[0, 0]
@@ -175,25 +192,26 @@ def channel_histograms(
 
     Returns:
         The figure: left the share of pixels at each value, right the same after subtracting the mean and dividing by
-        the deviation; a dashed line marks each mean.
+        the deviation; a vertical line marks each mean.
     """
     share = histograms / histograms.sum(axis=1, keepdims=True)
     values = np.arange(256) / 255
     figure, axes = canvas(1, 2, height=3.2, grid="")
     left, right = axes[0]
-    for c, (name, colour) in enumerate(zip(("red", "green", "blue"), RGB, strict=True)):
+    for c, (name, colour, line) in enumerate(zip(("red", "green", "blue"), RGB, LINES, strict=False)):
         for ax, x, centre in ((left, values, mean[c]), (right, (values - mean[c]) / std[c], 0.0)):
             height = share[c] / (x[1] - x[0])  # a density: the area under every curve is 1
             ax.fill_between(x, height, color=colour, alpha=0.13, linewidth=0)
-            ax.plot(x, height, color=colour, linewidth=1.4, label=f"{name}  {mean[c]:.3f} ± {std[c]:.3f}")
-            ax.axvline(centre, color=colour, linewidth=1, linestyle=(0, (4, 2)))
+            text = f"{name}  {mean[c]:.3f} ± {std[c]:.3f}"
+            ax.plot(x, height, color=colour, linewidth=1.5, linestyle=line, label=text)
+            ax.axvline(centre, color=colour, linewidth=0.9, linestyle=line, alpha=0.7)
     left.set(xlim=(0, 1), xlabel="value of a pixel, 0 to 1", ylabel="density")
     right.set(xlim=(-3.5, 4.5), xlabel="after (value − mean) / deviation")
     for ax, what in ((left, "as stored"), (right, "as the network gets it")):
         ax.set_ylim(bottom=0)
         ax.yaxis.set_major_formatter(FuncFormatter(axis_count))
         ax.set_title(what, loc="left", fontsize=9.5, color=MUTED, pad=6)
-    legend(left, labelcolor=INK)
+    legend(left, labelcolor=INK, handlelength=2.6)
     heading(figure, title, synthetic=synthetic)
     return figure
 

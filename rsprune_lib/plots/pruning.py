@@ -48,6 +48,8 @@ def score_histograms(
         ax.set_title(f"{int(stays.sum())} of {len(values)}", loc="right", fontsize=8, color=MUTED, pad=3)
         ax.tick_params(labelsize=7.5)
         ax.locator_params(nbins=4)
+    figure.supxlabel("score of a channel", fontsize=9.5, color=MUTED)
+    figure.supylabel("channels", fontsize=9.5, color=MUTED)
     heading(figure, title, synthetic=synthetic)
     return figure
 

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, PercentFormatter
 
 from rsprune_lib.colours import COLOURS, CUT, INK, KEPT, MUTED, signed
-from rsprune_lib.plots.style import Picture, beside, canvas, heading, legend
+from rsprune_lib.plots.style import LINES, MARKERS, Picture, beside, canvas, heading, legend
 
 __all__ = ["class_recovery", "fit_against_target", "ratio_curves", "recovery_curves", "speedups"]
 
@@ -38,13 +38,16 @@ def recovery_curves(
         The figure; panels share the vertical axis.
     """
     names = list(dict.fromkeys(name for runs in panels.values() for name in runs))
-    colour = dict(zip(names, COLOURS * 9, strict=False))
+    looks = dict(zip(names, zip(COLOURS * 9, LINES * 9, MARKERS * 9, strict=False), strict=False))
     figure, axes = canvas(1, len(panels), height=3.9, sharey=True)
     for ax, (start, runs) in zip(axes[0], panels.items(), strict=True):
         if dense is not None:
             ax.axhline(dense, color=MUTED, linewidth=1.2, linestyle=":")
         for name, (epochs, values) in runs.items():
-            ax.plot(epochs, values, color=colour[name], linewidth=1.9, marker="o", markersize=4, label=name)
+            colour, line, marker = looks[name]
+            ax.plot(
+                epochs, values, color=colour, linestyle=line, linewidth=1.9, marker=marker, markersize=5, label=name
+            )
         ax.set_xlabel(xlabel)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.set_title(start, loc="left", fontsize=9.5, color=MUTED, pad=6)

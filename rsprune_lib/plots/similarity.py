@@ -7,11 +7,11 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 
 from rsprune_lib.colours import COLOURS, CUT, INK, KEPT, MUTED, REMOVED
-from rsprune_lib.plots.style import BLUES, DIVERGING, Picture, canvas, heading, legend
+from rsprune_lib.plots.style import BLUES, DIVERGING, LINES, MARKERS, Picture, canvas, heading, legend
 
 __all__ = ["cluster_maps", "hash_steps", "likeness_matrix", "selector_curves", "similarity_graphs"]
 
-_EDGES = 1500  # drawn at most, the strongest
+_EDGES = 350  # drawn at most, the strongest: more are one black ball
 
 
 def hash_steps(
@@ -105,7 +105,7 @@ def similarity_graphs(
     Args:
         panels: Name -> ((C, C) bool edges, (C,) bool what stays).
         places: (C, 2) positions in [0, 1].
-        weights: (C, C) similarities; the stronger an edge, the darker.
+        weights: (C, C) similarities; the stronger an edge, the darker; the strongest 350 are drawn.
         columns: Panels a row.
         title: Title of the figure.
         synthetic: The data are synthetic.
@@ -126,7 +126,9 @@ def similarity_graphs(
         ax.set(xlim=(-0.04, 1.04), ylim=(-0.04, 1.04), xticks=[], yticks=[], aspect="equal")
         ax.spines[:].set_visible(False)
         heading(ax, name)
-        ax.set_xlabel(f"{int(edges.sum() // 2):,} edges, {int(stays.sum())} of {len(stays)} stay", color=INK)
+        count = int(edges.sum() // 2)
+        drawn = f" ({_EDGES} drawn)" if count > _EDGES else ""
+        ax.set_xlabel(f"{count:,} edges{drawn}, {int(stays.sum())} of {len(stays)} stay", color=INK)
     heading(figure, title, synthetic=synthetic)
     return figure
 
@@ -138,8 +140,8 @@ def _draw_edges(ax: Axes, edges: np.ndarray, places: np.ndarray, weights: np.nda
     strength = weights[pairs[:, 0], pairs[:, 1]]
     pairs = pairs[np.argsort(-strength, kind="stable")[:_EDGES]]
     strength = weights[pairs[:, 0], pairs[:, 1]]
-    shade = 0.15 + 0.5 * (strength - strength.min()) / max(float(np.ptp(strength)), 1e-9)
-    ax.add_collection(LineCollection(places[pairs], colors=INK, alpha=shade, linewidths=0.7, zorder=1))
+    shade = 0.12 + 0.38 * (strength - strength.min()) / max(float(np.ptp(strength)), 1e-9)
+    ax.add_collection(LineCollection(places[pairs], colors=INK, alpha=shade, linewidths=0.6, zorder=1))
 
 
 def cluster_maps(
@@ -204,8 +206,10 @@ def selector_curves(
     for ax, lines, label in zip(
         axes[0], (macs, smallest), ("MACs left", "channels left in the most pruned layer"), strict=True
     ):
-        for number, (name, values) in enumerate(lines.items()):
-            ax.plot(thresholds, 100 * np.asarray(values), color=COLOURS[number], linewidth=2, label=name)
+        looks = zip(COLOURS * 9, LINES * 9, MARKERS * 9, strict=False)
+        for (name, values), (colour, line, marker) in zip(lines.items(), looks, strict=False):
+            style = {"color": colour, "linestyle": line, "marker": marker, "markevery": 3, "markersize": 5}
+            ax.plot(thresholds, 100 * np.asarray(values), linewidth=1.8, label=name, **style)
         ax.set(xlabel="threshold", ylabel=f"{label}, %", ylim=(0, 103))
         ax.invert_xaxis()
     legend(axes[0, 0], loc="lower left")

@@ -20,6 +20,8 @@ from rsprune_lib.colours import BLUE_RAMP, DIVERGING_RAMP, GRID, INK, MUTED, ORA
 __all__ = [
     "BLUES",
     "DIVERGING",
+    "LINES",
+    "MARKERS",
     "ORANGES",
     "Picture",
     "axis_count",
@@ -36,6 +38,8 @@ BLUES: Colormap = LinearSegmentedColormap.from_list("house_blues", BLUE_RAMP)
 ORANGES: Colormap = LinearSegmentedColormap.from_list("house_oranges", ORANGE_RAMP)
 DIVERGING: Colormap = LinearSegmentedColormap.from_list("house_diverging", DIVERGING_RAMP)
 DPI = 110
+LINES = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)))  # lines differ without colour, too
+MARKERS = "osD^vP"
 
 
 class Picture(Figure):

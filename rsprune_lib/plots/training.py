@@ -9,7 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from rsprune_lib.colours import COLOURS, CUT, INK, KEPT, MUTED
-from rsprune_lib.plots.style import BLUES, ORANGES, Picture, beside, canvas, depth_colours, heading, legend
+from rsprune_lib.plots.style import BLUES, MARKERS, ORANGES, Picture, beside, canvas, depth_colours, heading, legend
 
 __all__ = ["Curve", "confusion", "distance_toy", "loss_views", "pull_bars", "slope_match", "training_curves"]
 
@@ -30,16 +30,17 @@ def training_curves(
         synthetic: The data are synthetic.
 
     Returns:
-        The figure: losses on the left (dashed is validation), accuracy on the right (a dot marks the best epoch).
+        The figure: losses on the left (dashed is validation), accuracy on the right (a large marker is the best epoch).
     """
     runs = dict(history) if isinstance(history, Mapping) else {"": history}
     figure, axes = canvas(1, 2, height=3.3)
     left, right = axes[0]
-    for (name, rows), colour in zip(runs.items(), COLOURS * 9, strict=False):
-        _curve(left, rows, "train_loss", colour)
-        _curve(left, rows, "val_loss", colour, linestyle=DASHED)
-        _curve(right, rows, "val_accuracy", colour)
-        _mark_best(right, rows, colour, name)
+    for (name, rows), colour, marker in zip(runs.items(), COLOURS * 9, MARKERS * 9, strict=False):
+        often = {"marker": marker, "markevery": max(1, len(rows) // 6)} if name else {}
+        _curve(left, rows, "train_loss", colour, **often)
+        _curve(left, rows, "val_loss", colour, linestyle=DASHED, **often)
+        _curve(right, rows, "val_accuracy", colour, **often)
+        _mark_best(right, rows, colour, name, marker)
     left.set(ylabel="loss a sample", xlabel="epoch")
     right.set(ylabel="validation accuracy", xlabel="epoch")
     right.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
@@ -60,18 +61,18 @@ def _curve(ax: Axes, rows: History, key: str, colour: str, **options: object) ->
     points = [(row["epoch"], row[key]) for row in rows if row.get(key) is not None]
     if points:
         style = {"linewidth": 1.8, "marker": "o" if len(points) < 3 else None, "markersize": 4}
-        ax.plot(*zip(*points, strict=True), color=colour, **style, **options)
+        ax.plot(*zip(*points, strict=True), color=colour, **style | options)
 
 
-def _mark_best(ax: Axes, rows: History, colour: str, name: str) -> None:
-    """Puts a dot on the best epoch; the value stands beside it, or in the legend where there are several runs."""
+def _mark_best(ax: Axes, rows: History, colour: str, name: str, marker: str) -> None:
+    """Marks the best epoch; its value stands beside it, or in the legend where there are several runs."""
     scored = [row for row in rows if row.get("val_accuracy") is not None]
     if not scored:
         return
     best = max(scored, key=lambda row: row["val_accuracy"])
     at = best["epoch"], best["val_accuracy"]
     label = f"{name}, best {at[1]:.1%}" if name else None
-    ax.plot(*at, "o", color=colour, markersize=7, markeredgecolor="white", markeredgewidth=1.2, label=label)
+    ax.plot(*at, marker, color=colour, markersize=8, markeredgecolor="white", markeredgewidth=1.2, label=label)
     if not name:
         beside(ax, f"{at[1]:.1%}", at, dx=0, dy=6, ha="center", fontsize=9)
     ax.margins(y=0.14)

@@ -136,7 +136,7 @@ def decide(
     if not request.by_graph:
         scores = score(model, groups, request.criterion, **given, **options)
         return choose(scores, groups, **how), scores
-    own = {key: options[key] for key in ("makers",) if key in options}
+    own = {key: options[key] for key in ("makers", "mean_term") if key in options}
     found = similarity(model, groups, given["data"], progress=given["progress"], **own)
     rank = options.get("rank")
     ranked = None if rank is None else score(model, groups, rank, **given)

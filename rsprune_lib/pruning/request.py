@@ -107,8 +107,8 @@ class Request:
             raise unknown(what, name, known)
 
     def _check_graph(self) -> None:
-        for option in self.options.keys() - {"selector", "rank", "makers"}:
-            raise unknown("option of criterion similarity", option, ("selector", "rank", "makers"))
+        for option in self.options.keys() - {"selector", "rank", "makers", "mean_term"}:
+            raise unknown("option of criterion similarity", option, ("selector", "rank", "makers", "mean_term"))
         rank = self.options.get("rank")
         if rank is not None:
             find("criterion", CRITERIA, rank)

@@ -84,12 +84,19 @@ def _turns_of_neighbours(case: Case, *, k: int = 2) -> Values:
 
 
 def _similarity(
-    case: Case, *, rank: str | None = None, makers: str = "root", similar: Similarity | None = None
+    case: Case,
+    *,
+    rank: str | None = None,
+    makers: str = "root",
+    mean_term: bool = True,
+    similar: Similarity | None = None,
 ) -> Values:
     if rank == "similarity":
         raise RspruneError("The rank of criterion 'similarity' must be another criterion, such as l1 or attention.")
     given = {"data": case.data, "gates": case.gates, "seed": case.seed, "progress": case.progress}
-    found = similar or similarity(case.model, case.groups, case.data, makers=makers, progress=case.progress)
+    found = similar or similarity(
+        case.model, case.groups, case.data, makers=makers, mean_term=mean_term, progress=case.progress
+    )
     own = score(case.model, case.groups, rank, **given).values if rank is not None else None
     values = redundancy(found, case.groups, own)
     if found.blind:  # nobody is known to be like them, so they go last, the weaker ones first
@@ -200,11 +207,12 @@ def score(
         progress: show a bar where images are looked at.
         **options: of the criterion: ``mode="drop" | "normalise" | "paper"`` for attention (what becomes of a shortcut's
             batch norm, which has no gate), ``consumers=False`` for l1 and l2 (score the making filters alone),
-            ``rank="l1"`` (which of two alike channels is the better one), ``makers="all"`` and ``similar=``
-            (similarities that are known already) for similarity. Its layers without feature maps go last, in the order
-            of the rank, or of l1. ``rule="minority_group" | "all_classes" | "borda"``, ``minority=`` (how many of the
-            rarest classes, or their numbers), ``per_image=`` (see `class_scores`) and ``legacy=True`` (the reference's
-            loss) for class_taylor; ``k=`` (neighbours, the filter itself included) for tmm.
+            ``rank="l1"`` (which of two alike channels is the better one), ``makers="all"``, ``mean_term=False``
+            (of its hash) and ``similar=`` (similarities that are known already) for similarity. Its layers without
+            feature maps go last, in the order of the rank, or of l1. For class_taylor:
+            ``rule="minority_group" | "all_classes" | "borda"``, ``minority=`` (how many of the rarest classes, or their
+            numbers), ``per_image=`` (see `class_scores`), ``legacy=True`` (the reference's loss). ``k=`` (neighbours,
+            the filter itself included) for tmm.
 
     Raises:
         RspruneError: the criterion or an option is unknown, lacks its data, or gives a score that is not finite.

@@ -63,17 +63,22 @@ class Similarity:
         return values
 
 
-def perceptual_hash(maps: Tensor) -> Tensor:
+def perceptual_hash(maps: Tensor, *, mean_term: bool = True) -> Tensor:
     """Hashes feature maps.
+
+    The first of the coefficients is the mean of the map, and it is far larger than the others. As published it belongs
+    to the mean that the others are compared with. So the sign of the map's mean decides whether most bits are 0 or 1,
+    and two unrelated maps whose means have one sign agree on far more than half of the bits.
 
     A map that is zero everywhere has only ones; a constant map has the one bit of its mean alone (positive), or every
     bit but that (negative).
 
     Args:
         maps: (..., H, W).
+        mean_term: As published. False leaves the mean of the map out, in the threshold and in the hash.
 
     Returns:
-        (..., m) bool: ``min(8, H) * min(8, W)`` bits, row by row.
+        (..., m) bool: ``min(8, H) * min(8, W)`` bits, row by row; one fewer without the mean term.
 
     Example:
         >>> perceptual_hash(torch.zeros(5, 32, 32)).shape
@@ -81,7 +86,7 @@ def perceptual_hash(maps: Tensor) -> Tensor:
     """
     H, W = maps.shape[-2:]
     rows, columns = (_cosines(side, str(maps.device)) for side in (H, W))  # (min(8, H), H), (min(8, W), W)
-    low = (rows @ maps.double() @ columns.T).flatten(-2)
+    low = (rows @ maps.double() @ columns.T).flatten(-2)[..., 0 if mean_term else 1 :]
     return low >= low.mean(-1, keepdim=True)
 
 
@@ -99,6 +104,7 @@ def similarity(
     batches: Iterable[tuple[Tensor, Tensor]],
     *,
     makers: str = "root",
+    mean_term: bool = True,
     progress: bool = True,
 ) -> Similarity:
     """Compares the feature maps of every pair of channels in every group.
@@ -111,6 +117,7 @@ def similarity(
         batches: training images; 50 to 100 are what was published.
         makers: which of the layers that make a group's channels are looked at: ``"root"``, the first (in a residual
             stream of the CIFAR networks: the stem or the shortcut, as published), or ``"all"``, whose mean is taken.
+        mean_term: as published; see `perceptual_hash`.
         progress: show a bar.
 
     Raises:
@@ -122,7 +129,7 @@ def similarity(
         >>> similarity(model, groups, Batches(data, "train", limit=100)).values["conv1"].shape
         torch.Size([64, 64])
     """
-    sums = [_Sums(group, _makers(group, makers)) for group in groups]
+    sums = [_Sums(group, _makers(group, makers), mean_term) for group in groups]
     if all(one.blind for one in sums):
         raise ModelError("The network has no convolution whose feature maps could be compared; use another criterion.")
     hooks, count = [hook for one in sums for hook in one.hooks(model)], 0
@@ -142,8 +149,8 @@ class _Sums:
         blind: why it has no values; empty while it has.
     """
 
-    def __init__(self, group: Group, layers: list[tuple[str, Tensor]]) -> None:
-        self.group, self._layers = group, layers
+    def __init__(self, group: Group, layers: list[tuple[str, Tensor]], mean_term: bool) -> None:
+        self.group, self._layers, self._mean_term = group, layers, mean_term
         self.blind = "" if layers else "its channels have no feature maps"
         self._total: Tensor | float = 0.0
         self._bits = 0
@@ -158,7 +165,8 @@ class _Sums:
             return
         if not maps.isfinite().all():
             raise DataError(f"Feature maps of {self.group.name!r} are not finite; check network and images for NaN.")
-        signs = perceptual_hash(maps[:, index.to(maps.device)]).transpose(0, 1).flatten(1).float() * 2 - 1
+        bits = perceptual_hash(maps[:, index.to(maps.device)], mean_term=self._mean_term)
+        signs = bits.transpose(0, 1).flatten(1).float() * 2 - 1
         self._total = self._total + (signs @ signs.T).double()  # whole numbers below 2^24: exact in float32
         self._bits += signs.shape[1]
 
