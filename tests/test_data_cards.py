@@ -20,6 +20,12 @@ CLASSES = {
     "synthetic_aerial": (6, 64),
     "camvid": (11, 701),
     "dubai": (5, 72),
+    "cityscapes": (19, 3_475),
+    "vaihingen_full": (6, 16),
+    "vaihingen_eroded": (6, 16),
+    "potsdam_full": (6, 37),
+    "potsdam_eroded": (6, 37),
+    "loveda": (7, 4_191),
 }
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from rsprune_lib.data.sizes import Size
 from rsprune_lib.data.split import SplitRule
 
-__all__ = ["Card", "MaskRule", "Source"]
+__all__ = ["Card", "MaskRule", "Source", "numbered", "palette_of"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class MaskRule:
         colours: True where the masks hold colours.
         parts: places of each part, such as ``{"test": ("8",)}``; without ``"val"`` it is cut from train. Pairs at other
             places are left out.
+        near: how far a channel of a colour may lie from that of a code (files that were saved with a loss).
         scale: factor on the size before windows of ``image_size`` are cut; None: every image is resized to
             ``image_size`` as a whole.
     """
@@ -54,7 +55,18 @@ class MaskRule:
     parts: dict[str, tuple[str, ...]]
     unknown: tuple[int, ...] = ()
     colours: bool = False
+    near: int = 0
     scale: float | None = None
+
+
+def numbered(count: int, first: int = 0) -> tuple[tuple[int, ...], ...]:
+    """The codes of classes that are numbered."""
+    return tuple((value,) for value in range(first, first + count))
+
+
+def palette_of(*codes: int) -> tuple[tuple[int, int, int], ...]:
+    """RGB of colours written as 0xRRGGBB."""
+    return tuple((code >> 16, code >> 8 & 255, code & 255) for code in codes)
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,17 @@
 """The segmentation sets of the course, with palettes, splits and sources as their publishers state them."""
 
-from rsprune_lib.data.cards import Card, MaskRule, Source
+from rsprune_lib.data.cards import Card, MaskRule, Source, numbered, palette_of
+from rsprune_lib.data.catalogue_aerial import AERIAL_CARDS
 from rsprune_lib.data.split import SplitRule
 from rsprune_lib.data.synthetic_aerial import CLASSES, SIDE
 
 __all__ = ["MASK_CARDS"]
 
 
-def _numbers(count: int, first: int = 0) -> tuple[tuple[int, ...], ...]:
-    """The values of ``count`` classes that are numbered."""
-    return tuple((value,) for value in range(first, first + count))
-
-
-def _colours(*codes: int) -> tuple[tuple[int, int, int], ...]:
-    return tuple((code >> 16, code >> 8 & 255, code & 255) for code in codes)
-
+CITIES = (
+    "aachen", "bochum", "bremen", "cologne", "darmstadt", "dusseldorf", "erfurt", "hamburg", "hanover", "jena",
+    "krefeld", "monchengladbach", "strasbourg", "stuttgart", "tubingen",
+)  # fmt: skip
 
 CAMVID = Card(
     name="camvid",
@@ -41,10 +38,10 @@ CAMVID = Card(
     masks=MaskRule(
         image=r"(?:^|/)(train|val|test)/([^/]+)\.(?:png|jpg)$",
         mask=r"(?:^|/)(train|val|test)annot/([^/]+)\.png$",
-        palette=_colours(
+        palette=palette_of(
             0x808080, 0x800000, 0xC0C080, 0x804080, 0x3C28DE, 0x808000, 0xC08080, 0x404080, 0x400080, 0x404000, 0x0080C0
         ),
-        codes=_numbers(11),
+        codes=numbered(11),
         unknown=(11,),
         parts={part: (part,) for part in ("train", "val", "test")},
     ),
@@ -69,7 +66,7 @@ DUBAI = Card(
     masks=MaskRule(
         image=r"(?:^|/)Tile (\d+)/images/([^/]+)\.jpg$",
         mask=r"(?:^|/)Tile (\d+)/masks/([^/]+)\.png$",
-        palette=_colours(0x3C1098, 0x8429F6, 0x6EC1E4, 0xFEDD3A, 0xE2A929),
+        palette=palette_of(0x3C1098, 0x8429F6, 0x6EC1E4, 0xFEDD3A, 0xE2A929),
         codes=((0x3C1098,), (0x8429F6,), (0x6EC1E4,), (0xFEDD3A,), (0xE2A929,)),  # those in classes.json are others
         unknown=(0x9B9B9B, 0x000000),
         colours=True,
@@ -77,6 +74,48 @@ DUBAI = Card(
         scale=0.5,  # 256 px then show what 512 px of the original do, and an epoch is 261 windows in place of 792
     ),
 )
+
+CITYSCAPES = Card(
+    name="cityscapes",
+    title="Cityscapes, fine labels, a quarter of the size",
+    upright=True,
+    task="segmentation",
+    classes=(
+        "road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign", "vegetation",
+        "terrain", "sky", "person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle",
+    ),
+    image_size=(256, 512),
+    original_size=(1024, 2048),
+    num_images=3_475,
+    mean=None,
+    std=None,
+    sources=(
+        Source(None, "leftImg8bit_trainvaltest.zip", note="the publisher asks for a registration: fetch it by hand"),
+    ),
+    more=((Source(None, "gtFine_trainvaltest.zip", note="the labels, from the same page; no hash is stated"),),),
+    licence="non-commercial use, after registration",
+    citation="M. Cordts et al., The Cityscapes Dataset for Semantic Urban Scene Understanding, CVPR 2016, "
+    "https://arxiv.org/abs/1604.01685",
+    homepage="https://www.cityscapes-dataset.com/downloads/",
+    split=SplitRule(
+        published=True,
+        note="the published validation part (500) is test, as its own test labels are kept back; validation is the "
+        "training cities Ulm, Weimar and Zurich",
+    ),
+    masks=MaskRule(
+        image=r"(?:^|/)(?:train|val)/([a-z]+)/([a-z]+_\d+_\d+)_leftImg8bit\.png$",
+        mask=r"(?:^|/)(?:train|val)/([a-z]+)/([a-z]+_\d+_\d+)_gtFine_labelIds\.png$",
+        palette=palette_of(
+            0x804080, 0xF423E8, 0x464646, 0x66669C, 0xBE9999, 0x999999, 0xFAAA1E, 0xDCDC00, 0x6B8E23, 0x98FB98,
+            0x4682B4, 0xDC143C, 0xFF0000, 0x00008E, 0x000046, 0x003C64, 0x005064, 0x0000E6, 0x770B20,
+        ),
+        codes=tuple((value,) for value in (*(7, 8, 11, 12, 13, 17), *range(19, 29), *(31, 32, 33))),
+        unknown=(*range(7), 9, 10, 14, 15, 16, 18, 29, 30, 255),  # what the benchmark leaves out
+        parts={
+            "train": CITIES, "val": ("ulm", "weimar", "zurich"), "test": ("frankfurt", "lindau", "munster"),
+        },
+    ),
+)  # fmt: skip
 
 SYNTHETIC_AERIAL = Card(
     name="synthetic_aerial",
@@ -97,11 +136,11 @@ SYNTHETIC_AERIAL = Card(
     masks=MaskRule(
         image="",
         mask="",
-        palette=_colours(0xD9600A, 0x8A939C, 0xB7D96B, 0x0A6B3C, 0xE81E63, 0x6A3DA8),
-        codes=_numbers(len(CLASSES)),
+        palette=palette_of(0xD9600A, 0x8A939C, 0xB7D96B, 0x0A6B3C, 0xE81E63, 0x6A3DA8),
+        codes=numbered(len(CLASSES)),
         parts={},
         scale=1.0,
     ),
 )
 
-MASK_CARDS = {card.name: card for card in (CAMVID, DUBAI, SYNTHETIC_AERIAL)}
+MASK_CARDS = {card.name: card for card in (CAMVID, CITYSCAPES, DUBAI, *AERIAL_CARDS, SYNTHETIC_AERIAL)}

@@ -113,23 +113,27 @@ class Coding:
     Args:
         classes: class of every value; `UNKNOWN` for those that stand for no class.
         colours: values are colours, 0xRRGGBB.
+        near: how far each channel of a colour may lie from that of a known one.
     """
 
     classes: Mapping[int, int]
     colours: bool = False
+    near: int = 0
     strange: Counter = field(default_factory=Counter)
     where: dict[int, str] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock, repr=False)
 
     @classmethod
-    def of(cls, codes: Iterable[Iterable[int]], unknown: Iterable[int] = (), colours: bool = False) -> "Coding":
+    def of(
+        cls, codes: Iterable[Iterable[int]], unknown: Iterable[int] = (), colours: bool = False, near: int = 0
+    ) -> "Coding":
         """The coding with these values for class 0, 1, …, and these for none; a raster's nodata is for none, too."""
         table = {value: label for label, values in enumerate(codes) for value in values}
-        return cls({-1: UNKNOWN} | {value: UNKNOWN for value in unknown} | table, colours)
+        return cls({-1: UNKNOWN} | {value: UNKNOWN for value in unknown} | table, colours, near)
 
     def decode(self, content: bytes, name: str) -> np.ndarray:
         """(H, W) uint8 class numbers of a mask file; `UNKNOWN` where there is none."""
-        values = read_mask(content, name, self.colours)
+        values = self._exact(read_mask(content, name, self.colours))
         known = np.array(sorted(self.classes))
         labels = np.array([self.classes[value] for value in known.tolist()], np.uint8)
         at = np.searchsorted(known, values).clip(max=len(known) - 1)
@@ -142,6 +146,18 @@ class Coding:
                     self.strange[value] += count
                     self.where.setdefault(value, name)
         return made
+
+    def _exact(self, values: np.ndarray) -> np.ndarray:
+        """Colours near a known one become that one."""
+        if not self.near:
+            return values
+        table = np.array([value for value in self.classes if value >= 0])
+        apart = [value for value in counted(values) if value >= 0 and value not in self.classes]
+        for value in apart:
+            steps = np.stack([abs((table >> shift & 255) - (value >> shift & 255)) for shift in (16, 8, 0)]).max(0)
+            if steps.min() <= self.near:
+                values[values == value] = table[steps.argmin()]
+        return values
 
     def refuse_strange(self, origin: str, advice: str) -> None:
         """Refuse what `decode` found of values without a meaning.

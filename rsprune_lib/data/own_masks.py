@@ -64,7 +64,8 @@ class PairedFolder:
         """Decode images and masks.
 
         Args:
-            size: of rows: whole images where they are of one size of at most 512 pixels a side, else windows.
+            size: of rows: whole images where they are of one size of at most 512 pixels a side, else windows; of
+                rasters always windows, as a scene is later seen at its own scale.
             folder: of the arrays.
             about: of the index.
             progress: show bars.
@@ -73,7 +74,8 @@ class PairedFolder:
             DataError: naming what cannot be read or has no meaning.
         """
         common = self._common()
-        frame = Frame(size, None if common and max(common) <= WHOLE else 1.0)
+        whole = common and max(common) <= WHOLE and not self.paired.pairs.images[0].lower().endswith((".tif", ".tiff"))
+        frame = Frame(size, None if whole or common == sides(size) else 1.0)
         paired = replace(self.paired, pairs=replace(self.paired.pairs, notes=self._notes(frame)))
         about = about | {"classes": self.meaning.classes, "palette": self.meaning.palette, "origin": str(self.path)}
         about |= {"beside": paired.pairs.lonely, "bands": self._taken(), "legend": self.legend}

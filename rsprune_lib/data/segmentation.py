@@ -115,7 +115,7 @@ def card_masks(card: Card, archives: list[Path], folder: Path, size: Size, progr
     rule = card.masks
     names = [name for archive in archives for name, _ in read_members(archive, contents=False)]
     pairs = card_pairs(names, card, " and ".join(archive.name for archive in archives))
-    coding = Coding.of(rule.codes, rule.unknown, rule.colours)
+    coding = Coding.of(rule.codes, rule.unknown, rule.colours, rule.near)
     about = {"title": card.title, "classes": card.classes, "palette": rule.palette, "origin": str(archives[0])}
 
     def members() -> Iterator[tuple[str, bytes]]:
