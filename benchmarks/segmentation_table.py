@@ -188,6 +188,7 @@ def main() -> None:
         return tuple(row[key] for key in ("network", "seed", "method", "keep"))
 
     def keep(rows: list[dict]) -> None:
+        table.update(read_json(store, "a table") if store.exists() else {})  # another process may have written
         table["rows"] = sorted([*table["rows"], *rows], key=lambda row: places.get(place(row), len(places)))
         write_json(store, table)
 
@@ -197,7 +198,9 @@ def main() -> None:
     if not args.page:
         run([c for c in wanted if tuple(asdict(c).values()) not in there], sweep, runs, args.jobs, keep)
     for name in dict.fromkeys(c.network for c in wanted) if args.time else ():
-        table["times"][name] = times(sweep, name, runs) | {"device": describe_device(torch.device("cpu"))}
+        took = times(sweep, name, runs) | {"device": describe_device(torch.device("cpu"))}
+        keep([])
+        table["times"][name] = took
         write_json(store, table)
     if table["rows"]:
         store.with_suffix(".md").write_text(page(sweep, table), encoding="utf-8")
