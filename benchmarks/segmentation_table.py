@@ -174,6 +174,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="cells that are measured side by side, one thread each")
     parser.add_argument("--network", nargs="+", help="only these of the sweep")
     parser.add_argument("--method", nargs="+", help="only these of the sweep; 'dense' and 'trained on' are such, too")
+    parser.add_argument("--keep", nargs="+", type=float, help="only these shares of the channels that stay")
     parser.add_argument("--time", action="store_true", help="measure times, too")
     parser.add_argument("--page", action="store_true", help="only write the page")
     args = parser.parse_args()
@@ -195,6 +196,7 @@ def main() -> None:
     there = {place(row) for row in table["rows"]}
     wanted = [c for c in order if not args.network or c.network in args.network]
     wanted = [c for c in wanted if not args.method or c.method in args.method]
+    wanted = [c for c in wanted if not args.keep or c.keep in (1, *args.keep)]
     if not args.page:
         run([c for c in wanted if tuple(asdict(c).values()) not in there], sweep, runs, args.jobs, keep)
     for name in dict.fromkeys(c.network for c in wanted) if args.time else ():
