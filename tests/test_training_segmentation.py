@@ -62,7 +62,7 @@ def test_class_weights_come_from_the_training_pixels(scenes):
     log = make_loss("weighted_ce_log")
     log.prepare(scenes)
     assert log.weights.tolist() == pytest.approx([1 / math.log(1.10 + p) for p in (0.8, 0.2, 0)])
-    even = make_loss("weighted_ce_median")
+    even = make_loss("weighted_ce_balanced")
     even.prepare(scenes)
     assert even.weights.tolist() == pytest.approx([0.5 / 0.8, 0.5 / 0.2, 1])
     both = make_loss("weighted_focal_dice")

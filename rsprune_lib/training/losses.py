@@ -102,9 +102,9 @@ LOSSES: dict[str, Entry] = {
         "cross-entropy, rare classes much heavier", "classes weigh 1 / ln(1.10 + their share)",
         functools.partial(WeightedCE, weighting="inverse_log"),
     ),
-    "weighted_ce_median": Entry(
-        "cross-entropy, classes balanced", "every class counts the same: it weighs the median share / its share",
-        functools.partial(WeightedCE, weighting="median"),
+    "weighted_ce_balanced": Entry(
+        "cross-entropy, classes balanced", "every class counts the same, however few its pixels",
+        functools.partial(WeightedCE, weighting="balanced"),
     ),
     "dice": Entry("Dice", "every class of a batch counts the same, however few its pixels", DiceLoss, ("masks",)),
     "ce_dice": Entry("cross-entropy + Dice", "the sum of both", _sum, ("masks",)),
@@ -121,9 +121,9 @@ LOSSES: dict[str, Entry] = {
         "all three are trained, and classes weigh 1 / ln(1.10 + their share)",
         functools.partial(BodyEdgeLoss, weighting="inverse_log"), ("masks", "parts"),
     ),
-    "body_edge_median": Entry(
+    "body_edge_balanced": Entry(
         "classes + body + edge, classes balanced", "all three are trained, and every class counts the same",
-        functools.partial(BodyEdgeLoss, weighting="median"), ("masks", "parts"),
+        functools.partial(BodyEdgeLoss, weighting="balanced"), ("masks", "parts"),
     ),
     "body_edge_paper": Entry(
         "classes + body + edge, as published", "the same as its code has it, with its edges of grey levels",

@@ -29,7 +29,7 @@ _LEAST = 1e-14  # inside of logarithms
 _WEIGHTINGS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "linear": lambda share: np.where(share > 0, 2 - share, 1.0),
     "inverse_log": lambda share: 1 / np.log(1.10 + share),
-    "median": lambda share: np.where(share > 0, np.median(share[share > 0]) / np.maximum(share, _LEAST), 1.0),
+    "balanced": lambda share: np.where(share > 0, 1 / (np.count_nonzero(share) * np.maximum(share, _LEAST)), 1.0),
 }
 
 
@@ -49,7 +49,8 @@ class WeightedCE(nn.Module):
     Args:
         weighting: ``"linear"``, ``1 + (1 - p)`` of a class with the share p of all labelled pixels, so in [1, 2]; or
             ``"inverse_log"``, ``1 / ln(1.10 + p)``, in [1.35, 10.5] (https://arxiv.org/abs/1606.02147 has 1.02); or
-            ``"median"``, the median of all shares / p: all classes count the same (https://arxiv.org/abs/1511.00561).
+            ``"balanced"``, 1 / (K p): all K classes count the same, and a pixel weighs 1 in the mean
+            (https://arxiv.org/abs/1511.00561 has it with another factor).
         label_smoothing: In [0, 1).
         every_pixel: Divide by the number of all pixels, unknown ones too, as the published code does: padding then
             makes the gradient smaller. By default, by that of the labelled ones.
