@@ -506,7 +506,7 @@ def test_a_run_does_what_the_library_does_and_is_kept(studio, snapshot, data):
     assert [step for step, _ in run.accuracies] == [0, 1, 2]
     assert run.doing == "Measuring the network as it is"
     assert list(dict.fromkeys(told)) == ["preparing", "training", "judging", "done"]
-    again = fit(studio.recovered(snapshot), data, QUICK.recipe(), seed=0, progress=False)
+    again = fit(studio.recovered(snapshot), data, QUICK.recipe(data), seed=0, progress=False)
     same = again.model.state_dict()
     assert all(torch.equal(tensor, same[name]) for name, tensor in run.model.state_dict().items())
     assert all(torch.equal(before[name], tensor) for name, tensor in studio.recovered(snapshot).state_dict().items())

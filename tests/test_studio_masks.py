@@ -7,16 +7,20 @@ import pytest
 import torch
 
 from rsprune_lib.data.masks import UNKNOWN
-from rsprune_lib.errors import RspruneError
+from rsprune_lib.errors import RspruneError, TrainingError
 from rsprune_lib.models import create_model
 from rsprune_lib.pruning import score
 from rsprune_lib.training import fit, recipe
 from rsprune_studio import Setting, Studio
 from rsprune_studio.draw import gauges, masks
+from rsprune_studio.draw.votes import Votes, vote_map
 from rsprune_studio.engine.inside import Inside
 from rsprune_studio.engine.mask_answers import BOTH_WRONG, LOST, RIGHT, WON, MaskAnswer
 from rsprune_studio.engine.threads import Watch
+from rsprune_studio.engine.tune_run import TuneOptions
+from rsprune_studio.engine.tuning import FineTune
 from rsprune_studio.views.inside import LookInside
+from rsprune_studio.views.lessons import lesson_panel
 
 
 @pytest.fixture(scope="module")
@@ -181,3 +185,76 @@ def test_view_shows_pictures_of_the_chosen_image(studio, snapshot):
     look.settle()
     assert look.channels.cards.value.count("feature map") > 3
     look.close()
+
+
+def test_channels_fade_while_the_whole_network_is_trained(studio, snapshot, model, fields):
+    job = FineTune(studio)
+    job.start(snapshot, TuneOptions(epochs=2, images=None, lr=0.003, decay=0.5))
+    run = job.settle()
+    assert run.phase == "done" and run.result.best_epoch == 2 and run.batch == 64
+    setting = job.keep()
+    kept = studio.kept.tuned(snapshot.plan)
+    assert {name: kept.model.get_submodule(name).out_channels for name in snapshot.plan.widths} == snapshot.plan.widths
+    found = {"model": model, "data": fields}
+    exec(studio.code(setting, kept.note), found)
+    x = torch.randn(1, 3, 40, 56)
+    torch.testing.assert_close(found["small"].eval()(x), kept.model(x), rtol=1e-3, atol=1e-3)
+    with pytest.raises(TrainingError, match="2 epochs or more"):
+        TuneOptions(epochs=1, decay=0.5)
+    job.close()
+    studio.forget_tuned(snapshot.plan)
+
+
+def test_map_says_which_channels_speak_for_rare_classes():
+    table = np.array([[4.0, 0, 0, 1], [0, 3, 1, 0], [0, 0, 0, 0]])
+    votes = Votes(
+        "a", table, np.array([True, False, True, False]), np.array([0.1, 0.2, 0.4, 0.3]), ["x", "y", "z"], [1]
+    )
+    assert votes.rows == [1, 0, 2] and votes.speaks.tolist() == [0, 1, 1, 0]
+    assert votes.columns("class").tolist() == [1, 2, 0, 3] and votes.columns("score").tolist() == [2, 3, 1, 0]
+    np.testing.assert_allclose(votes.stays, [0.8, 0.25, np.nan])
+    assert "of the 2 channels that stay 1 speak for a rare class, of the 2 that go 1" in votes.sentence()
+    text = vote_map(votes)
+    assert "y loses most: 25%" in text and text.count("<img") == 2 and "#1 (goes), #2" in text and "not seen" in text
+
+
+def test_panel_of_a_segmenter(studio):
+    panel = lesson_panel(studio, "rare")
+    panel.settle()
+    controls, titles = panel.controls, panel.tabs.titles
+    assert titles.index("Filters") < titles.index("Inside") and panel.tabs.selected_index == titles.index("Inside")
+    assert "Rare here: roof" in panel.hint.value and controls.votes.layout.display == ""
+    assert ("closed form, live, balanced", "live_balanced") in controls.recovery.options
+    controls.votes.minority.value = 2
+    assert panel.settle().setting.minority == 2 and "Rare here: roof, " in panel.hint.value
+    panel.tabs.selected_index = titles.index("Filters")
+    panel.parts["Filters"].settle()
+    assert "speak for a rare class" in panel.parts["Filters"].picture.value
+    controls.votes.rule.value = "borda"
+    assert controls.votes.minority.layout.display == "none" and panel.settle().setting.options == {"rule": "borda"}
+    controls.criterion.value = "l2"
+    assert controls.votes.layout.display == "none" and panel.settle().setting.options == {}
+    panel.close()
+
+
+def test_other_views_work_on_a_segmenter(studio, tmp_path):
+    panel = lesson_panel(studio, "free", folder=tmp_path)
+    snapshot = panel.settle()
+    assert "Exits" not in panel.tabs.titles
+    scan, take = panel.parts["Sensitivity"], panel.parts["Take away"]
+    scan.active = True
+    scan.images.value = 128
+    scan.run()
+    scan.settle()
+    assert "mIoU" in scan.curves.value and (tmp_path / "sensitivity_l2.json").is_file()
+    scan.ask(0.05)
+    panel.settle()
+    take.active = True
+    take.prepare()
+    assert "Bundle (" in take.packed.value, take.status.value
+    for preset in ("uniform", "global", "sensitivity"):
+        panel.presets.buttons[preset].click()
+        assert panel.settle().complete
+    session = take.links.value
+    assert "session.json" in session and snapshot.complete
+    panel.close()

@@ -69,7 +69,7 @@ def card(title: str, value: str, note: str, share: float | None) -> str:
 
 def cards(parts: Sequence[str], label: str = "the pruned network in numbers") -> str:
     """Rows of gauges, more than four of them three a row; the label is for a screen reader."""
-    width = "--rsprune-card:max(160px,30%);" if len(parts) > 4 else ""
+    width = "--rsprune-card:max(150px,27%);" if len(parts) > 4 else ""
     row = f'class="rsprune-cards" role="group" aria-label="{label}"'
     return f'<div {row} style="{width}display:flex;gap:10px;flex-wrap:wrap">{"".join(parts)}</div>'
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rsprune_lib.colours import CUT, INK, KEPT, MUTED, signed
+from rsprune_lib.colours import CUT, INK, KEPT, MUTED
 from rsprune_lib.data import Dataset
 from rsprune_lib.data.masks import UNKNOWN
 from rsprune_studio.draw.gauges import rare_mark
@@ -195,7 +195,8 @@ def verdict(comparison: MaskComparison, image: int) -> tuple[str, bool]:
     before, after = comparison.right_in(image)
     if np.isnan(after):
         return "no known class", False
-    return f"{1 - after:.0%} wrong ({signed(100 * (before - after))})", after < before - 0.0005
+    points = f"{100 * (before - after):+.0f}".replace("-", "−")
+    return f"{1 - after:.0%} wrong {points}", after < before - 0.0005
 
 
 def comparison_words(comparison: MaskComparison) -> str:

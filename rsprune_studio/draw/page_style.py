@@ -20,7 +20,7 @@ STYLE = f"""<style>
     max-width: 100% !important; min-width: 0 !important; box-sizing: border-box;
   }}
   .rsprune-app .widget-hbox, .rsprune-panel .widget-hbox {{ flex-wrap: wrap; }}
-  #rendered_cells {{ scroll-padding-top: 170px; }}
+  #rendered_cells {{ scroll-padding-top: 220px; }}
   .rsprune-panel .rsprune-labelled, .rsprune-panel .rsprune-percent {{ flex-wrap: nowrap; }}
   .rsprune-panel .widget-toggle-buttons, .rsprune-panel .widget-toggle-buttons > div {{ flex: 1 1 0; display: flex; }}
   .rsprune-panel .widget-toggle-buttons button {{ flex: 1 1 0; width: auto !important; padding: 0 2px; min-width: 0; }}
@@ -32,6 +32,7 @@ STYLE = f"""<style>
   .rsprune-panel .rsprune-gauges {{
     order: -1; position: sticky; top: 0; z-index: 5; background: white; padding: 4px 0; margin: 0;
   }}
+  .rsprune-panel .rsprune-legend {{ grid-column: 1 / -1; }}
   .rsprune-gauges .rsprune-cards {{ display: grid !important; grid-template-columns: 1fr 1fr; gap: 4px !important; }}
   .rsprune-gauges .rsprune-card {{ padding: 2px 8px !important; }}
   .rsprune-gauges .rsprune-card > div {{

@@ -118,8 +118,11 @@ def as_code(
     else:
         lines.append("small = pruned.model")
     if tuned:
-        needs["rsprune_lib.training"] = ["fit", "recipe"]
-        lines += _training(tuned)
+        needs["rsprune_lib.training"] = ["fit", "recipe", *(["SoftPruning"] if "decay" in tuned else [])]
+        needs["rsprune_lib.pruning"] += ["Request"] if "decay" in tuned else []
+        if "decay" in tuned and basis.gates:
+            needs["rsprune_lib.pruning"].append("fold")
+        lines += _training(tuned, "fold(model, gates)" if basis.gates else "model")
     imports = [f"from {module} import {', '.join(sorted(set(names)))}" for module, names in sorted(needs.items())]
     return "\n".join([*imports, "", *lines, ""])
 
@@ -166,11 +169,18 @@ def _as_plan(setting: Setting) -> bool:
     return setting.amount == "plan" or scaled
 
 
-def _training(tuned: Mapping[str, Any]) -> list[str]:
-    how = f'recipe("strong_finetune", epochs={tuned["epochs"]}, lr={tuned["lr"]})'
+def _training(tuned: Mapping[str, Any], whole: str) -> list[str]:
+    batch = f", batch_size={tuned['batch_size']}" if "batch_size" in tuned else ""
+    how = f'recipe("strong_finetune", epochs={tuned["epochs"]}, lr={tuned["lr"]}{batch})'
     extra = f'loss="{tuned["loss"]}", seed={tuned["seed"]}, limit={tuned["images"]}'
     extra += f", val_limit={tuned['val_images']}" if "val_images" in tuned else ""
-    return [f"run = {how}", f"small = fit(small, data, run, {extra}).model"]
+    if "decay" not in tuned:
+        return [f"run = {how}", f"small = fit(small, data, run, {extra}).model"]
+    return [
+        f"run = {how}",
+        f"soft = SoftPruning(data, pruned.groups, decay={tuned['decay']}, request=Request(plan=plan))",
+        f"small = soft.small(fit({whole}, data, run, {extra}, callbacks=[soft]).model)",
+    ]
 
 
 def _literal(value: object) -> str:

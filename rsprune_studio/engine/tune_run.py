@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from rsprune_lib.colours import signed
-from rsprune_lib.data import Dataset
+from rsprune_lib.data import Dataset, measuring_batch
 from rsprune_lib.entries import find
 from rsprune_lib.errors import TrainingError
 from rsprune_lib.measure import Paired, Quality
@@ -36,6 +36,9 @@ class TuneOptions:
         images: training images, class-balanced; None takes all.
         lr: peak learning rate of the one-cycle schedule.
         seed: of order and augmentation.
+        decay: None trains the pruned network. A factor in [0, 1) trains the whole network instead, in which the
+            channels that go fade by it after every epoch, see `rsprune_lib.training.SoftPruning`; the last sixth of
+            the epochs is without them, and only those can be kept.
 
     Raises:
         RspruneError: a name is unknown or a number out of range.
@@ -46,6 +49,7 @@ class TuneOptions:
     images: int | None = 2000
     lr: float = GENTLE["live"]
     seed: int = 0
+    decay: float | None = None
 
     def __post_init__(self) -> None:
         find("loss", LOSSES, str(self.loss))
@@ -53,16 +57,22 @@ class TuneOptions:
             raise TrainingError(f"Got {self.images} images to fine-tune on; expected at least 2, better 500.")
         if not 0 < self.lr <= 1:
             raise TrainingError(f"Got lr={self.lr}; expected a learning rate above 0 and at most 1, such as 0.0005.")
-        self.recipe()
+        if self.decay is not None and not (0 <= self.decay < 1 and self.epochs > 1):
+            raise TrainingError(
+                f"Got decay={self.decay} for {self.epochs} epoch(s); channels fade by a factor from 0 to below 1, in 2 "
+                "epochs or more."
+            )
+        recipe(_RECIPE, epochs=self.epochs, lr=self.lr)
 
-    def recipe(self) -> Recipe:
-        """The course's recipe for fine-tuning with these epochs and this rate."""
-        return recipe(_RECIPE, epochs=self.epochs, lr=self.lr)
+    def recipe(self, data: Dataset) -> Recipe:
+        """The course's recipe for fine-tuning with these epochs and this rate, in batches that fit into memory."""
+        batch = min(64, max(4, measuring_batch(data) // 4)) if data.masks is not None else None
+        return recipe(_RECIPE, epochs=self.epochs, lr=self.lr, batch_size=batch)
 
     def limit(self, data: Dataset) -> int:
         """Training images it really takes: a last batch of one image would have no batch statistics."""
         wanted = min(self.images or len(data.split.train), len(data.split.train))
-        return wanted - (wanted > 1 and wanted % self.recipe().batch_size == 1)
+        return wanted - (wanted > 1 and wanted % self.recipe(data).batch_size == 1)
 
 
 @dataclass(frozen=True)
@@ -115,6 +125,7 @@ class TuneRun:
         doing: what is being prepared, in words.
         images: training images an epoch.
         total: steps of the whole run.
+        batch: images a step.
         losses: training loss of each step so far.
         accuracies: (step, leading number on validation images), beginning with step 0.
         metric: name of that number.
@@ -130,6 +141,7 @@ class TuneRun:
     doing: str = ""
     images: int = 0
     total: int = 0
+    batch: int = 64
     losses: list[float] = field(default_factory=list)
     accuracies: list[tuple[int, float]] = field(default_factory=list)
     metric: str = "accuracy"
@@ -153,7 +165,9 @@ class TuneRun:
     def note(self) -> dict[str, Any]:
         """What is kept with the network: plain JSON values."""
         options, result = self.options, self.result
-        return {
+        more = {} if self.batch == 64 else {"batch_size": self.batch}
+        more |= {} if options.decay is None else {"decay": options.decay}
+        return more | {
             "recovery": self.snapshot.setting.recovery, "recipe": _RECIPE, "loss": options.loss,
             "epochs": options.epochs, "images": self.images, "lr": options.lr, "seed": options.seed,
             "best_epoch": result.best_epoch, "finished_epochs": result.epochs, "val_images": result.after.n,

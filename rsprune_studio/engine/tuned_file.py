@@ -22,6 +22,7 @@ __all__ = ["MOST_WEIGHTS", "TunedFile"]
 
 MOST_WEIGHTS = 16_000_000  # bytes; more would make a page with the session as a link too slow
 _NOTE = {"loss": str, "epochs": int, "lr": float, "images": int, "seed": int, "val_images": int, "recovery": str}
+_NOTE |= {"batch_size": int, "decay": float}
 
 
 @dataclass(frozen=True)
@@ -74,9 +75,10 @@ class TunedFile:
         ) not in recovery_titles(masks=True):
             raise wrong
         options = {key: note[key] for key in ("loss", "epochs", "lr", "images", "seed") if key in note}
-        if len(options) < 5 or not 0 < note.get("val_images", 1) < 2**31:
+        counts = note.get("val_images", 1), note.get("batch_size", 1)
+        if len(options) < 5 or not all(0 < count < 2**31 for count in counts):
             raise wrong
-        TuneOptions(**options)
+        TuneOptions(**options, decay=note.get("decay"))
         try:
             return cls(Plan.from_json(json.dumps(values["plan"])), dict(note), base64.b64decode(weights, validate=True))
         except ValueError:  # `binascii.Error` is one

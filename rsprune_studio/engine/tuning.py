@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from rsprune_lib.data import Dataset
 from rsprune_lib.errors import RspruneError, Stopped, TrainingError
 from rsprune_lib.measure import compare
+from rsprune_lib.pruning import Request
 from rsprune_lib.pruning.calibration import device_of
-from rsprune_lib.training import Callback, Fit, StopTraining, fit, make_loss
+from rsprune_lib.training import Callback, Fit, SoftPruning, StopTraining, fit, make_loss
 from rsprune_studio.engine.network_cache import private_copy
 from rsprune_studio.engine.setting import Setting, Snapshot
 from rsprune_studio.engine.studio import Studio
@@ -144,10 +145,18 @@ class FineTune:
         task, run.metric = studio.task, studio.task.metric
         found = task.quality(before, labels)
         run.accuracies.append((0, found.score))
-        trained = self._fit(run, first)
+        if run.options.decay is None:
+            soft, whole = None, first
+        else:
+            request = Request(plan=run.snapshot.plan)
+            soft = SoftPruning(studio.data, studio.groups, decay=run.options.decay, request=request)
+            with studio.using:
+                whole = private_copy(studio.plain)
+        trained = self._fit(run, whole, soft)
         if not trained.best_epoch or run.unwanted:
             return "stopped"
-        run.phase, run.model = "judging", trained.model.to(device_of(studio.model))
+        small = trained.model if soft is None else soft.small(trained.model)
+        run.phase, run.model = "judging", small.to(device_of(studio.model)).eval()
         self._heard()
         after, _ = studio.predict(run.model)
         epochs, seconds = (
@@ -168,8 +177,10 @@ class FineTune:
         run.doing = text if share is None else f"{text}, {share:.0%}"
         self._heard()
 
-    def _fit(self, run: TuneRun, network: nn.Module) -> Fit:
-        options, data, how = run.options, self.studio.data, run.options.recipe()
+    def _fit(self, run: TuneRun, network: nn.Module, soft: SoftPruning | None) -> Fit:
+        options, data = run.options, self.studio.data
+        how = options.recipe(data)
+        run.batch, callbacks = how.batch_size, [_Epochs(run), *([] if soft is None else [soft])]
         run.images = options.limit(data)
         run.total = how.epochs * math.ceil(run.images / how.batch_size)
         run.phase, run.began = "training", time.monotonic()
@@ -177,7 +188,7 @@ class FineTune:
         loss = _Listening(loss, partial(self._step, run))
         try:
             return fit(
-                network, data, how, loss=loss, seed=options.seed, callbacks=[_Epochs(run)], limit=run.images,
+                network, data, how, loss=loss, seed=options.seed, callbacks=callbacks, limit=run.images,
                 val_limit=len(self.studio.validation.indices), progress=False,
             )  # fmt: skip
         except TrainingError:

@@ -28,6 +28,7 @@ _WHY = (
     "After a closed form, rates up to 0.001 keep what it has repaired; much larger ones undo it within an epoch, and "
     "few epochs do not bring it back. While a training runs, the latencies of the sliders read longer than they are."
 )
+DECAYS, _CUT = (0.9, 0.7, 0.5, 0.0), -1.0  # factors on what goes; a Dropdown takes None for "nothing is chosen"
 _WIDE = {"width": "auto"}  # a layout of its own for each widget, which is closed with it
 _STYLE = {"description_width": "76px"}
 _PAUSE = 0.2  # seconds between two redraws
@@ -60,7 +61,7 @@ class TuneView(Part):
         self._make_buttons()
         self.status, self.belongs, self.result, self.curves = (widgets.HTML(layout=_WIDE) for _ in range(4))
         row = widgets.Layout(flex_flow="row wrap", align_items="center")
-        first, second = [self.loss, self.images], [self.epochs, self.rate]
+        first, second = [self.loss, self.images, self.decay], [self.epochs, self.rate]
         buttons = [self.start_button, self.stop_button, self.keep_button, self.discard_button, self.progress]
         rows = [widgets.HBox(parts, layout=row) for parts in (first, second, buttons)]
         why = widgets.HTML(html.note(_WHY), layout=_WIDE)
@@ -90,6 +91,11 @@ class TuneView(Part):
             layout=widgets.Layout(width="360px"),
         )  # fmt: skip
         self.rate.observe(lambda _: self._rate_moved(), "value")
+        self.decay = widgets.Dropdown(
+            options=[("cut first, train what is left", _CUT), *((f"fade, times {d:g} an epoch", d) for d in DECAYS)],
+            description="channels", style=_STYLE, layout=widgets.Layout(width="320px"),
+            tooltip="Cut them and train; or train the whole network while they fade, and cut them for the last epochs",
+        )  # fmt: skip
 
     def _make_buttons(self) -> None:
         self.start_button = widgets.Button(
@@ -116,7 +122,8 @@ class TuneView(Part):
     @property
     def options(self) -> TuneOptions:
         """What the controls say."""
-        return TuneOptions(self.loss.value, self.epochs.value, self.images.value, self.rate.value)
+        decay = None if self.decay.value == _CUT else self.decay.value
+        return TuneOptions(self.loss.value, self.epochs.value, self.images.value, self.rate.value, decay=decay)
 
     def show(self, snapshot: Snapshot | None) -> None:
         """Takes another network as the start of the next run; returns at once."""
