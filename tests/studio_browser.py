@@ -50,7 +50,9 @@ def clean_environment(home: Path) -> dict[str, str]:
     scenes = home / "data" / drawn.parent.name
     if not scenes.exists():
         scenes.mkdir(parents=True)
-        (scenes / drawn.name).symlink_to(drawn)
+        with_masks = Path(load_data("synthetic_aerial", image_size=128, progress=False).images.filename).parent
+        for folder in (drawn, with_masks):
+            (scenes / folder.name).symlink_to(folder)
         for bundle in (ROOT / "bundles").glob("synthetic_*"):
             shutil.copytree(bundle, home / "bundles" / bundle.name)
     mine = ("RSPRUNE", "JUPYTER", "IPYTHON", "VOILA", "XDG", "DISPLAY", "WAYLAND")

@@ -466,6 +466,22 @@ def test_a_page_cannot_run_code(page, voila, tmp_path):
     until(lambda: gauges(page) == before, "the numbers before")
 
 
+def test_a_segmenter_shows_its_pictures_and_its_rare_classes(page, shots):
+    network = page.locator("select").first
+    network.select_option(index=[text.startswith("synthetic_aerial_unet1:") for text in
+                                 network.locator("option").all_inner_texts()].index(True))  # fmt: skip
+    page.get_by_role("button", name="Open").click()
+    until(lambda: "Minority mIoU" in gauges(page), "the gauges of a segmenter")
+    page.get_by_role("tab", name="Inside", exact=True).click()
+    pictures = page.locator("figure img")
+    until(lambda: pictures.count() == 5 and "were lost by pruning" in page.inner_text("body"), "five pictures")
+    page.screenshot(path=shots / "voila_segmenter.png")
+    for size in (PHONE, SIZE):
+        page.set_viewport_size(size)
+        assert page.evaluate(TOO_WIDE) == [] and unnamed(page) == [] and troubles(page) == []
+    assert "car rare" in page.locator(".rsprune-legend").inner_text().replace("\xa0", " ")
+
+
 def test_a_page_whose_kernel_has_gone_says_so_and_keeps_what_it_showed(page, voila, shots):
     lost, before = page.locator(".rsprune-lost"), settled(page)
     assert lost.evaluate("e => e.clientHeight") == 0  # hidden while the kernel lives: longer than its patience by now

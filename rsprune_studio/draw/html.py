@@ -34,6 +34,16 @@ _WORDS = {
     "the mean of their layer",
     "MACs": "multiplications with an addition each, for one image: the usual measure of what a network costs",
 }
+_OF_MASKS = {
+    "mIoU": "mean over the classes of intersection over union: the pixels that truth and answer share, of all that "
+    "either of them gives to the class",
+    "rare class": "one of those with the fewest training pixels; the minority mIoU is their mean. A network can lose "
+    "them while mIoU, and even more the share of right pixels, hardly moves",
+    "balanced closed form": "the layers are solved for at sampled pixels of which every class of an image has its "
+    "share; no label enters the solution",
+    "fading": "channels that go are multiplied by a factor after every epoch of a training instead of being cut at "
+    "once",
+}
 
 # where the page is not from this machine and not encrypted, a browser has no navigator.clipboard
 _COPY = """
@@ -152,9 +162,10 @@ def note(text: str) -> str:
     return f'<div style="color:{MUTED};font-size:12px;line-height:1.5;overflow-wrap:anywhere">{escape(text)}</div>'
 
 
-def glossary() -> str:
-    """The words of the controls, each explained, to unfold."""
-    lines = "".join(f"<dt><b>{word}</b></dt><dd>{escape(text)}.</dd>" for word, text in _WORDS.items())
+def glossary(masks: bool = False) -> str:
+    """The words of the controls, each explained, to unfold; those of masks, too."""
+    words = _WORDS | (_OF_MASKS if masks else {})
+    lines = "".join(f"<dt><b>{word}</b></dt><dd>{escape(text)}.</dd>" for word, text in words.items())
     style = f"color:{INK};font-size:12px;line-height:1.5;margin:4px 0"
     head = "<summary>What these words mean</summary>"
     return f'<details style="{style}">{head}<dl style="margin:4px 0">{lines}</dl></details>'

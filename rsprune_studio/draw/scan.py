@@ -29,12 +29,15 @@ def scan_curves(scan: Scan, snapshot: Snapshot | None = None) -> str:
     """
     panels = [_scan_panel(scan, name, snapshot) for name in scan.curves]
     grid = "display:grid;grid-template-columns:repeat(auto-fill,minmax(180px,1fr));gap:10px 16px"
-    low, high = wilson(round(scan.dense * scan.n), scan.n)
+    others = ""
+    if scan.metric == "accuracy":
+        low, high = wilson(round(scan.dense * scan.n), scan.n)
+        others = f" ({low:.0%} to {high:.0%} on other images)"
     about = (
         f"Rightwards: share of this group's channels removed by {scan.criterion}, 0 to 100%; upwards: {scan.metric}, 0 "
         "to "
-        f"100%, on {scan.n} validation images, before any recovery. Dotted: nothing removed, {scan.dense:.1%} "
-        f"({low:.0%} to {high:.0%} on other images). Orange: where the plan on the screen stands."
+        f"100%, on {scan.n} validation images, before any recovery. Dotted: nothing removed, {scan.dense:.1%}"
+        f"{others}. Orange: where the plan on the screen stands."
     )
     return f'<div style="{grid}">{"".join(panels)}</div>{note(about)}'
 

@@ -82,7 +82,7 @@ def choice_of(folder: Path) -> Choice | None:
 def data_sets() -> list[str]:
     """Names of the data sets that can be opened without a download; synthetic scenes always can."""
     cards = [get_card(name) for name in card_names()]
-    return [card.name for card in cards if card.synthetic or (card.task == "classification" and at_hand(card))]
+    return [card.name for card in cards if card.synthetic or at_hand(card)]
 
 
 def favourite(choices: list[Choice]) -> Choice:

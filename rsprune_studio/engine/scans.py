@@ -108,7 +108,8 @@ class Scanner:
         """
         studio = self.studio
         scores = studio.scores(criterion, watch)
-        batches = Batches(studio.data, "val", _BATCH, limit=images, device=device_of(studio.model))
+        size = min(_BATCH, studio.batch_size)
+        batches = Batches(studio.data, "val", size, limit=images, device=device_of(studio.model))
         steps = len(batches) * (1 + len(studio.groups) * len(ratios))
         batches = watch.over(batches, f"Scanning {len(studio.groups)} groups by {criterion}", steps)
         with studio.using:

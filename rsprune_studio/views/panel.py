@@ -121,7 +121,7 @@ class PruningPanel(View):
         about = widgets.HTML(STYLE + (html.message(task) if task else "") + about, layout=_WIDE)
         left = [self.controls, self.hint, *([] if "presets" in hide else [self.presets]), buttons]
         column = widgets.VBox(
-            [*left, widgets.HTML(html.glossary(), layout=_WIDE)],
+            [*left, widgets.HTML(html.glossary(self.studio.data.masks is not None), layout=_WIDE)],
             layout=widgets.Layout(width=f"{WIDTH + 12}px", flex=f"0 0 {WIDTH + 12}px"),
         )
         answers = widgets.VBox(

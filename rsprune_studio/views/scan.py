@@ -23,7 +23,7 @@ from rsprune_studio.views.tab import Part
 
 __all__ = ["ScanView"]
 
-IMAGES = (128, 256, 512, 1000)
+IMAGES, WITH_MASKS = (128, 256, 512, 1000), (16, 32, 64, 128)  # each pixel of a mask has an answer of its own
 _WIDE = {"width": "auto"}  # a layout of its own for each widget, which is closed with it
 _STYLE = {"description_width": "76px"}
 _PAUSE = 0.2  # seconds between two redraws of the progress
@@ -71,8 +71,9 @@ class ScanView(Part):
         self._reader.start(self._restore)
 
     def _make_controls(self) -> None:
+        counts = IMAGES if self.studio.data.masks is None else WITH_MASKS
         self.images = widgets.Dropdown(
-            options=[(f"{count} images", count) for count in IMAGES], value=IMAGES[1], description="judged on",
+            options=[(f"{count} images", count) for count in counts], value=counts[1], description="judged on",
             tooltip="Validation images behind every point: more take longer and are less a matter of chance",
             layout=widgets.Layout(width="220px"), style=_STYLE,
         )  # fmt: skip
@@ -88,7 +89,7 @@ class ScanView(Part):
         )  # fmt: skip
         self.drop = widgets.FloatSlider(
             min=0.5, max=20.0, step=0.5, value=2.0, description="points lost", readout_format=".1f", style=_STYLE,
-            tooltip="Points of accuracy that each group alone may cost", continuous_update=False,
+            tooltip=f"Points of {self.studio.task.metric} that each group alone may cost", continuous_update=False,
             layout=widgets.Layout(width="420px"),
         )  # fmt: skip
         self.guided = widgets.Button(
