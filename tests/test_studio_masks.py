@@ -153,9 +153,9 @@ def test_comparison_ranks_images(studio, snapshot, fields):
     falls = [by_hand[int(image)][1] for image in worst]
     assert len(worst) == len(found.images) and falls == pytest.approx(sorted(falls, reverse=True), abs=2e-3)
     for image in found.images.tolist():
-        assert [1 - one for one in found.right_in(image)] == pytest.approx(by_hand[image], abs=5e-3)
+        assert [1 - one for one in found.numbers(image)] == pytest.approx(by_hand[image], abs=5e-3)
     lost = found.lost()
-    assert all(found.right_in(int(image))[1] < found.right_in(int(image))[0] for image in lost)
+    assert all(found.numbers(int(image))[1] < found.numbers(int(image))[0] for image in lost)
     rare = found.hardest(2)
     assert set(rare.tolist()) == set(inside.images(2).tolist())
     assert (np.diff(found.iou[1, [int(np.flatnonzero(found.images == one)[0]) for one in rare], 2]) >= 0).all()

@@ -30,7 +30,7 @@ __all__ = [
 CHANGES = {  # of a pixel: colour, what it says with a truth, what without
     LOST: (CUT, "lost by pruning", "the two differ"),
     WON: (KEPT, "won by pruning", ""),
-    BOTH_WRONG: ("#3C424B", "wrong before and after", ""),
+    BOTH_WRONG: ("#3C424B", "wrong in both", ""),
 }
 _HATCH = (238, 240, 242), (160, 166, 173)  # where no class is known
 _LARGEST = 640  # pixels a side that are sent; more would not be seen
@@ -158,7 +158,7 @@ def _changes(answer: MaskAnswer) -> str:
     """The legend of the picture of mistakes, with the share of each kind."""
     known = answer.truth is not None
     rows = [
-        f'<div style="white-space:nowrap">{_swatch(colour)}{truth if known else other} {answer.shares[kind]:.1%}</div>'
+        f"<div>{_swatch(colour)}{truth if known else other} {answer.shares[kind]:.1%}</div>"
         for kind, (colour, truth, other) in CHANGES.items()
         if known or other
     ]
@@ -174,15 +174,14 @@ def _legend(answer: MaskAnswer, data: Dataset) -> str:
     for label, (share, before, after) in answer.classes(data.num_classes).items():
         red, green, blue = data.palette[label]
         overlap = "" if np.isnan(before + after) else f"{before:.0%} → {after:.0%}"
-        rows.append(
-            f'<tr><td style="text-align:left">{_swatch(f"rgb({red},{green},{blue})")}{escape(data.classes[label])}'
-            f"{rare_mark() if label in rare else ''}</td><td>{_share(share)}</td><td>{overlap}</td></tr>"
-        )
+        name = _swatch(f"rgb({red},{green},{blue})") + escape(data.classes[label])
+        name += rare_mark() if label in rare else ""
+        rows.append(f'<tr><td style="text-align:left">{name}</td><td>{_share(share)}</td><td>{overlap}</td></tr>')
     if (answer.change == UNKNOWN).any():
         rows.append(f'<tr><td style="text-align:left">{_swatch(_stripes())}no known class</td><td></td><td></td></tr>')
     what = "pixels" if answer.truth is not None else "of the answer"
-    heads = f'<tr><th style="text-align:left">class</th><th>{what}</th><th>IoU here, dense → pruned</th></tr>'
-    style = "width:100%;border-spacing:0;text-align:right;font-size:12px;line-height:17px"
+    heads = f'<tr><th style="text-align:left">class</th><th>{what}</th><th>IoU, dense → pruned</th></tr>'
+    style = "width:100%;border-spacing:0;text-align:right;white-space:nowrap;font-size:12px;line-height:17px"
     return f'<div class="rsprune-legend"><table style="{style}">{heads}{"".join(rows)}</table></div>'
 
 
@@ -192,11 +191,16 @@ def _share(share: float) -> str:
 
 def verdict(comparison: MaskComparison, image: int) -> tuple[str, bool]:
     """How wrong the pruned network is about an image, short enough for a thumbnail, and whether it got worse."""
-    before, after = comparison.right_in(image)
+    before, after = comparison.numbers(image)
     if np.isnan(after):
         return "no known class", False
-    points = f"{100 * (before - after):+.0f}".replace("-", "−")
-    return f"{1 - after:.0%} wrong {points}", after < before - 0.0005
+    return f"{1 - after:.0%} wrong", after < before - 0.0005
+
+
+def loss(comparison: MaskComparison, image: int, label: int | None = None) -> tuple[str, bool]:
+    """By how many points pruning changed an image's share of right pixels, or its IoU of a class."""
+    before, after = comparison.numbers(image, label)
+    return f"{100 * (after - before):+.0f} points".replace("-", "−"), after < before
 
 
 def comparison_words(comparison: MaskComparison) -> str:

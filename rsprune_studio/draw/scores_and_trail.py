@@ -165,6 +165,7 @@ def describe(number: int, point: Point, best: bool) -> str:
     amount += "" if setting.normalise is None else f", scores normalised by {setting.normalise}"
     amount += f", {len(setting.own)} own ratios" if setting.own and setting.amount == "ratio" else ""
     amount += f", {len(setting.locked)} locked" if setting.locked else ""
+    amount += "".join(f", {name} {value}" for name, value in setting.options.items())
     took = f"{point.latency_ms:.2f} ms" if point.clear else "time not clear"
     numbers = f"{short(point.macs)} MACs, {took}, {point.score:.1%}"
     star = "★ " if best else ""

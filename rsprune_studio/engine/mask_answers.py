@@ -150,10 +150,10 @@ class MaskComparison:
         change = np.nan_to_num(pruned - dense)
         return self._by(np.where(change < 0, change, np.nan), label)
 
-    def right_in(self, image: int) -> tuple[float, float]:
-        """Share of the known pixels of an image that the dense and the pruned network get right."""
-        place = int(np.flatnonzero(self.images == image)[0])
-        return float(self.right[0, place]), float(self.right[1, place])
+    def numbers(self, image: int, label: int | None = None) -> tuple[float, float]:
+        """Share of an image's known pixels that the dense and the pruned network get right, or their IoU of a class."""
+        dense, pruned = self._scores(label)[:, int(np.flatnonzero(self.images == image)[0])].tolist()
+        return dense, pruned
 
     def _scores(self, label: int | None) -> np.ndarray:
         """(2, N): what images are sorted by."""

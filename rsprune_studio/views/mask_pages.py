@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import ipywidgets as widgets
@@ -92,18 +93,20 @@ class MaskMistakesPage(widgets.VBox):
         self.words.value = html.message(masks.comparison_words(comparison)) + more
         self.confusion.value = inside.heat_map(change, classes, "Percent of a true class's pixels")
         of = "" if label is None else f" in {classes[label]}"
-        strip = partial(self._strip, comparison)
-        self.hardest.value = strip(comparison.hardest(label), f"Worst of the pruned network{of}", "There is none.")
+        told = partial(masks.verdict, comparison)
+        worst = self._thumbnails(comparison.hardest(label), told)
+        self.hardest.value = inside.strip(f"Worst of the pruned network{of}", worst, "There is none.")
         lost = comparison.lost(label)
-        count = f"Worse than before{of}: the first {min(STRIP, len(lost))} of {len(lost)}"
-        self.lost.value = strip(lost, count, "No image became worse.")
+        cells = self._thumbnails(lost, partial(masks.loss, comparison, label=label))
+        title = f"Worse than before{of}: the first {len(cells)} of {len(lost)}"
+        self.lost.value = inside.strip(title, cells, "No image became worse.")
 
-    def _strip(self, comparison: MaskComparison, images: np.ndarray, title: str, empty: str) -> str:
+    def _thumbnails(self, images: np.ndarray, told: Callable[[int], tuple[str, bool]]) -> list[str]:
         cells = []
         for image in images[:STRIP].tolist():
-            text, wrong = masks.verdict(comparison, image)
+            text, wrong = told(image)
             cells.append(inside.thumbnail(np.asarray(self._data.images[image]), f"image {image}", text, wrong=wrong))
-        return inside.strip(title, cells, empty)
+        return cells
 
     def clear(self, text: str) -> None:
         """Shows why there is nothing."""
