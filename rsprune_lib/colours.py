@@ -11,7 +11,7 @@ import numpy as np
 
 __all__ = [
     "BLUE_RAMP", "COLOURS", "CUT", "DIVERGING_RAMP", "GRID", "INK", "KEPT", "MUTED", "ORANGE_RAMP", "REMOVED",
-    "distinct", "overlay", "shade", "short", "signed",
+    "distinct", "mistakes", "overlay", "painted", "shade", "short", "signed",
 ]  # fmt: skip
 
 INK, MUTED, GRID = "#1F2933", "#66727F", "#E4E8EC"
@@ -78,3 +78,35 @@ def overlay(image: np.ndarray, values: np.ndarray) -> np.ndarray:
     )
     share = 0.85 * strength[..., None] ** 0.7
     return ((1 - share) * grey + share * colour).round().clip(0, 255).astype(np.uint8)
+
+
+def painted(classes: np.ndarray, palette: Sequence[Sequence[int]]) -> np.ndarray:
+    """Paints class numbers in the colours of their classes; any other number, such as 255 for unknown, stays white.
+
+    Args:
+        classes: (H, W) whole numbers.
+        palette: K colours, RGB.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    colours = np.concatenate([np.asarray(palette, np.uint8), np.full((1, 3), 255, np.uint8)])
+    known = (classes >= 0) & (classes < len(palette))
+    return colours[np.where(known, classes, len(palette))]
+
+
+def mistakes(image: np.ndarray, answer: np.ndarray, truth: np.ndarray, classes: int) -> np.ndarray:
+    """Shows where an answer is wrong: in orange, over the image in pale grey; unknown pixels are white.
+
+    Args:
+        image: (H, W, 3) uint8.
+        answer: (H, W) class numbers.
+        truth: (H, W) class numbers; from ``classes`` on, or below zero, unknown.
+        classes: number K of classes.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    known = (truth >= 0) & (truth < classes)
+    shown = overlay(image, ((answer != truth) & known).astype(np.float32))
+    return np.where(known[..., None], shown, np.uint8(255))

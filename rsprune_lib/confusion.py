@@ -14,7 +14,15 @@ import numpy as np
 
 from rsprune_lib.errors import RspruneError, unknown
 
-__all__ = ["EXCLUDE", "ClassNumbers", "class_numbers", "mean", "resampled_miou"]
+__all__ = [
+    "EXCLUDE",
+    "ClassNumbers",
+    "class_numbers",
+    "mean",
+    "resampled_classes",
+    "resampled_gain",
+    "resampled_miou",
+]
 
 EXCLUDE = {
     "truth": "pixels of the class count nowhere, answers of it elsewhere stay errors",
@@ -93,11 +101,49 @@ def resampled_miou(each: np.ndarray) -> tuple[float, float]:
     value = mean(_overlaps(each.sum(0))[0])
     if math.isnan(value):
         return math.nan, math.nan
-    draws = np.random.default_rng(0).multinomial(len(each), np.full(len(each), 1 / len(each)), _RESAMPLES)  # (R, N)
-    iou, _ = _overlaps((draws @ each.reshape(len(each), -1)).reshape(_RESAMPLES, *each.shape[1:]))
-    means = _shares(np.nansum(iou, axis=1), np.isfinite(iou).sum(1))  # NaN where only unknown pixels were drawn
-    low, high = np.nanquantile(means, (0.025, 0.975))
+    low, high = np.nanquantile(_means(_drawn(each)), (0.025, 0.975))
     return min(float(low), value), max(float(high), value)
+
+
+def resampled_classes(each: np.ndarray) -> np.ndarray:
+    """95 % percentile interval of the IoU of each class, (K, 2), as in `resampled_miou`; NaN where it has no IoU."""
+    value, iou = _overlaps(each.sum(0))[0], _drawn(each)
+    ends = np.full((len(value), 2), np.nan)
+    there = np.isfinite(value)
+    low, high = np.nanquantile(iou[:, there], (0.025, 0.975), axis=0)
+    ends[there] = np.stack([np.minimum(low, value[there]), np.maximum(high, value[there])], axis=1)
+    return ends
+
+
+def resampled_gain(first: np.ndarray, second: np.ndarray, classes: Iterable[int]) -> tuple[float, float, float]:
+    """How much larger the mean IoU of some classes is for the second of two networks, with its 95 % interval.
+
+    Both are judged on the same images, and each draw takes the same images for both.
+
+    Args:
+        first: (N, K, K) confusion counts of each image, of one network.
+        second: of the other network.
+        classes: numbers of the classes.
+
+    Returns:
+        Gain, lower and upper end.
+    """
+    classes = list(classes)
+    value = mean(_overlaps(second.sum(0))[0][classes]) - mean(_overlaps(first.sum(0))[0][classes])
+    gains = _means(_drawn(second)[:, classes]) - _means(_drawn(first)[:, classes])
+    low, high = np.nanquantile(gains, (0.025, 0.975))
+    return value, min(float(low), value), max(float(high), value)
+
+
+def _drawn(each: np.ndarray) -> np.ndarray:
+    """IoU of each class, (R, K), for R times as many images drawn with replacement; the same draws for the same N."""
+    draws = np.random.default_rng(0).multinomial(len(each), np.full(len(each), 1 / len(each)), _RESAMPLES)  # (R, N)
+    return _overlaps((draws @ each.reshape(len(each), -1)).reshape(_RESAMPLES, *each.shape[1:]))[0]
+
+
+def _means(iou: np.ndarray) -> np.ndarray:
+    """Mean of each row without NaN; NaN where only unknown pixels were drawn."""
+    return _shares(np.nansum(iou, axis=1), np.isfinite(iou).sum(1))
 
 
 def _shares(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

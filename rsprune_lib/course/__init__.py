@@ -9,13 +9,15 @@ from rsprune_lib.course.checks.expect import CheckFailed, Passed
 from rsprune_lib.course.headless.notebooks import notebook_names
 from rsprune_lib.course.headless.record import record
 from rsprune_lib.course.measured import measured, over_seeds
-from rsprune_lib.course.profiles import PROFILES, Profile, profile
+from rsprune_lib.course.profiles import PROFILES, Profile, profile, quarter
 from rsprune_lib.places import bundle_path, project_root
 
 _LAZY = {
     "Chooser": "chooser",
     "CourseRun": "headless.runner",
     "CHAPTERS": "syllabus",
+    "ClassPanel": "widgets.class_panel",
+    "ClassPruning": "widgets.class_pruning",
     "LiveCurves": "widgets.live_curves",
     "LossPanel": "widgets.loss_panel",
     "NotebookRun": "headless.execute",
@@ -42,6 +44,8 @@ __all__ = [
     "SYSTEMS",
     "CheckFailed",
     "Chooser",
+    "ClassPanel",
+    "ClassPruning",
     "CourseRun",
     "LiveCurves",
     "LossPanel",
@@ -64,6 +68,7 @@ __all__ = [
     "over_seeds",
     "profile",
     "project_root",
+    "quarter",
     "record",
     "results_table",
     "run_course",

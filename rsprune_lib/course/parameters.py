@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from numbers import Real
 
 from rsprune_lib.course.profiles import PROFILES, Profile, profile
-from rsprune_lib.data import Dataset, load_data
+from rsprune_lib.data import Dataset, at_hand, get_card, is_card, load_data
 from rsprune_lib.errors import RspruneError
 from rsprune_lib.pruning import CRITERIA
 from rsprune_lib.training import LOSSES, RECIPES
@@ -12,12 +12,16 @@ from rsprune_lib.training import LOSSES, RECIPES
 __all__ = ["begin"]
 
 
-def begin(profile_name: str | None, data_name: str, **others: object) -> tuple[Profile, Dataset]:
+def begin(
+    profile_name: str | None, data_name: str, *, masks: bool = False, **others: object
+) -> tuple[Profile, Dataset]:
     """Returns the profile and the data of a notebook, after a check of all its parameters.
 
     Args:
         profile_name: A profile; None means that of the environment.
         data_name: A data set or a folder, see `rsprune_lib.data.load_data`.
+        masks: The notebook needs a class for every pixel. Where the data set has none, another one takes its place:
+            synthetic aerial scenes for synthetic data, else CamVid if it is at hand.
         **others: The other parameters by name.
 
     Raises:
@@ -32,7 +36,21 @@ def begin(profile_name: str | None, data_name: str, **others: object) -> tuple[P
     wrong = [f"Got {n} = {v!r:.60}; expected {rules[n][0]}." for n, v in given.items() if not rules[n][1](v)]
     if wrong:
         raise RspruneError(" ".join(wrong))
-    return profile(profile_name), load_data(data_name)
+    return profile(profile_name), _with_masks(data_name) if masks else load_data(data_name)
+
+
+def _with_masks(name: str) -> Dataset:
+    """The data set of that name or folder if it has masks, else the one that takes its place."""
+    if is_card(name):
+        if (card := get_card(name)).task != "segmentation":
+            name = "synthetic_aerial" if card.synthetic else "auto"
+    elif name != "auto":
+        if (loaded := load_data(name)).masks is not None:
+            return loaded
+        name = "auto"
+    if name == "auto":
+        name = "camvid" if at_hand(get_card("camvid")) else "synthetic_aerial"
+    return load_data(name)
 
 
 def _rules() -> dict[str, tuple[str, Callable[[object], bool]]]:

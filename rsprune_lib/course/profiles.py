@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from rsprune_lib.errors import unknown
 
-__all__ = ["PROFILES", "Profile", "profile"]
+__all__ = ["PROFILES", "Profile", "profile", "quarter"]
 
 
 @dataclass(frozen=True)
@@ -83,3 +83,11 @@ def profile(name: str | None = None) -> Profile:
     if name not in PROFILES:
         raise unknown("profile", name, PROFILES)
     return PROFILES[name]
+
+
+def quarter(images: int | None) -> int | None:
+    """A quarter of a number of images of a profile, at least four; None stays None.
+
+    Profiles count images of one label each. One with a mask has thousands of labels, and takes as long as ten to forty.
+    """
+    return None if images is None else max(4, images // 4)

@@ -2,20 +2,24 @@
 
 from pathlib import Path
 
+from torch import nn
+
 from rsprune_lib.bundle import Bundle, load_bundle, save_bundle
 from rsprune_lib.code_version import code_hash
-from rsprune_lib.course.profiles import Profile, profile
+from rsprune_lib.course.profiles import Profile, profile, quarter
 from rsprune_lib.data import Batches, Dataset, measuring_batch
 from rsprune_lib.errors import unknown
 from rsprune_lib.measure import measure, provenance
 from rsprune_lib.models import create_model
 from rsprune_lib.places import bundle_path, project_root
-from rsprune_lib.pruning import gate_statistics, prune
+from rsprune_lib.pruning import Gates, Plan, gate_statistics, prune
 from rsprune_lib.training import fit, recipe
 
-__all__ = ["KINDS", "trained"]
+__all__ = ["KINDS", "MASKS", "trained"]
 
-KINDS = {"dense": "resnet18_se", "pruned": "resnet18_se_r70"}
+# what the bundles in bundles/ are called behind the data set's name, the first that fits; the first is trained else
+KINDS = {"dense": ("resnet18_se",), "pruned": ("resnet18_se_r70",)}
+MASKS = {"dense": ("unet1", "ued_bes_sfm"), "pruned": ("unet1_k50", "ued_bes_sfm_k50")}
 
 
 def trained(data: Dataset, kind: str = "dense", *, choice: Profile | None = None, progress: bool = True) -> Bundle:
@@ -27,7 +31,8 @@ def trained(data: Dataset, kind: str = "dense", *, choice: Profile | None = None
 
     Args:
         data: The data set.
-        kind: ``"dense"`` (SE-ResNet-18 as trained) or ``"pruned"`` (its child at ratio 0.7, repaired and fine-tuned).
+        kind: ``"dense"`` (SE-ResNet-18 as trained) or ``"pruned"`` (its child at ratio 0.7, repaired and fine-tuned);
+            of a data set with masks a UNet1 or UED, and its child with half of the channels, chosen for rare classes.
         choice: Profile of the short training; by default the current one.
         progress: Show progress bars.
 
@@ -36,11 +41,12 @@ def trained(data: Dataset, kind: str = "dense", *, choice: Profile | None = None
     """
     if kind not in KINDS:
         raise unknown("kind of bundle", kind, KINDS)
-    folder = bundle_path(f"{data.name}_{KINDS[kind]}")
-    if folder is not None and _fits(bundle := load_bundle(folder), data):
-        return bundle
+    names = (KINDS if data.masks is None else MASKS)[kind]
+    for folder in filter(None, (bundle_path(f"{data.name}_{name}") for name in names)):
+        if _fits(bundle := load_bundle(folder), data):
+            return bundle
     choice, code = choice or profile(), code_hash("rsprune_lib")
-    place = project_root() / "runs" / "trained" / f"{data.name}_{data.content_hash[:12]}_{choice.name}" / KINDS[kind]
+    place = project_root() / "runs" / "trained" / f"{data.name}_{data.content_hash[:12]}_{choice.name}" / names[0]
     if (place / "config.json").is_file():
         bundle = load_bundle(place)
         if _fits(bundle, data) and bundle.config["provenance"].get("code") == code:
@@ -57,20 +63,10 @@ def _fits(bundle: Bundle, data: Dataset) -> bool:
 
 def _train(data: Dataset, kind: str, place: Path, choice: Profile, progress: bool, code: str) -> None:
     """Trains the dense network, or prunes and fine-tunes it, into the folder ``place``."""
-    limits = {"limit": choice.train_images, "val_limit": choice.val_images, "progress": progress}
-    plan = gates = None
-    if kind == "dense":
-        model = create_model(KINDS["dense"], data.num_classes, width=choice.width, seed=0)
-        model = fit(model, data, recipe("strong", epochs=choice.train_epochs), **limits).model
-        gates = gate_statistics(model, Batches(data, "train", 64, limit=choice.gate_images), progress)
-    else:
-        dense = trained(data, "dense", choice=choice, progress=progress)
-        images = choice.calibration_images or 1024
-        small = prune(dense.model, data, ratio=0.7, gates=dense.gates, images=images, progress=progress)
-        run, plan = recipe("strong_finetune", epochs=choice.finetune_epochs), small.plan
-        model = fit(small.model, data, run, **limits).model
+    make = _dense if kind == "dense" else _pruned
+    model, plan, gates = make(data, choice, {"val_limit": choice.val_images, "progress": progress})
     row = measure(
-        KINDS[kind],
+        place.name,
         model,
         Batches(data, "val", measuring_batch(data), limit=choice.val_images),
         timed=False,
@@ -87,3 +83,27 @@ def _train(data: Dataset, kind: str, place: Path, choice: Profile, progress: boo
         measured={"val_accuracy": row.accuracy, "params": row.params, "macs": row.macs},
         command=f"rsprune_lib.course.trained({data.name!r}, {kind!r}) in profile {choice.name}",
     )
+
+
+Made = tuple[nn.Module, Plan | None, Gates | None]
+
+
+def _dense(data: Dataset, choice: Profile, how: dict) -> Made:
+    if data.masks is not None:  # an image has thousands of labels, so a quarter of the images is enough
+        model = create_model("unet1", data.num_classes, width=min(0.25, choice.width), seed=0)
+        run, limit = recipe("segmentation", epochs=choice.train_epochs), quarter(choice.train_images)
+        return fit(model, data, run, limit=limit, **how).model, None, None
+    model = create_model(KINDS["dense"][0], data.num_classes, width=choice.width, seed=0)
+    model = fit(model, data, recipe("strong", epochs=choice.train_epochs), limit=choice.train_images, **how).model
+    return model, None, gate_statistics(model, Batches(data, "train", 64, limit=choice.gate_images), how["progress"])
+
+
+def _pruned(data: Dataset, choice: Profile, how: dict) -> Made:
+    dense = trained(data, "dense", choice=choice, progress=how["progress"])
+    images, run, asked = choice.calibration_images or 1024, "strong_finetune", {"ratio": 0.7}
+    if data.masks is not None:
+        images, run, asked = quarter(images), "segmentation_finetune", {"ratio": 0.5, "criterion": "class_taylor"}
+    small = prune(dense.model, data, gates=dense.gates, images=images, progress=how["progress"], **asked)
+    limit = choice.train_images if data.masks is None else quarter(choice.train_images)
+    model = fit(small.model, data, recipe(run, epochs=choice.finetune_epochs), limit=limit, **how).model
+    return model, small.plan, None

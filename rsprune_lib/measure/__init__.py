@@ -1,6 +1,6 @@
 """What a network weighs, how long it takes, how good it is, and where those numbers come from."""
 
-from rsprune_lib.confusion import EXCLUDE, ClassNumbers, class_numbers
+from rsprune_lib.confusion import EXCLUDE, ClassNumbers, class_numbers, resampled_classes, resampled_gain
 from rsprune_lib.measure.boundaries import boundary_counts, boundary_f1, edges_of
 from rsprune_lib.measure.cost import Cost, LayerCost, cost, deployed_cost, example_images, layer_costs
 from rsprune_lib.measure.early_exit import (
@@ -66,6 +66,8 @@ __all__ = [
     "promise",
     "provenance",
     "quality",
+    "resampled_classes",
+    "resampled_gain",
     "runs_in_turn",
     "sweep",
     "tuned_to",

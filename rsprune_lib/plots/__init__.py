@@ -19,6 +19,7 @@ from rsprune_lib.plots.gate_folding import freezing_costs, gate_and_relu, gate_h
 from rsprune_lib.plots.gates import gate_profile, gate_spread, norm_scales, squeeze_excite, then_and_now
 from rsprune_lib.plots.images import channel_histograms, class_counts, contact_sheet, hard_samples, number_grids
 from rsprune_lib.plots.judging import class_intervals, mistaken, reliability
+from rsprune_lib.plots.masks import class_channels, class_iou, class_pixels, mask_grid
 from rsprune_lib.plots.pruning import (
     coupling_map,
     kept_channels,
@@ -43,9 +44,12 @@ __all__ = [
     "beside",
     "canvas",
     "channel_histograms",
+    "class_channels",
     "class_counts",
     "class_intervals",
+    "class_iou",
     "class_map_grid",
+    "class_pixels",
     "class_recovery",
     "cluster_maps",
     "confusion",
@@ -74,6 +78,7 @@ __all__ = [
     "loss_views",
     "macs_and_time",
     "map_curves",
+    "mask_grid",
     "mistaken",
     "norm_scales",
     "number_grids",

@@ -26,7 +26,7 @@ from rsprune_lib.pruning.similarity.hashes import Similarity, perceptual_hash, s
 from rsprune_lib.pruning.similarity.select import select, select_in_scope
 from rsprune_lib.pruning.similarity.selection import Selection
 from rsprune_lib.pruning.similarity.selectors import SELECTORS, Graph
-from rsprune_lib.pruning.surgery import apply, masked
+from rsprune_lib.pruning.surgery import apply, faded, masked
 
 __all__ = [
     "CRITERIA",
@@ -59,6 +59,7 @@ __all__ = [
     "class_scores",
     "compose",
     "diff",
+    "faded",
     "find_groups",
     "fold",
     "full_plan",

@@ -20,7 +20,7 @@ from rsprune_lib.measure.cost import COUNTED
 from rsprune_lib.models import Network, SqueezeExcite, first_image
 from rsprune_lib.pruning.cutting import bare_tensor
 from rsprune_lib.pruning.graph import Touch, coupled_outputs
-from rsprune_lib.pruning.layers import channels
+from rsprune_lib.pruning.layers import KINDS, channels
 from rsprune_lib.pruning.verify import sound
 
 __all__ = ["Group", "Groups", "Member", "find_groups"]
@@ -78,6 +78,13 @@ class Group:
     def root(self) -> str:
         """The layer that makes these channels; the name, unless the layer's channels are in several groups."""
         return self.members[0].layer
+
+    @property
+    def makers(self) -> tuple[Member, ...]:
+        """The members whose outputs are the channels as others read them: norms, or what makes them without one."""
+        norms = tuple(m for m in self.members if m.kind == "norm")
+        made = (m for m in self.members if m.side == "out" and KINDS.get(m.kind, KINDS["prelu"]).makes)
+        return norms or tuple(made)
 
     @property
     def signature(self) -> tuple[tuple[str, str], ...]:

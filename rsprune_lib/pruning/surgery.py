@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 from torch import nn
 
-from rsprune_lib.pruning.cutting import Cuts, kept_positions, silenced, small_copy
+from rsprune_lib.pruning.cutting import Cuts, gone_slices, kept_positions, silenced, small_copy
 from rsprune_lib.pruning.groups import Group, find_groups
 from rsprune_lib.pruning.plan import Plan
 
-__all__ = ["apply", "masked"]
+__all__ = ["apply", "faded", "masked"]
 
 
 @torch.no_grad()
@@ -64,6 +66,30 @@ def masked(model: nn.Module, plan: Plan, groups: Sequence[Group] | None = None) 
     """
     with silenced(model, _cuts(model, plan, groups)) as quiet:
         yield quiet
+
+
+@torch.no_grad()
+def faded(model: nn.Module, plan: Plan, groups: Sequence[Group] | None = None, *, left: float) -> nn.Module:
+    """A copy in which the channels that a plan removes send on a share of what they did: a soft mask.
+
+    Gamma and beta of their norms are multiplied, or filters and biases where no norm stands behind.
+
+    Args:
+        model: the unpruned network; it is not touched.
+        plan: what to keep.
+        groups: `find_groups` of the network; found here if not given.
+        left: the share, in [0, 1]; 1 is the network itself, 0 is `masked` where the activation of zero is zero.
+
+    Raises:
+        PlanError: the plan is for another network.
+    """
+    groups = find_groups(model) if groups is None else groups
+    _cuts(model, plan, groups)
+    network = copy.deepcopy(model)
+    cuts = kept_positions([replace(group, members=group.makers) for group in groups], plan.keep, network)
+    for tensor, dim, gone in gone_slices(network, cuts):
+        tensor.index_copy_(dim, gone, tensor.index_select(dim, gone) * left)
+    return network
 
 
 def _cuts(model: nn.Module, plan: Plan, groups: Sequence[Group] | None) -> Cuts:

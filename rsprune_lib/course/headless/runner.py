@@ -138,9 +138,11 @@ def _kept(folder: Path, same: dict, asked: bool, tell: Callable[[str], None]) ->
     except (RspruneError, KeyError):
         tell(f"{folder.name}: runs again, because its files are damaged.")
         return None
-    hashes = {((row.get("provenance") or {}).get("data") or {}).get("content_hash") for row in rows} - {None}
+    seen = [(row.get("provenance") or {}).get("data") or {} for row in rows]
+    wanted = same["data"] or {}
+    hashes = {data.get("content_hash") for data in seen if data.get("name") == wanted.get("name")} - {None}
     why = changes(old, same)
-    if not why and same["data"] and hashes - {same["data"].get("content_hash")}:
+    if not why and wanted and hashes - {wanted.get("content_hash")}:  # a notebook about masks may have other data
         why = "the data changed while it ran"
     if why:
         tell(f"{folder.name}: runs again, because {why}.")

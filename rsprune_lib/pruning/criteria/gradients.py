@@ -22,7 +22,6 @@ from torch.nn import functional as F
 from rsprune_lib.models import hooked
 from rsprune_lib.pruning.calibration import feed
 from rsprune_lib.pruning.groups import Group, Member
-from rsprune_lib.pruning.layers import KINDS
 from rsprune_lib.tasks import IGNORE, task_of
 
 __all__ = ["class_balanced", "class_scores", "hessian", "taylor"]
@@ -159,7 +158,7 @@ def _slopes(
     hooks = [
         (worker.get_submodule(member.layer), _mask_hook(worker, group.name, member, masks))
         for group in groups
-        for member in _masked_members(group)
+        for member in group.makers
     ]
     for images, labels in _few(feed(data, worker, title, progress=progress)):
         masks.update({g.name: images.new_ones(len(images), g.size, requires_grad=True) for g in groups})
@@ -221,12 +220,6 @@ class _ClassMeans(nn.Module):
         pixels = each.new_zeros(B, K).scatter_add(1, cell, known.to(each.dtype))
         shown = (pixels > 0).sum(1).clamp_min(1)
         return (each / (pixels.clamp_min(1).gather(1, cell) * shown[:, None])).sum()
-
-
-def _masked_members(group: Group) -> list[Member]:
-    """The members whose outputs are multiplied by the mask: batch norms, or whatever makes the channel without one."""
-    norms = [m for m in group.members if m.kind == "norm"]
-    return norms or [m for m in group.members if m.side == "out" and KINDS.get(m.kind, KINDS["prelu"]).makes]
 
 
 def _mask_hook(model: nn.Module, name: str, member: Member, masks: dict[str, Tensor]) -> object:
