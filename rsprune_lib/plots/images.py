@@ -225,6 +225,7 @@ def number_grids(
     *,
     boxes: Mapping[str, Box] | None = None,
     digits: int = 0,
+    one_scale: bool = False,
     title: str = "",
 ) -> Picture:
     """Draws small matrices side by side, each number in its cell, with a sign between neighbours.
@@ -234,6 +235,7 @@ def number_grids(
         signs: What stands between one grid and the next, e.g. ``["*", "="]``.
         boxes: Name of a grid -> (row, column, height, width) of a frame that points something out.
         digits: Digits behind the point.
+        one_scale: The same number has the same colour in all matrices.
         title: Title of the figure.
 
     Returns:
@@ -247,9 +249,10 @@ def number_grids(
     width = max(width, 0.2 + 0.095 * len(title))  # the title must fit
     figure, axes = canvas(width=min(9.0, width), height=cell * (tall + 1.1) + (0.35 if title else 0), grid="")
     ax, x = axes[0, 0], 0.0
+    most = max(float(np.abs(array).max()) for array in arrays.values())
     for i, (name, array) in enumerate(arrays.items()):
         top = (tall - array.shape[0]) / 2
-        _grid(ax, array, x, top, digits, (boxes or {}).get(name))
+        _grid(ax, array, x, top, digits, (boxes or {}).get(name), most if one_scale else float(np.abs(array).max()))
         ax.text(x + array.shape[1] / 2, top - 0.3, name, ha="center", va="bottom", fontsize=9.5, color=INK)
         x += array.shape[1]
         if i < len(signs):
@@ -261,8 +264,8 @@ def number_grids(
     return figure
 
 
-def _grid(ax: Axes, array: np.ndarray, left: float, top: float, digits: int, box: Box | None) -> None:
-    most = max(float(np.abs(array).max()), 1e-9)
+def _grid(ax: Axes, array: np.ndarray, left: float, top: float, digits: int, box: Box | None, most: float) -> None:
+    most = max(most, 1e-9)
     for (r, c), value in np.ndenumerate(array):
         colour = DIVERGING(0.5 + 0.32 * value / most)
         ax.add_patch(Rectangle((left + c, top + r), 1, 1, facecolor=colour, edgecolor="white", linewidth=1.5))

@@ -44,7 +44,7 @@ def mask_grid(
     heads = list(rows[0])
     tall, wide = rows[0][heads[0]].shape[:2]
     width = min(9.0, 2.6 * len(heads))
-    per_row = width / len(heads) * tall / wide + (0.22 if captions else 0.06)
+    per_row = (width / len(heads) - 0.07) * tall / wide + (0.25 if captions else 0.07)
     below = 0.26 * -(-len(classes) // 6) if classes else 0.0
     above = 0.3 + (0.3 if title or synthetic else 0.0)
     figure, axes = canvas(len(rows), len(heads), width=width, height=per_row * len(rows) + below + above, grid="")
@@ -182,7 +182,7 @@ def class_channels(
     shown = top.imshow(shares[:, order], cmap=BLUES, vmin=0, vmax=1, aspect="auto", interpolation="nearest")
     top.set_yticks(range(len(classes)), classes)
     bar = figure.colorbar(shown, ax=axes[:, 0].tolist(), shrink=0.7, pad=0.015, aspect=24)
-    bar.set_label("share of the class's most important channel", fontsize=8.5, color=MUTED)
+    bar.set_label("share of the row's largest", fontsize=8.5, color=MUTED)
     bar.ax.tick_params(labelsize=8)
     bar.outline.set_visible(False)
     if kept:

@@ -40,13 +40,13 @@ class ClassPanel(widgets.VBox):
             options=[(name, key) for key, name in RULE_NAMES.items()], value=start.rule, description="who decides",
             tooltip="Which classes choose the channels that stay", style=_STYLE, layout=_WIDE,
         )  # fmt: skip
-        self.minority = _slider("rare classes", start.minority, 1, len(pruning.classes), 1,
+        self.minority = _slider("rare classes", start.minority, 1, len(pruning.order.names), 1,
                                 "How many of the rarest classes have a say")  # fmt: skip
         self.repair = widgets.Checkbox(
             value=start.repair, description="closed form after the cut", style=_STYLE, layout=_WIDE,
             tooltip="Refit every layer to what the dense network sends on, without labels",
         )  # fmt: skip
-        self.image = _slider("image", 0, 0, pruning.images - 1, 1, "Which validation image is shown")
+        self.image = _slider("image", start.image, 0, pruning.images - 1, 1, "Which validation image is shown")
         self.reset = widgets.Button(description="Reset", tooltip="Back to the first setting", icon="undo")
         self.sentence = widgets.HTML("measuring …")
         self.curves, self.pictures = (widgets.Image(format="png", layout={"max_width": "100%"}) for _ in range(2))

@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rsprune_lib.colours import mistakes, painted, short
+from rsprune_lib.colours import short
 from rsprune_lib.confusion import class_numbers, mean
+from rsprune_lib.course.judged import ClassOrder, mask_row
 from rsprune_lib.data import Batches
 from rsprune_lib.errors import RspruneError, unknown
 from rsprune_lib.measure import Latency, Speed, cost, latencies
@@ -95,8 +96,7 @@ class ClassPruning:
         val: validation batches that it is judged on; the images that are shown come from the first of them.
 
     Attributes:
-        classes: K names, the most frequent class first.
-        order: their numbers.
+        order: the classes, the most frequent first.
 
     Raises:
         RspruneError: the data set has no masks.
@@ -104,12 +104,8 @@ class ClassPruning:
 
     def __init__(self, dense: nn.Module, groups: Sequence[Group], train: Batches, val: Batches) -> None:
         data = self.data = train.data
-        if data.masks is None:
-            raise RspruneError(f"{data.title} has one label an image; give a data set with masks.")
+        self.order, self._rare = ClassOrder.of(data), list(ClassOrder.of(data).rare)
         self.dense, self.groups, self.train = dense.eval(), groups, train
-        self.order = [int(n) for n in np.argsort(-data.class_pixels("train"), kind="stable")]
-        self.classes = [data.classes[n] for n in self.order]
-        self.rare = [self.order.index(n) for n in data.rare]
         self._indices, self._val = val.indices, list(val)
         self._tables = class_scores(dense, groups, train, progress=False)
         self._l1 = score(dense, groups, "l1", progress=False)
@@ -124,8 +120,9 @@ class ClassPruning:
         return len(self._indices)
 
     def usual(self) -> ClassSetting:
-        """The setting to start with."""
-        return ClassSetting(minority=len(self.rare))
+        """The setting to start with: as many classes as are rare, and the image that shows most of the rarest one."""
+        most = (self.data.masks[self._indices] == self.data.rare[0]).sum((1, 2)).argmax()
+        return ClassSetting(minority=len(self._rare), image=int(most))
 
     def apply(self, setting: ClassSetting, check: Callable[[], None] = lambda: None) -> ClassView:
         """Prunes, repairs, measures.
@@ -173,7 +170,7 @@ class ClassPruning:
             of = f"{view.params / dense.params:.0%} and {view.macs / dense.macs:.0%} of the dense network"
             speed = f"{of}; {view.times[1].median_ms:.1f} ms against {view.times[0].median_ms:.1f}, "
             speed += str(Speed.of(*view.times))
-        means = [(mean(iou), mean(iou[self.rare])) for iou in (self.dense_iou, view.iou)]
+        means = [(mean(iou), mean(iou[self._rare])) for iou in (self.dense_iou, view.iou)]
         change = "; ".join(
             f"{name} {now:.1%} ({100 * (now - before):+.1f} points)"
             for name, before, now in zip(("mIoU", "rare classes"), *means, strict=True)
@@ -183,16 +180,14 @@ class ClassPruning:
     def curves(self, view: ClassView) -> Picture:
         """IoU of each class, dense and pruned."""
         title = f"IoU of each class, {self.images} validation images"
-        return class_iou(self.classes, {"dense": self.dense_iou, "pruned": view.iou}, rare=self.rare, title=title,
-                         synthetic=self.data.synthetic)  # fmt: skip
+        how = {"rare": self._rare, "title": title, "synthetic": self.data.synthetic}
+        return class_iou(self.order.names, {"dense": self.dense_iou, "pruned": view.iou}, **how)
 
     def pictures(self, view: ClassView) -> Picture:
         """The image, its true mask, both answers, and where the pruned network is wrong."""
         data, number = self.data, view.setting.image
-        image, truth = data.images[self._indices[number]], data.masks[self._indices[number]]
-        masks = {"truth": truth, "dense": self._dense_answers[number], "pruned": view.answer}
-        row = {"image": image} | {name: painted(mask, data.palette) for name, mask in masks.items()}
-        row["pruned: mistakes"] = mistakes(image, view.answer, truth, data.num_classes)
+        answers = {"dense": self._dense_answers[number], "pruned": view.answer}
+        row = mask_row(data, self._indices[number], answers)
         return mask_grid([row], data.classes, data.palette, synthetic=data.synthetic)
 
     def _judge(self, network: nn.Module, check: Callable[[], None]) -> tuple[np.ndarray, np.ndarray]:
@@ -206,7 +201,7 @@ class ClassPruning:
                 answers.append(logits.argmax(1).numpy())
         K = self.data.num_classes
         confusion = torch.cat(records)[:, :-1].sum(0).view(K, K).numpy()
-        return class_numbers(confusion).iou[self.order], np.concatenate(answers)
+        return class_numbers(confusion).iou[list(self.order.numbers)], np.concatenate(answers)
 
     def _check(self, setting: ClassSetting) -> None:
         if setting.rule not in RULE_NAMES:
