@@ -139,6 +139,22 @@ def test_data_that_changes_while_notebooks_run_are_named_and_run_again(course):
     assert (course.executed, found.results["notes"]) == (["01_train"], [])
 
 
+def test_a_notebook_with_data_of_its_own_is_kept_and_mixes_nothing(course):
+    masks = about(content="f" * 64)
+    masks["data"]["name"] = "masks"
+    execute = course.execute
+
+    def other(path, *rest, **options):
+        course.measured = masks
+        return execute(path, *rest, **options)
+
+    runner.execute = other
+    assert course.run("01").results["notes"] == []
+    runner.execute = execute
+    course.run(origin=about())
+    assert course.executed == []
+
+
 def test_a_full_disk_is_one_sentence(tmp_path, monkeypatch):
     def full(*arguments, **options):
         raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path))

@@ -16,7 +16,15 @@ from rsprune_lib.confusion import class_numbers, mean
 from rsprune_lib.course.tables import closing_table
 from rsprune_lib.data import Batches, measuring_batch
 from rsprune_lib.errors import RspruneError
-from rsprune_lib.measure import Result, boundary_counts, boundary_f1, evaluate, measure
+from rsprune_lib.measure import (
+    Result,
+    boundary_counts,
+    boundary_f1,
+    evaluate,
+    measure,
+    resampled_classes,
+    resampled_gain,
+)
 from rsprune_lib.models import create_model
 from rsprune_lib.tasks import IGNORE, TASKS, Segmentation, task_of
 
@@ -63,6 +71,30 @@ def test_means_over_rare_classes_and_the_worst_class():
     assert "minority mIoU" not in class_numbers(confusion).means()
     confusion[0, 3] = 1  # a class that is only answered is an error of class 0, not the worst class
     assert class_numbers(confusion).means()["worst class"] == pytest.approx(iou[2])
+
+
+def test_intervals_of_classes_hold_their_value_and_shrink_with_more_images():
+    few = np.random.default_rng(0).integers(0, 50, (12, 3, 3))
+    few[:, 2], few[:, :, 2] = 0, 0  # class 2 occurs nowhere
+    ends, value = resampled_classes(few), class_numbers(few.sum(0)).iou
+    assert ((ends[:2, 0] < value[:2]) & (value[:2] < ends[:2, 1])).all() and np.isnan(ends[2]).all()
+    many = resampled_classes(np.repeat(few, 16, axis=0))
+    assert (np.diff(many[:2]) < 0.5 * np.diff(ends[:2])).all()
+
+
+def test_a_gain_is_paired_image_by_image():
+    rng = np.random.default_rng(0)
+    first = rng.integers(0, 200, (30, 2, 2)) * rng.integers(1, 20, (30, 1, 1))  # images differ far more than networks
+    second = first.copy()
+    moved = first[:, 1, 0] // 10  # every image: a tenth of the misses of class 1 become hits
+    second[:, 1, 0] -= moved
+    second[:, 1, 1] += moved
+    gain, low, high = resampled_gain(first, second, [1])
+    expected = class_numbers(second.sum(0)).iou[1] - class_numbers(first.sum(0)).iou[1]
+    assert gain == pytest.approx(expected) and 0 < low < gain < high
+    spread = np.diff(resampled_classes(first)[1])[0]
+    assert high - low < spread / 3
+    assert resampled_gain(first, first, [0, 1]) == (0, 0, 0)
 
 
 class _ByBrightness(nn.Module):

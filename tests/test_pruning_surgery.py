@@ -7,7 +7,7 @@ from torch import nn
 
 from rsprune_lib.errors import PlanError
 from rsprune_lib.models import create_model
-from rsprune_lib.pruning import Plan, apply, choose, find_groups, full_plan, masked
+from rsprune_lib.pruning import Plan, apply, choose, faded, find_groups, full_plan, masked
 
 
 def snapshot(model):
@@ -189,4 +189,21 @@ def test_plans_of_other_networks_touch_nothing():
     small = apply(model, random_plan(groups), groups)
     with pytest.raises(PlanError, match="use the unpruned network"):
         apply(small, random_plan(groups), groups)
+    assert_untouched(model, before)
+
+
+@torch.no_grad()
+def test_a_faded_channel_sends_on_a_share():
+    (model, size), groups = network("resnet18_se"), groups_of("resnet18_se")
+    before, plan, x = snapshot(model), random_plan(groups, 0.5, seed=1), images(size)
+    torch.testing.assert_close(faded(model, plan, groups, left=1.0)(x), model(x))
+    with masked(model, plan, groups) as quiet:
+        torch.testing.assert_close(faded(model, plan, groups, left=0.0)(x), quiet(x), rtol=0, atol=1e-5)
+    group = groups[0]
+    norm = next(member.layer for member in group.makers)
+    gone = sorted(set(range(group.size)) - set(plan.keep[group.name]))
+    small = faded(model, plan, groups, left=0.3).get_submodule(norm)
+    torch.testing.assert_close(small.weight[gone], 0.3 * model.get_submodule(norm).weight[gone])
+    stay = list(plan.keep[group.name])
+    torch.testing.assert_close(small.bias[stay], model.get_submodule(norm).bias[stay])
     assert_untouched(model, before)

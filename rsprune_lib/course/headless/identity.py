@@ -57,16 +57,20 @@ def mixtures(rows: Sequence[Mapping], about: Mapping[str, object]) -> list[str]:
         One sentence per kind of mixture; none where everything has one origin.
     """
     notes = []
-    for word, origin in (("data sets or splits", _data), ("commits", _commit)):
-        found: dict[str, list[str]] = {text: [] for text in [origin(about)] if text}
-        for row in rows:
-            text = origin(row.get("provenance") or {})
-            if text and row["notebook"] not in found.setdefault(text, []):
-                found[text].append(row["notebook"])
-        if len(found) > 1:
+    for word, origin, name in (("data sets or splits", _data, _name), ("commits", _commit, lambda _origin: "")):
+        kinds: dict[str, dict[str, list[str]]] = {}  # notebooks about masks have other data, which mixes nothing
+        for provenance, notebook in [(about, ""), *((row.get("provenance") or {}, row["notebook"]) for row in rows)]:
+            if text := origin(provenance):
+                names = kinds.setdefault(name(provenance), {}).setdefault(text, [])
+                names += [notebook] if notebook and notebook not in names else []
+        for found in (found for found in kinds.values() if len(found) > 1):
             parts = [f"{text} ({', '.join(names) or 'this run'})" for text, names in found.items()]
             notes.append(f"These rows come from {len(found)} {word}: {'; '.join(parts)}.")
     return notes
+
+
+def _name(provenance: Mapping) -> str:
+    return str((provenance.get("data") or {}).get("name"))
 
 
 def _data(provenance: Mapping) -> str:
