@@ -82,3 +82,44 @@ def test_cut_tiles(tmp_path, monkeypatch):
     Image.fromarray(np.zeros((9, 9), np.uint8)).save(tmp_path / "small.tif")
     with pytest.raises(SystemExit, match="expected"):
         run(monkeypatch, "cut_tiles.py", tmp_path / "scene.tif", tmp_path / "x", "--labels", tmp_path / "small.tif")
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_cut_tiles_with_masks(tmp_path, monkeypatch):
+    random, masks = np.random.default_rng(0), {}
+    place = rasterio.transform.from_origin(5e5, 5e6, 0.5, 0.5)
+    for name in "ab":
+        mask = masks[name] = random.integers(0, 3, (1, 40, 56), dtype=np.uint8)
+        mask[:, :32, :32] = 9  # a tile without any class
+        image = 100 + 50 * np.repeat(mask.astype(np.uint16), 4, 0)
+        image[:, :, -5:] = 0  # outside the scene
+        for folder, pixels, nodata in (("scenes", image, 0), ("labels", mask, 9)):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            profile = {"driver": "GTiff", "height": 40, "width": 56, "crs": "EPSG:32632", "transform": place}
+            profile |= {"count": len(pixels), "dtype": pixels.dtype, "nodata": nodata}
+            with rasterio.open(tmp_path / folder / f"{name}.tif", "w", **profile) as raster:
+                raster.write(pixels)
+    run(
+        monkeypatch, "cut_tiles.py", tmp_path / "scenes", tmp_path / "own", "--size", 32, "--masks", tmp_path / "labels"
+    )
+    names = {path.name for path in (tmp_path / "own/images").iterdir()}
+    assert names == {f"{name}_{place}.tif" for name in "ab" for place in ("0_24", "8_0", "8_24")}
+    assert {path.name for path in (tmp_path / "own/masks").iterdir()} == names
+    with (
+        rasterio.open(tmp_path / "own/masks/a_8_24.tif") as tile,
+        rasterio.open(tmp_path / "own/images/a_8_24.tif") as image,
+    ):
+        assert tile.bounds == image.bounds and tile.bounds.left == 5e5 + 12 and tile.crs == image.crs
+        own = tile.read()
+        assert (own[:, 24:, 8:-5] == masks["a"][:, 32:, 32:-5]).all() and tile.nodata == 9
+        assert (own[:, :24] == 9).all() and (own[:, :, :8] == 9).all()  # they count in other tiles
+        assert (own[..., -5:] == 9).all()  # no data in the image
+    data = load_data(tmp_path / "own", root=tmp_path, progress=False)
+    counted = sum(data.class_pixels(part) for part in ("train", "val", "test"))
+    expected = [sum(int((mask[..., :-5] == k).sum()) for mask in masks.values()) for k in range(3)]
+    assert data.task.name == "segmentation" and counted.tolist() == expected  # each pixel once
+    with rasterio.open(tmp_path / "labels/a.tif", "r+") as raster:
+        raster.transform = rasterio.transform.from_origin(6e5, 5e6, 0.5, 0.5)
+    with pytest.raises(SystemExit, match="does not lie where"):
+        arguments = (tmp_path / "scenes/a.tif", tmp_path / "x", "--masks", tmp_path / "labels/a.tif", "--size", 32)
+        run(monkeypatch, "cut_tiles.py", *arguments)
