@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-import copy
-import re
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rsprune_lib.data.dataset import Dataset
+from rsprune_lib.deploy.exit_graph import early
 from rsprune_lib.deploy.facts import Deployed, Facts
+from rsprune_lib.deploy.graphs import traced
 from rsprune_lib.deploy.onnx_files import OnnxNetwork, Parity, parity, read_onnx, write_onnx
-from rsprune_lib.deploy.tracing import check_opset, trace
+from rsprune_lib.deploy.openvino_files import OpenVinoNetwork
+from rsprune_lib.deploy.tracing import Graphs, check_opset
 from rsprune_lib.errors import ModelError
-from rsprune_lib.measure import latencies
-from rsprune_lib.models import GlobalFilter
 
-if TYPE_CHECKING:
-    import onnx
-
-__all__ = ["OnnxFile", "export_onnx", "pixels", "try_batches"]
-
-EXAMPLE_BATCH = 2  # of the export; parity is tried at others
+__all__ = ["OnnxFile", "check_close", "compared", "described", "export_onnx", "pixels", "try_batches"]
 
 
 @dataclass(frozen=True)
@@ -64,6 +56,7 @@ def export_onnx(
     *,
     batch: int | None = None,
     opset: int | None = None,
+    graphs: Graphs | None = None,
 ) -> OnnxFile:
     """Writes a network as one ONNX file, after it has given the network's answers.
 
@@ -78,6 +71,7 @@ def export_onnx(
         images: (N, 3, H, W) float32 in [0, 1] to compare with, real ones; see `pixels`.
         batch: images of a batch; None leaves it free.
         opset: from 18 to 23; 20 by default.
+        graphs: what `traced` made of the network, where that was needed for something else too.
 
     Raises:
         ModelError: it does not export, or the file does not give the network's answers; nothing is written.
@@ -92,20 +86,46 @@ def export_onnx(
     path, began = Path(path), time.perf_counter()
     path.parent.mkdir(parents=True, exist_ok=True)
     reference = Deployed(model, facts)
-    made, notes = _traced(reference, facts, images, batch, opset)
+    graphs = graphs or traced(reference, facts, batch=batch, opset=opset)
     unproven = path.with_name(f".tmp-{path.name}")
     try:
-        write_onnx(made, facts, unproven)
-        found = parity(reference, OnnxNetwork(unproven), try_batches(images, facts, batch))
-        if not found.good:
-            raise ModelError(
-                f"The exported file does not give the answers of {facts.bundle or 'the network'}: {found.text()}; "
-                "nothing was written: try another --opset."
-            )
+        write_onnx(graphs.join(graphs.parts), facts, unproven)
+        found = compared(reference, OnnxNetwork(unproven), list(try_batches(images, facts, batch)))
+        check_close(found, facts)
         unproven.replace(path)
     finally:
         unproven.unlink(missing_ok=True)
-    return described(path, facts, found, time.perf_counter() - began, notes)
+    return described(path, facts, found, time.perf_counter() - began, graphs.notes)
+
+
+def check_close(found: Parity, facts: Facts) -> None:
+    """Refuses a file that is not the network.
+
+    Raises:
+        ModelError: it is not.
+    """
+    if not found.good:
+        raise ModelError(
+            f"The exported file does not give the answers of {facts.bundle or 'the network'}: {found.text()}; nothing "
+            "was written: try another --opset."
+        )
+
+
+def compared(reference: Deployed, network: OnnxNetwork | OpenVinoNetwork, batches: Sequence[Tensor]) -> Parity:
+    """How close a file comes to the network; of one with exits at three strictnesses, and where images leave."""
+    rule = network.facts.exit_rule
+    if rule is None:
+        return parity(reference, network, batches)
+    found, strict = [], float(len(rule.thresholds) + 2)
+    for thresholds in (rule.thresholds, (strict,) * len(rule.thresholds), (0.0,) * len(rule.thresholds)):
+        now = replace(rule, thresholds=thresholds)
+        expected = lambda images, now=now: tuple(vars(early(reference, images, now)).values())  # noqa: E731
+        got = lambda images, now=now: tuple(network.answers(images, now.thresholds).values())  # noqa: E731
+        found.append(parity(expected, got, batches))
+    return Parity(
+        max(one.difference for one in found), max(one.scale for one in found), min(one.agreement for one in found),
+        found[0].images, found[0].shapes,
+    )  # fmt: skip
 
 
 def described(path: Path, facts: Facts, found: Parity, seconds: float, notes: tuple[str, ...] = ()) -> OnnxFile:
@@ -119,64 +139,6 @@ def described(path: Path, facts: Facts, found: Parity, seconds: float, notes: tu
     }
     opset = next(item.version for item in made.opset_import if item.domain in ("", "ai.onnx"))
     return OnnxFile(path, facts, found, opset, shapes, path.stat().st_size, seconds, notes)
-
-
-def _traced(
-    reference: Deployed, facts: Facts, images: Tensor, batch: int | None, opset: int | None
-) -> tuple[onnx.ModelProto, tuple[str, ...]]:
-    """The graph, and what was decided."""
-    example = torch.rand(
-        batch or EXAMPLE_BATCH, images.shape[1], *facts.size, generator=torch.Generator().manual_seed(0)
-    )
-    free: dict[int, torch.export.Dim] = {} if batch else {0: torch.export.Dim("batch", min=1)}
-    if facts.dense:
-        free |= {2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
-
-    def graph(network: nn.Module) -> onnx.ModelProto:
-        return _named_sides(trace(network, [example], (["image"], ["logits"]), {"image": free}, opset))
-
-    if any(isinstance(module, GlobalFilter) for module in reference.modules()):
-        return _faster_transform(reference, facts, graph)
-    return graph(reference), ()
-
-
-def _named_sides(made: onnx.ModelProto) -> onnx.ModelProto:
-    """Calls the free sides of an image height and width, where the exporter has numbered symbols."""
-    dims = made.graph.input[0].type.tensor_type.shape.dim[2:]
-    names = {dim.dim_param: name for dim, name in zip(dims, ("height", "width"), strict=True) if dim.dim_param}
-    for value in (*made.graph.input, *made.graph.output, *made.graph.value_info):
-        for dim in value.type.tensor_type.shape.dim:
-            if dim.dim_param:
-                dim.dim_param = re.sub(r"\w+", lambda found: names.get(found[0], found[0]), dim.dim_param)
-    return made
-
-
-def _faster_transform(
-    reference: Deployed, facts: Facts, graph: Callable[[nn.Module], onnx.ModelProto]
-) -> tuple[onnx.ModelProto, tuple[str, ...]]:
-    """GFNet's Fourier transform as ONNX's own operation, or as products of small matrices: what is faster here."""
-    made, refused = {}, None
-    for transform in ("fft", "dft"):
-        network = copy.deepcopy(reference)
-        for module in network.modules():
-            if isinstance(module, GlobalFilter):
-                module.transform = transform
-        try:
-            made[transform] = graph(network)
-        except ModelError as error:  # below opset 20 there is no inverse transform of real values
-            refused = error
-    if len(made) < 2:
-        if not made:
-            raise refused
-        return next(iter(made.values())), (f"the transform is {next(iter(made))}: the other does not export",)
-    with tempfile.TemporaryDirectory() as folder:
-        files = [OnnxNetwork(write_onnx(made[name], facts, Path(folder) / name)) for name in made]
-        found = latencies(files, facts.size, at_most_ms=500)
-    times = {name: one.median_ms for name, one in zip(made, found, strict=True)}
-    best = min(times, key=times.get)
-    words = {"fft": "ONNX's own transform", "dft": "products of small matrices"}
-    said = " and ".join(f"{times[name]:.2f} ms by {words[name]}" for name in times)
-    return made[best], (f"Fourier transforms, an image: {said}; the file has the faster one",)
 
 
 def pixels(data: Dataset, part: str, count: int) -> Tensor:

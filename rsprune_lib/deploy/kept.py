@@ -10,12 +10,14 @@ from rsprune_lib.bundle import Bundle
 from rsprune_lib.code_version import code_hash
 from rsprune_lib.data import Dataset
 from rsprune_lib.deploy.export import export_onnx, pixels
-from rsprune_lib.deploy.facts import Facts
+from rsprune_lib.deploy.facts import Deployed, Facts
+from rsprune_lib.deploy.graphs import traced
+from rsprune_lib.deploy.int8 import export_int8
 from rsprune_lib.places import project_root
 
 __all__ = ["kept_onnx"]
 
-_CODE = ("export", "facts", "onnx_files", "tracing", "int8", "exit_graph")  # what an exported file depends on
+_CODE = ("export", "facts", "graphs", "onnx_files", "tracing", "int8", "exit_graph")  # what an exported file depends on
 _COMPARED = 64  # images that a file is compared on
 
 
@@ -38,9 +40,11 @@ def kept_onnx(bundle: Bundle, data: Dataset, *, int8: bool = False) -> Path:
     path = place / ("model_int8.onnx" if int8 else "model.onnx")
     if path.is_file():
         return path
-    if not int8:
-        return export_onnx(bundle.model, facts, path, pixels(data, "val", _COMPARED)).path
-    return path
+    graphs = traced(Deployed(bundle.model, facts), facts)
+    plain = place / "model.onnx"
+    if not plain.is_file():
+        export_onnx(bundle.model, facts, plain, pixels(data, "val", _COMPARED), graphs=graphs)
+    return export_int8(graphs, facts, path, data).file.path if int8 else plain
 
 
 def _key(bundle: Bundle, data: Dataset) -> str:

@@ -7,7 +7,7 @@ An exported file is run through `OnnxNetwork`, which is a `torch.nn.Module`: eve
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["OnnxNetwork", "Parity", "need", "parity", "read_onnx", "write_onnx"]
 
 _EXTRAS = {"onnx": "deploy", "onnxruntime": "deploy", "onnxscript": "deploy", "openvino": "openvino"}
+Network = Callable[[Tensor], Tensor | tuple[Tensor, Tensor]]
 TOLERANCE = 1e-3  # of the largest logit; the networks of the house differ by 1e-6 to 1e-5
 
 
@@ -176,11 +177,12 @@ class Parity:
 
 
 @torch.inference_mode()
-def parity(reference: nn.Module, network: nn.Module, batches: Iterable[Tensor]) -> Parity:
+def parity(reference: Network, network: Network, batches: Iterable[Tensor]) -> Parity:
     """Compares a file with the network.
 
     Args:
-        reference: from images in [0, 1] to logits, see `rsprune_lib.deploy.Deployed`.
+        reference: from images in [0, 1] to logits, see `rsprune_lib.deploy.Deployed`; with exits to logits and the
+            exit (B,) of each image.
         network: an `OnnxNetwork` or another such module.
         batches: (B, 3, H, W) float32 in [0, 1] each, in several batch sizes (and image sizes).
 
@@ -189,18 +191,25 @@ def parity(reference: nn.Module, network: nn.Module, batches: Iterable[Tensor]) 
     """
     difference, scale, same, answers, count, shapes = 0.0, 0.0, 0, 0, 0, []
     for images in batches:
-        expected, got = reference(images), network(images)
-        if expected.shape != got.shape:
+        expected, got = (_pair(call(images)) for call in (reference, network))
+        if expected[0].shape != got[0].shape:
             raise ModelError(
-                f"The exported file gives {tuple(got.shape)} for images {tuple(images.shape)}, the network "
-                f"{tuple(expected.shape)}; it is not usable at that size."
+                f"The exported file gives {tuple(got[0].shape)} for images {tuple(images.shape)}, the network "
+                f"{tuple(expected[0].shape)}; it is not usable at that size."
             )
-        if not bool(expected.isfinite().all() and got.isfinite().all()):
+        if not bool(expected[0].isfinite().all() and got[0].isfinite().all()):
             raise ModelError("A logit is not finite, so file and network cannot be compared; train the network again.")
-        difference = max(difference, float((expected - got).abs().max()))
-        scale = max(scale, float(expected.abs().max()))
-        agree = expected.argmax(1) == got.argmax(1)
-        same, answers, count = same + int(agree.sum()), answers + agree.numel(), count + len(images)
+        together = expected[1] == got[1]  # (B,) logits of different exits are not compared
+        differs = (expected[0] - got[0])[together].abs()
+        difference = max(difference, float(differs.max()) if differs.numel() else 0.0)
+        scale = max(scale, float(expected[0].abs().max()))
+        agree = (expected[0].argmax(1) == got[0].argmax(1))[together]
+        same, answers, count = same + int(agree.sum()), answers + expected[0][:, 0].numel(), count + len(images)
         if tuple(images.shape) not in shapes:
             shapes.append(tuple(images.shape))
     return Parity(difference, scale, same / max(1, answers), count, tuple(shapes))
+
+
+def _pair(outputs: Tensor | tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """Logits and where each image left; a network without exits has one place for all."""
+    return outputs if isinstance(outputs, tuple) else (outputs, torch.zeros(len(outputs), dtype=torch.int64))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from string import Template
 
 from rsprune_lib.deploy.facts import Facts
 from rsprune_lib.files import atomic
@@ -10,80 +11,100 @@ from rsprune_lib.files import atomic
 __all__ = ["RUN_FILES", "write_runner"]
 
 RUN_FILES = ("run/run.py", "run/README.md", "run/requirements.txt")
-_CLASSES = '''\
-"""The class of images: python run.py image.jpg ... (needs onnxruntime, Pillow and numpy, nothing else)."""
+_CODE = '''\
+"""$what: python run.py image.png ... (needs $package, Pillow and numpy, nothing else)."""
 import json, pathlib, sys
-import numpy, onnxruntime
+import numpy, $package
 from PIL import Image
-network = onnxruntime.InferenceSession(pathlib.Path(__file__).resolve().parents[1] / "{model}")
-about = {{key[8:]: json.loads(text) for key, text in network.get_modelmeta().custom_metadata_map.items()}}
+$opened
 for name in sys.argv[1:]:
-    image = Image.open(name).convert("RGB").resize(about["size"][::-1], Image.Resampling.BILINEAR)
-    pixels = numpy.asarray(image, numpy.float32).transpose(2, 0, 1)[None] / 255  # (1, 3, H, W) in [0, 1]
-    {names} = network.run({outputs}, {{"image": pixels}})
-    print(name, about["classes"][logits[0].argmax()]{more})
+    image = Image.open(name).convert("RGB")$resized
+    pixels = (numpy.asarray(image, numpy.float32).transpose(2, 0, 1)[None] / 255)$repeated  # (B, 3, H, W) in [0, 1]
+    $answers
+    $told
 '''
-_MAPS = '''\
-"""A map of classes of images: python run.py image.png ... (needs onnxruntime, Pillow and numpy, nothing else)."""
-import json, pathlib, sys
-import numpy, onnxruntime
-from PIL import Image
-network = onnxruntime.InferenceSession(pathlib.Path(__file__).resolve().parents[1] / "{model}")
-about = {{key[8:]: json.loads(text) for key, text in network.get_modelmeta().custom_metadata_map.items()}}
-for name in sys.argv[1:]:
-    pixels = numpy.asarray(Image.open(name).convert("RGB"), numpy.float32).transpose(2, 0, 1)[None] / 255
-    classes = network.run(["logits"], {{"image": pixels}})[0][0].argmax(0)  # (H, W) class numbers
-    Image.fromarray(classes.astype("uint8")).save(pathlib.Path(name).stem + "_classes.png")
-    print(name, {{known: round(float((classes == number).mean()), 3) for number, known in enumerate(about["classes"])}})
-'''
+_OPENED = {
+    "onnxruntime": """\
+network = onnxruntime.InferenceSession(pathlib.Path(__file__).resolve().parents[1] / "$model")
+about = {key[8:]: json.loads(text) for key, text in network.get_modelmeta().custom_metadata_map.items()}""",
+    "openvino": """\
+file = openvino.Core().read_model(pathlib.Path(__file__).resolve().parents[1] / "$model")
+network = openvino.Core().compile_model(file, "CPU")
+about = {key: json.loads(text) for key, text in file.get_rt_info(["rsprune"]).value.items()}""",
+}
+_MAP = """\
+Image.fromarray(logits[0].argmax(0).astype("uint8")).save(pathlib.Path(name).stem + "_classes.png")
+    print(name, {c: float((logits[0].argmax(0) == k).mean().round(3)) for k, c in enumerate(about["classes"])})"""
 _README = """\
-# {title}
+# $title
 
-`../{model}` is the whole network: graph, weights, normalisation, class names. `run.py` shows how to use it:
+`../$model` is the whole network: graph, weights, normalisation, class names$beside. `run.py` shows how to use it:
 
     python -m venv here && here/bin/pip install -r requirements.txt
-    here/bin/python run.py image.jpg
+    here/bin/python run.py image.png
 
-Input `image`: (batch, 3, {height}, {width}) float32, RGB, pixels divided by 255; the graph normalises them itself.
-{output}
+Input `image`: ($batch, 3, $height, $width) float32, RGB, pixels divided by 255; the graph normalises them itself.
+Output `logits`: ($batch, classes$sides).$exits
 
-Classes, in the order of the logits: {classes}.
-{notes}
+Classes, in the order of the logits: $classes.
+$notes
 """
 
 
-def write_runner(folder: Path, model: str, facts: Facts) -> None:
+def write_runner(folder: Path, model: str, facts: Facts, batch: int | None = None) -> None:
     """Writes the files of `RUN_FILES`.
 
     Args:
         folder: that holds the model.
-        model: name of its file.
+        model: name of its file; ``.xml`` is OpenVINO's.
         facts: of the file.
+        batch: images of a batch where the file takes no other.
     """
-    exits = facts.rule is not None
-    code = (_MAPS if facts.dense else _CLASSES).format(
-        model=model,
-        names="logits, left" if exits else "[logits]",
-        outputs='["logits", "exit"]' if exits else '["logits"]',
-        more=', "left at exit", left[0] + 1' if exits else "",
-    )
-    output = (
-        "Output `logits`: (batch, classes, height, width)." if facts.dense else "Output `logits`: (batch, classes)."
-    )
-    if exits:
-        output += (
-            " Output `exit`: (batch,) where each image left, from 0. The input `thresholds` is optional: one number "
-            f"for each exit, the larger, the later images leave (rule {facts.rule['kind']}; without it "
-            f"{facts.rule['thresholds']})."
-        )
+    package = "openvino" if model.endswith(".xml") else "onnxruntime"
+    code = Template(_CODE).substitute(_code_parts(package, facts, batch)).replace("$model", model)
     height, width = ("height", "width") if facts.dense else facts.size
-    notes = f"Weights and activations are {facts.precision}." if facts.precision != "float32" else ""
-    if facts.synthetic:
-        notes += " Trained on drawn (synthetic) images: its answers say nothing about real ones."
-    readme = _README.format(
-        title=facts.bundle or "A network", model=model, height=height, width=width, output=output,
-        classes=", ".join(facts.classes), notes=notes,
+    readme = Template(_README).substitute(
+        title=facts.bundle or "A network", model=model, height=height, width=width, batch=batch or "batch",
+        beside=" (weights in `model.bin` beside it)" if package == "openvino" else "",
+        sides=", height, width" if facts.dense else "", exits=_exits_text(facts, package),
+        classes=", ".join(facts.classes), notes=_notes(facts),
     )  # fmt: skip
-    for name, text in zip(RUN_FILES, (code, readme, "onnxruntime\npillow\nnumpy\n"), strict=True):
+    for name, text in zip(RUN_FILES, (code, readme, f"{package}\npillow\nnumpy\n"), strict=True):
         with atomic(folder / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
+
+
+def _code_parts(package: str, facts: Facts, batch: int | None) -> dict[str, str]:
+    exits, names = facts.rule is not None, ["logits", "exit"] if facts.rule else ["logits"]
+    told = _MAP if facts.dense else 'print(name, about["classes"][logits[0].argmax()])'
+    if exits:
+        told = told.removesuffix(")") + ', "left at exit", left[0] + 1)'
+    if package == "onnxruntime":
+        answers = f'{"logits, left" if exits else "[logits]"} = network.run({names}, {{"image": pixels}})'
+    else:
+        cuts = ', "thresholds": numpy.float32(about["rule"]["thresholds"])' if exits else ""
+        answers = f'found = network({{"image": pixels{cuts}}})\n    logits = found["logits"]'
+        answers += '\n    left = found["exit"]' if exits else ""
+    return {
+        "what": "A map of classes of each image" if facts.dense else "The class of each image",
+        "package": package, "opened": _OPENED[package], "answers": answers, "told": told,
+        "resized": "" if facts.dense else '.resize(about["size"][::-1], Image.Resampling.BILINEAR)',
+        "repeated": f".repeat({batch}, 0)" if batch and batch > 1 else "",
+    }  # fmt: skip
+
+
+def _exits_text(facts: Facts, package: str) -> str:
+    if facts.rule is None:
+        return ""
+    needed = "The input `thresholds` is optional" if package == "onnxruntime" else "The input `thresholds`"
+    return (
+        f" Output `exit`: (batch,) where each image left, from 0. {needed}: one number for each exit, the larger, the "
+        f"later images leave (rule {facts.rule['kind']}, as calibrated {facts.rule['thresholds']})."
+    )
+
+
+def _notes(facts: Facts) -> str:
+    notes = ["Weights and activations have 8 bits."] if facts.precision == "int8" else []
+    if facts.synthetic:
+        notes.append("Trained on drawn (synthetic) images: its answers say nothing about real ones.")
+    return " ".join(notes)

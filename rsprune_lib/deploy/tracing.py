@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from rsprune_lib.errors import ModelError
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["DEFAULT_OPSET", "check_opset", "trace"]
+__all__ = ["DEFAULT_OPSET", "Graphs", "check_opset", "trace"]
 
 OPSETS = range(18, 24)  # what torch's exporter writes; DFT (GFNet's transform) needs 20
 DEFAULT_OPSET = 20
@@ -27,6 +28,21 @@ _PATTERNS = (  # of an exporter's message -> the reason
     (re.compile(r"No ONNX function found for <OpOverload\(op='([\w.]+)'"), "ONNX has no operation for {}"),
     (re.compile(r"(?:Not all values of )?(\w+) = .{0,80}?(?:specialized|marked as dynamic)"), "its {} is fixed inside"),
 )
+
+
+@dataclass(frozen=True)
+class Graphs:
+    """A network as one or several graphs, which are quantised one by one and then become one file.
+
+    Attributes:
+        parts: graphs in the order in which they run; the second output of one is the input of the next.
+        join: from the parts, or quantised ones in their place, to the graph of the file.
+        notes: what was decided, a sentence each.
+    """
+
+    parts: tuple[onnx.ModelProto, ...]
+    join: Callable[[Sequence[onnx.ModelProto]], onnx.ModelProto]
+    notes: tuple[str, ...] = ()
 
 
 def check_opset(opset: int | None) -> int:
@@ -66,6 +82,8 @@ def trace(
     """
     need("onnx"), need("onnxscript"), need("onnxruntime")
     wanted, (inputs, outputs) = check_opset(opset), names
+    with torch.no_grad():
+        network(*example)  # tables that a network keeps must not be made of the exporter's tensors without values
     shapes = tuple(dict(dynamic.get(name, {})) or None for name in inputs)
     with _quiet():
         try:

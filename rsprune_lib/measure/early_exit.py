@@ -138,13 +138,23 @@ class ExitRule:
                     agreed = torch.ones_like(answer)
                 for name, value in (("answer", answer), ("agreed", agreed)):
                     said.setdefault(name, value.new_zeros(size))[rows] = value
-            cut = self.thresholds[number]
-            if self.kind == "conformal":
-                first, _, margin, _ = exit_features(logits).unbind(-1)
-                return (first >= cut) & (first - margin < cut)
-            return self.readiness(number, logits, agreed) >= cut
+            return self.decides(number, logits, self.thresholds[number], agreed)
 
         return decide
+
+    def decides(self, number: int, logits: Tensor, cut: float | Tensor, agreed: Tensor | None = None) -> Tensor:
+        """(b,) whether each image leaves at an exit.
+
+        Args:
+            number: of the exit.
+            logits: (b, K) of the exit.
+            cut: its threshold.
+            agreed: (b,) of kind ``"patience"``: how many exits in a row, this one included, gave the same answer.
+        """
+        if self.kind == "conformal":
+            first, _, margin, _ = exit_features(logits).unbind(-1)
+            return (first >= cut) & (first - margin < cut)
+        return self.readiness(number, logits, agreed) >= cut
 
     def exits(self, records: Tensor) -> Tensor:
         """(N,) where each image leaves, the number of exits for the final classifier; nothing is computed anew."""
