@@ -141,6 +141,16 @@ def test_the_first_cell_tells_what_to_expect(name):
         assert row in head
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if name < "05"])
+def test_a_beginner_is_told_what_for_how_long_and_where(name):
+    head = notebook(name).cells[0].source
+    assert "| You can do afterwards |" in head and re.search(r"\| Time \| reading \d+ minutes; computing: ", head)
+    links = re.findall(r"\]\(#([^)]+)\)", head)
+    there = {line.lstrip("# ").replace(" ", "-") for line in prose(name).splitlines() if line.startswith("## ")}
+    assert len(links) >= 5 and not set(links) - there
+    assert len(re.sub(r"## References.*?(?=\n## |\Z)", "", prose(name), flags=re.DOTALL).split()) <= 2700
+
+
 @every
 def test_local_links_lead_somewhere(name):
     links = [link for link in LINK.findall(prose(name)) if not re.match(r"https?:|mailto:|attachment:", link)]

@@ -16,6 +16,12 @@ def run(
         list[str] | None,
         typer.Argument(help="Numbers or names, e.g. 01 03; without, all, or with --resume those of the run."),
     ] = None,
+    path: Annotated[
+        str | None,
+        typer.Option(
+            "--path", help="zero: 00, 01, 03, 08 for beginners; engineer: 00, 03, 08, e.g. on images of your own."
+        ),
+    ] = None,
     profile: Annotated[
         str | None,
         typer.Option(
@@ -42,6 +48,8 @@ def run(
     from rsprune_lib.device import pick_device
     from rsprune_lib.measure import provenance
 
+    if path is not None:
+        notebooks = _of_path(path, notebooks)
     select(notebooks, notebooks_folder())
     folder = course_folder(out, force=force, resume=resume)
     before = earlier(folder)
@@ -63,3 +71,15 @@ def run(
     emit({"out": str(course.folder), "ok": course.ok, **course.results}, as_json, "\n".join(lines))
     if failed:
         raise typer.Exit(1)
+
+
+def _of_path(path: str, notebooks: list[str] | None) -> list[str]:
+    """The notebooks of a path; says which of them are missing here."""
+    from rsprune_lib.course.syllabus import path_of
+    from rsprune_lib.errors import RspruneError
+
+    if notebooks:
+        raise RspruneError(f"Got --path {path} and notebooks {', '.join(notebooks)}; give one of the two.")
+    here, missing = path_of(path)
+    say(f"Path {path}: {', '.join(here)}." + (f" Not in this copy: {', '.join(missing)}." if missing else ""))
+    return here

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from rsprune_lib.course.headless.notebooks import notebook_names, notebooks_folder
-from rsprune_lib.errors import RspruneError
+from rsprune_lib.errors import RspruneError, unknown
 
-__all__ = ["CHAPTERS", "SYSTEMS", "Chapter", "System"]
+__all__ = ["CHAPTERS", "PATHS", "SYSTEMS", "Chapter", "System", "path_of"]
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,29 @@ CHAPTERS = (
     Chapter("07_gradcam", "What does a network look at, before and after pruning?", "Grad-CAM, dense beside pruned"),
     Chapter("08_deploy", "What does the small network cost where it shall run?", "export, parity check, int8, latency"),
 )
+
+# ways through the course for readers with less time than all of it takes
+PATHS: dict[str, tuple[str, ...]] = {
+    "zero": ("00_start", "01_train", "03_prune", "08_deploy"),  # no deep learning yet: two hours
+    "engineer": ("00_start", "03_prune", "08_deploy"),  # own images (--data), a budget, an export: half an hour
+}
+
+
+def path_of(name: str) -> tuple[list[str], list[str]]:
+    """Returns the notebooks of a path: those that this copy of the course holds, and those that it does not.
+
+    Raises:
+        RspruneError: No path has that name.
+
+    Example:
+        >>> path_of("zero")[0][:2]
+        ['00_start', '01_train']
+    """
+    if name not in PATHS:
+        raise unknown("path", name, PATHS)
+    here = {chapter.name for chapter in CHAPTERS if chapter.here}
+    return [one for one in PATHS[name] if one in here], [one for one in PATHS[name] if one not in here]
+
 
 SYSTEMS = (
     System(
