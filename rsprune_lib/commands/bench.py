@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rsprune_lib.commands.common import Bands, Data, Force, Json, data_paths, emit, open_run, say
-from rsprune_lib.errors import RspruneError, unknown
+from rsprune_lib.errors import ModelError, RspruneError, unknown
 from rsprune_lib.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def bench(
     out: Folder = None, data: Data = None, bands: Bands = None, force: Force = False, as_json: Json = False,
 ) -> None:  # fmt: skip
     """Time bundles in PyTorch, ONNX Runtime and OpenVINO, in turn on the same real images, and judge their answers."""
-    from rsprune_lib.course.bench_table import bench_note, bench_table
+    from rsprune_lib.course.bench_rows import bench_note, bench_table
     from rsprune_lib.data import Batches, measuring_batch
     from rsprune_lib.data.split import PARTS
     from rsprune_lib.deploy import fastest, in_turn, timing_images, usable
@@ -101,7 +101,12 @@ def _candidate(bundle: Bundle, data: Dataset, names: list[str]) -> Candidate:
 
     files = {RUNTIMES[name].file for name in names} - {"bundle"}
     say(f"Exporting {bundle.path} where that was not done before; this takes some seconds.") if files else None
-    made = {file: kept_onnx(bundle, data, int8=file == "int8") for file in sorted(files)}
+    made = {}
+    for file in sorted(files, reverse=True):  # onnx, then int8
+        try:
+            made[file] = kept_onnx(bundle, data, int8=file == "int8")
+        except ModelError as error:  # int8 that costs a class too much, an operation without a counterpart
+            say(f"Not measured, {file} of {bundle.path}: {error}")
     model = bundle.model if bundle.rule is None else EarlyExit(bundle.model, bundle.rule)
     return Candidate(bundle.path.resolve().name, model, Facts.of(bundle), bundle.path, **made)
 

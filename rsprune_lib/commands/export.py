@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rsprune_lib.commands.common import Bands, Data, Force, Json, data_paths, emit, needed, open_run, say
+from rsprune_lib.commands.web import export_page
 from rsprune_lib.errors import RspruneError
 from rsprune_lib.run_folder import RunFolder
 
@@ -50,13 +51,24 @@ Reduced = Annotated[
         help="Of --int8: 7-bit weights, for processors without VNNI; by default what this processor needs.",
     ),
 ]
+Web = Annotated[
+    bool, typer.Option("--web", help="One HTML page with the int8 network inside, which opens offline in a browser.")
+]
+Beside = Annotated[
+    Path | None, typer.Option("--beside", metavar="DIR", help="Of --web: a second bundle to compare with.")
+]
+WebFolder = Annotated[
+    Path | None,
+    typer.Option("--runtime", metavar="DIR", help="Of --web: a folder of onnxruntime-web; by default npm fetches it."),
+]
 
 
 def export(
     folders: Folders = None, out: Out = None, form: Form = "onnx", batch: Batch = "dynamic", size: Size = None,
     opset: Opset = None, int8: Int8 = False, images: Images = 200, calibration: Calibration = None,
     keep_float: KeepFloat = None, reduced: Reduced = None, data: Data = None, bands: Bands = None,
-    force: Force = False, listing: Listing = False, as_json: Json = False,
+    web: Web = False, beside: Beside = None, runtime: WebFolder = None, force: Force = False,
+    listing: Listing = False, as_json: Json = False,
 ) -> None:  # fmt: skip
     """Write a bundle as one ONNX file, compare it with the network on real images, and add a folder that runs it."""
     from rsprune_lib.deploy import Shipment, ship
@@ -69,6 +81,11 @@ def export(
     if out is None:
         raise typer.BadParameter("give --out, a folder to write")
     folder = Path(folders[0])
+    if not web and (beside or runtime):
+        raise typer.BadParameter("--beside and --runtime belong to --web")
+    if web:
+        export_page(folder, beside, out, runtime=runtime, data=data, bands=bands, force=force, as_json=as_json)
+        return
     if calibration is not None and not int8:
         raise typer.BadParameter("--calibration belongs to --int8")
     wish = Shipment(form, _batch(batch), _size(size), opset, int8, images, tuple(keep_float or ()), reduced)

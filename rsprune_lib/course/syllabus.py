@@ -94,7 +94,11 @@ CHAPTERS = (
         "light segmentation networks, class-wise scores, soft masks",
     ),
     Chapter("07_gradcam", "What does a network look at, before and after pruning?", "Grad-CAM, dense beside pruned"),
-    Chapter("08_deploy", "What does the small network cost where it shall run?", "export, parity check, int8, latency"),
+    Chapter(
+        "08_deploy",
+        "What does the small network cost where it shall run?",
+        "whole numbers by hand, export and parity, int8 class by class, widths in eights, runtimes timed in turn",
+    ),
 )
 
 # ways through the course for readers with less time than all of it takes

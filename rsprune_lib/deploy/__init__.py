@@ -14,10 +14,11 @@ any two of them, `pixels` and `drawn_pixels` give images.
 """
 
 from rsprune_lib.deploy.bench import BenchRow, Timing, fastest, in_turn, judge, timing_images
+from rsprune_lib.deploy.conv_times import conv_times
 from rsprune_lib.deploy.export import OnnxFile, export_onnx, pixels
 from rsprune_lib.deploy.facts import Deployed, Facts
 from rsprune_lib.deploy.graphs import traced
-from rsprune_lib.deploy.int8 import Int8File, calibration_images, export_int8, judged, losses
+from rsprune_lib.deploy.int8 import Int8File, calibration_images, export_int8, judged, losses, needs_reduced_range
 from rsprune_lib.deploy.kept import kept_onnx
 from rsprune_lib.deploy.onnx_files import OnnxNetwork, Parity, parity
 from rsprune_lib.deploy.runtimes import RUNTIMES, Candidate, Run, Runtime, usable
@@ -50,6 +51,7 @@ __all__ = [
     "calibration_images",
     "check_labels",
     "compare_maps",
+    "conv_times",
     "drawn_pixels",
     "export_int8",
     "export_onnx",
@@ -59,6 +61,7 @@ __all__ = [
     "judged",
     "kept_onnx",
     "losses",
+    "needs_reduced_range",
     "parity",
     "pixels",
     "segment_array",

@@ -121,7 +121,7 @@ def in_turn(
     """Loads every network into every runtime, times all of them in turn, and judges each.
 
     Args:
-        candidates: networks; they need the exported files that the runtimes load.
+        candidates: networks; what lacks the exported file of a runtime has no row there.
         names: keys of `rsprune_lib.deploy.RUNTIMES`; the first one, of the first network, is the baseline.
         images: (N, 3, H, W) float32 in [0, 1] to time on, see `timing_images`.
         judged_on: images with labels for the accuracy; None leaves it out.
@@ -131,12 +131,14 @@ def in_turn(
         progress: show progress bars.
 
     Raises:
-        RspruneError: a file is missing or cannot be loaded, or there are too few images for a batch.
+        RspruneError: no network has its file, one cannot be loaded, or there are too few images for a batch.
     """
     runs: dict[tuple[str, str], Run] = {}
-    wanted = [(candidate, name) for candidate in candidates for name in names]
+    wanted = [(one, name) for one in candidates for name in names if _has_file(one, name)]
+    if not wanted:
+        raise RspruneError(f"{candidates[0].name} has no exported file for the runtime {names[0]}; export it first.")
     for candidate, name in tqdm(wanted, desc="load", leave=False, disable=not progress):
-        runs[candidate.name, name] = _load(candidate, name, threads)
+        runs[candidate.name, name] = RUNTIMES[name].load(candidate, threads)
     times: dict[tuple[str, str], dict[int, Timing]] = {key: {} for key in runs}
     for batch in tqdm(batches, desc="time", unit="batch size", leave=False, disable=not progress):
         for run in runs.values():
@@ -154,11 +156,9 @@ def in_turn(
     return [BenchRow(*key, run.size, times[key], found[key]) for key, run in runs.items()]
 
 
-def _load(candidate: Candidate, name: str, threads: int) -> Run:
-    runtime = RUNTIMES[name]
-    if runtime.file != "bundle" and getattr(candidate, runtime.file) is None:
-        raise RspruneError(f"{candidate.name} has no exported file for the runtime {name}; export it first.")
-    return runtime.load(candidate, threads)
+def _has_file(candidate: Candidate, name: str) -> bool:
+    file = RUNTIMES[name].file
+    return file == "bundle" or getattr(candidate, file) is not None
 
 
 def judge(run: Callable[[Tensor], Tensor], batches: Batches, task: Task) -> Quality:

@@ -12,47 +12,48 @@ from rsprune_lib.data import Dataset
 from rsprune_lib.deploy.export import export_onnx, pixels
 from rsprune_lib.deploy.facts import Deployed, Facts
 from rsprune_lib.deploy.graphs import traced
-from rsprune_lib.deploy.int8 import export_int8
+from rsprune_lib.deploy.int8 import export_int8, needs_reduced_range
 from rsprune_lib.places import project_root
 
 __all__ = ["kept_onnx"]
 
-_CODE = ("export", "facts", "graphs", "onnx_files", "tracing", "int8", "exit_graph")  # what an exported file depends on
+_CODE = ("exit_graph", "export", "facts", "graphs", "int8", "onnx_files", "tracing")  # what an exported file depends on
 _COMPARED = 64  # images that a file is compared on
 
 
-def kept_onnx(bundle: Bundle, data: Dataset, *, int8: bool = False) -> Path:
+def kept_onnx(
+    bundle: Bundle, data: Dataset, *, int8: bool = False, limit: int | None = None, reduced: bool | None = None
+) -> Path:
     """The exported file of a bundle; made now if it was not made before from the same weights by the same code.
 
     Args:
         bundle: of any task.
         data: what it was trained on; its validation images compare, its training images calibrate.
-        int8: whole-number weights.
+        int8: whole-number weights; the float file is made along with it.
+        reduced: 7-bit weights, safe on every machine and in a browser; by default where this processor needs them.
+        limit: validation images at most on which int8 is compared with float.
 
     Returns:
         A file below ``runs/exported``.
 
     Raises:
-        RspruneError: the network does not export, or a package is missing.
+        RspruneError: the network does not export, int8 costs a class too much, or a package is missing.
     """
-    facts = Facts.of(bundle)
+    facts, reduced = Facts.of(bundle), needs_reduced_range() if reduced is None else reduced
     place = project_root() / "runs" / "exported" / f"{facts.bundle}_{_key(bundle, data)}"
-    path = place / ("model_int8.onnx" if int8 else "model.onnx")
-    if path.is_file():
-        return path
-    graphs = traced(Deployed(bundle.model, facts), facts)
-    plain = place / "model.onnx"
-    if not plain.is_file():
-        export_onnx(bundle.model, facts, plain, pixels(data, "val", _COMPARED), graphs=graphs)
-    return export_int8(graphs, facts, path, data).file.path if int8 else plain
+    plain, whole = place / "model.onnx", place / f"model_int{7 if reduced else 8}_{limit or 'all'}.onnx"
+    if not plain.is_file() or (int8 and not whole.is_file()):
+        graphs = traced(Deployed(bundle.model, facts), facts)
+        if not plain.is_file():
+            export_onnx(bundle.model, facts, plain, pixels(data, "val", _COMPARED), graphs=graphs)
+        if int8:
+            export_int8(graphs, facts, whole, data, limit=limit, reduced=reduced)
+    return whole if int8 else plain
 
 
 def _key(bundle: Bundle, data: Dataset) -> str:
     """Changes with the weights, the structure, the data and the code."""
     files = {name: digest for name, digest in bundle.config["files"].items() if name != "gates.safetensors"}
     facts = [files, bundle.config["model"], bundle.config.get("exits"), data.content_hash, data.split.hash]
-    here = Path(__file__).parent
-    facts += [
-        code_hash("rsprune_lib/models", files=[here / f"{name}.py" for name in _CODE if (here / f"{name}.py").exists()])
-    ]
+    facts += [code_hash("rsprune_lib/models", files=[Path(__file__).with_name(f"{name}.py") for name in _CODE])]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]

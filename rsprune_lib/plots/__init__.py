@@ -13,7 +13,7 @@ from rsprune_lib.plots.cost import (
     speeds,
     time_shares,
 )
-from rsprune_lib.plots.deployed import deployed_front, number_line
+from rsprune_lib.plots.deployed import deployed_front, line_chart, number_line
 from rsprune_lib.plots.exits import exit_curves, exit_rates, latency_front, spectra
 from rsprune_lib.plots.gate_folding import freezing_costs, gate_and_relu, gate_heatmap, over_depth, score_shift
 from rsprune_lib.plots.gates import gate_profile, gate_spread, norm_scales, squeeze_excite, then_and_now
@@ -75,6 +75,7 @@ __all__ = [
     "learning_rates",
     "legend",
     "likeness_matrix",
+    "line_chart",
     "loss_views",
     "macs_and_time",
     "map_curves",

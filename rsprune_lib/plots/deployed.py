@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, PercentFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from rsprune_lib.colours import COLOURS, GRID, INK, MUTED
 from rsprune_lib.plots.cost import MARKERS, pareto_front
-from rsprune_lib.plots.style import Picture, canvas, heading
+from rsprune_lib.plots.style import Picture, canvas, heading, legend
 
-__all__ = ["deployed_front", "number_line"]
+__all__ = ["deployed_front", "line_chart", "number_line"]
 
 
 def deployed_front(
@@ -106,4 +106,44 @@ def number_line(
     ax.set_yticklabels(labels)
     ax.tick_params(axis="y", length=0)
     heading(ax, title)
+    return figure
+
+
+def line_chart(
+    series: Mapping[str, Sequence[float]], x: Sequence[float | str], *, xlabel: str, ylabel: str, title: str = "",
+    log: bool = False, marks: Sequence[float] = (), synthetic: bool = False,
+) -> Picture:  # fmt: skip
+    """Draws one or more lines over places that are numbers or names.
+
+    Args:
+        series: Name -> one value for each place.
+        x: Places; texts stand at equal distances.
+        xlabel: What the places are.
+        ylabel: What the values are.
+        title: Title of the figure.
+        log: Whether the vertical axis is logarithmic.
+        marks: Places with a vertical line.
+        synthetic: The data are synthetic.
+    """
+    figure, axes = canvas(height=3.4, grid="y")
+    ax, named = axes[0, 0], any(isinstance(place, str) for place in x)
+    places = list(range(len(x))) if named else list(x)
+    for mark in marks:
+        ax.axvline(mark, color="#B8C0C8", linewidth=0.9, linestyle=":", zorder=0)
+    for (name, values), colour, sign in zip(series.items(), COLOURS * 9, MARKERS * 9, strict=False):
+        ax.plot(places, list(values), color=colour, marker=sign, markersize=5.5, linewidth=1.5, label=name)
+    ax.set(xlabel=xlabel, ylabel=ylabel, yscale="log" if log else "linear")
+    if named:
+        ax.set_xticks(places, list(x))
+    else:
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if log:
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
+        ax.yaxis.set_minor_formatter(FuncFormatter(lambda v, _: f"{v:g}" if f"{v:.0e}"[0] in "25" else ""))
+        ax.tick_params(which="minor", labelsize=8, labelcolor=MUTED)
+    else:
+        ax.set_ylim(0, None)
+    if len(series) > 1:
+        legend(ax, outside=True)
+    heading(ax, title, synthetic=synthetic)
     return figure

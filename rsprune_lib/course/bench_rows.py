@@ -2,9 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 
-from rsprune_lib.course.show import Table
+from torch import nn
 
-__all__ = ["bench_note", "bench_table"]
+from rsprune_lib.course.show import Table
+from rsprune_lib.deploy import RUNTIMES, BenchRow
+from rsprune_lib.measure import Result, cost
+
+__all__ = ["bench_note", "bench_results", "bench_table"]
 
 
 def bench_table(rows: Sequence[Mapping], note: str = "") -> Table:
@@ -44,3 +48,25 @@ def bench_note(result: Mapping) -> str:
         f"over the rounds; {threads}, {origin['device']}, torch {origin['versions']['torch']}"
         + ("; other programs had the processor meanwhile: the milliseconds of computing are compared" if busy else "")
     )
+
+
+def bench_results(rows: Sequence[BenchRow], models: Mapping[str, nn.Module], lead: str, origin: dict) -> list[Result]:
+    """Rows of a bench as closing rows of a notebook: batch 1, speeds are against the first row.
+
+    Args:
+        rows: timed in turn and judged on the test part.
+        models: network -> the model behind it.
+        lead: what the names begin with, such as ``"08"``.
+        origin: `rsprune_lib.measure.provenance`.
+    """
+    found, size = [], origin["data"]["image_size"]
+    for row in rows:
+        weight, took, judged = cost(models[row.network], size), row.times[1], row.quality
+        found.append(
+            Result(
+                f"{lead} {row.network}, {RUNTIMES[row.runtime].title}", weight.params, weight.macs, judged.accuracy,
+                judged.ci, n=judged.n, latency_ms=took.own_ms if took.busy else took.ms,
+                speed=None if row is rows[0] else took.words, batch=1, part="test", provenance=origin,
+            )
+        )  # fmt: skip
+    return found
