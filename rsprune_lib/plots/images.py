@@ -104,8 +104,10 @@ def _broken(text: str, columns: int, tail: str = "") -> list[str]:
     room = max(int(116 / columns), 6)
     starts = [m.start() for m in re.finditer(r"(?<=[a-z])(?=[A-Z])|(?<=[ _-])(?=\S)", text)]
     starts = [at for at in starts if at <= room and at > 2]
-    if len(text + tail) <= room or not starts:
-        return [cut_text(text, columns, len(tail)) + tail]
+    if len(text + tail) <= room:
+        return [text + tail]
+    if not starts:
+        return [cut_text(text, columns), tail.strip()] if tail else [cut_text(text, columns)]
     return [text[: starts[-1]].rstrip(), cut_text(text[starts[-1] :], columns, len(tail)) + tail]
 
 
@@ -211,7 +213,9 @@ def channel_histograms(
         ax.set_ylim(bottom=0)
         ax.yaxis.set_major_formatter(FuncFormatter(axis_count))
         ax.set_title(what, loc="left", fontsize=9.5, color=MUTED, pad=6)
-    legend(left, labelcolor=INK, handlelength=2.6)
+    handles, labels = left.get_legend_handles_labels()
+    below = {"loc": "outside lower center", "ncols": 3, "frameon": False}  # inside, it would lie on the curves
+    figure.legend(handles, labels, fontsize=9, labelcolor=INK, handlelength=2.6, **below)
     heading(figure, title, synthetic=synthetic)
     return figure
 
