@@ -27,7 +27,7 @@ from rsprune_studio.views.lessons import lesson_panel
 def model(fields):
     """A UNet1 of a sixteenth of the width that tells the common classes, and hardly the rare one."""
     network = create_model("unet1", 3, width=1 / 16, seed=0)
-    how = recipe("strong", epochs=4, batch_size=8, lr=0.05)
+    how = recipe("strong", epochs=2, batch_size=8, lr=0.05)
     return fit(network, fields, how, loss="weighted_ce", seed=0, progress=False).model.eval()
 
 
@@ -189,7 +189,7 @@ def test_view_shows_pictures_of_the_chosen_image(studio, snapshot):
 
 def test_channels_fade_while_the_whole_network_is_trained(studio, snapshot, model, fields):
     job = FineTune(studio)
-    job.start(snapshot, TuneOptions(epochs=2, images=None, lr=0.003, decay=0.5))
+    job.start(snapshot, TuneOptions(epochs=2, images=16, lr=0.003, decay=0.5))
     run = job.settle()
     assert run.phase == "done" and run.result.best_epoch == 2 and run.batch == 64
     setting = job.keep()
@@ -252,9 +252,6 @@ def test_other_views_work_on_a_segmenter(studio, tmp_path):
     take.active = True
     take.prepare()
     assert "Bundle (" in take.packed.value, take.status.value
-    for preset in ("uniform", "global", "sensitivity"):
-        panel.presets.buttons[preset].click()
-        assert panel.settle().complete
-    session = take.links.value
-    assert "session.json" in session and snapshot.complete
+    panel.presets.buttons["global"].click()
+    assert panel.settle().complete and snapshot.complete and "session.json" in take.links.value
     panel.close()
