@@ -11,7 +11,7 @@ from rsprune_lib.colours import CUT, INK, KEPT, MUTED
 from rsprune_lib.data import Dataset
 from rsprune_lib.data.masks import UNKNOWN
 from rsprune_studio.draw.gauges import rare_mark
-from rsprune_studio.draw.html import escape
+from rsprune_studio.draw.html import escape, note
 from rsprune_studio.draw.inside import png_source
 from rsprune_studio.engine.mask_answers import BOTH_WRONG, LOST, WON, MaskAnswer, MaskComparison
 
@@ -124,7 +124,7 @@ def page(look: Look, answer: MaskAnswer | None, data: Dataset) -> str:
 
 
 def _grid(cells: Sequence[str]) -> str:
-    columns = "repeat(auto-fill,minmax(max(150px,31%),1fr))"
+    columns = "repeat(auto-fill,minmax(max(138px,31%),1fr))"
     style = f"display:grid;grid-template-columns:{columns};gap:10px 12px;font-size:12px;line-height:16px;color:{INK}"
     return f'<div style="{style}">{"".join(cells)}</div>'
 
@@ -169,20 +169,21 @@ def _changes(answer: MaskAnswer) -> str:
 
 def _legend(answer: MaskAnswer, data: Dataset) -> str:
     """Colour, name, share of the pixels and IoU before and after of each class that the image or an answer shows."""
-    rare = data.rare
-    rows = []
+    rare, known = data.rare, answer.truth is not None
+    rows = [("<b>class</b>", "<b>pixels</b>", "<b>IoU</b>" if known else "")]
     for label, (share, before, after) in answer.classes(data.num_classes).items():
         red, green, blue = data.palette[label]
-        overlap = "" if np.isnan(before + after) else f"{before:.0%} → {after:.0%}"
         name = _swatch(f"rgb({red},{green},{blue})") + escape(data.classes[label])
-        name += rare_mark() if label in rare else ""
-        rows.append(f'<tr><td style="text-align:left">{name}</td><td>{_share(share)}</td><td>{overlap}</td></tr>')
+        overlap = "" if np.isnan(before + after) else f"{before:.0%} → {after:.0%}"
+        rows.append((name + (rare_mark() if label in rare else ""), _share(share), overlap))
     if (answer.change == UNKNOWN).any():
-        rows.append(f'<tr><td style="text-align:left">{_swatch(_stripes())}no known class</td><td></td><td></td></tr>')
-    what = "pixels" if answer.truth is not None else "of the answer"
-    heads = f'<tr><th style="text-align:left">class</th><th>{what}</th><th>IoU, dense → pruned</th></tr>'
-    style = "width:100%;border-spacing:0;text-align:right;white-space:nowrap;font-size:12px;line-height:17px"
-    return f'<div class="rsprune-legend"><table style="{style}">{heads}{"".join(rows)}</table></div>'
+        rows.append((f"{_swatch(_stripes())}no known class", "", ""))
+    cells = "".join(f'<div>{a}</div><div style="text-align:right">{b}</div><div>{c}</div>' for a, b, c in rows)
+    about = (
+        "Pixels of the truth; IoU in this image, dense → pruned." if known else "Pixels of the pruned network’s answer."
+    )
+    grid = "display:grid;grid-template-columns:minmax(0,1fr) auto auto;gap:1px 10px;white-space:nowrap;line-height:17px"
+    return f'<div class="rsprune-legend"><div style="{grid}">{cells}</div>{note(about)}</div>'
 
 
 def _share(share: float) -> str:
