@@ -326,3 +326,20 @@ def test_a_split_of_masks_is_stratified_by_the_rarest_class():
     assert len({*strata(counts[6:])}) == 2  # six images with the rarest class are no stratum
     assert not strata(counts, sources=[i // 2 for i in range(60)]).any()  # 6, 9 and 15 sources
     assert len({*strata(np.repeat(counts, 2, 0), sources=[i // 2 for i in range(120)])}) == 3
+
+
+def test_tiles_stay_in_one_part_and_rare_classes_are_in_every_part(tmp_path, load):
+    for tile in range(5):
+        for i, mask in enumerate(random_masks(2)):
+            save(tmp_path / f"tiled/t{tile}/images/{tile}{i}.png", np.dstack([mask * 20 + tile + 5 * i] * 3))
+            save(tmp_path / f"tiled/t{tile}/masks/{tile}{i}.png", mask)
+    data = load(tmp_path / "tiled")
+    tiles = [{data.files[i].split("/")[0] for i in data.part(part)} for part in ("train", "val", "test")]
+    assert sum(map(len, tiles)) == 5 and all(tiles)
+    masks = [np.full((16, 16), 1 + i % 2, np.uint8) for i in range(100)]
+    for i, mask in enumerate(masks):
+        mask[0, 0] = 3 if i % 10 == 0 else 2  # one pixel of a rare class in each tenth image
+        mask[1] = np.arange(16) < i % 16
+    rare = load(folder(tmp_path / "rare", masks))
+    found = [int((rare.masks[rare.part(part)] == 3).sum()) for part in ("train", "val", "test")]
+    assert found == [6, 1, 3]
