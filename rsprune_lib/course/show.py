@@ -7,7 +7,7 @@ from html import escape
 from rsprune_lib.course.tables import CLOSING, cells
 from rsprune_lib.measure import Result
 
-__all__ = ["Table", "results_table"]
+__all__ = ["Table", "mean_text", "results_table"]
 
 _PLACE = re.compile(r"(?<![\w.:/])(?:~|/[\w.+-]+)(?:/[\w.+-]+)*/(?=[\w.+-])")
 _NUMBER = re.compile(r"[−+-]?[\d.,]+\s?[%kMGx×s]?(\s.*)?|–|")
@@ -63,6 +63,21 @@ class Table:
     def without_places(self) -> "Table":
         """The same table with every absolute path shortened to its last part: a page needs no folder of a machine."""
         return Table(self.heads, [[_PLACE.sub("…/", c) for c in row] for row in self.rows], note=self.note)
+
+
+def mean_text(values: Sequence[float], form: str = ".2f", within: tuple[float, float] | None = None) -> str:
+    """Writes the mean of a number over images with its 95 % interval: ``"0.52 (0.41 to 0.63)"``; NaN is left out.
+
+    Args:
+        values: One number an image.
+        form: How numbers are written, e.g. ``".0%"``.
+        within: What the number can be at least and at most; the interval ends there.
+    """
+    from rsprune_lib.explain import mean_interval  # imported lazily: takes a second
+
+    mean, low, high = mean_interval(values)
+    low, high = (low, high) if within is None else (max(low, within[0]), min(high, within[1]))
+    return "–" if mean != mean else f"{mean:{form}} ({low:{form}} to {high:{form}})"
 
 
 def results_table(results: Iterable[Result | Mapping]) -> Table:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy import stats
 from torch import Tensor, nn
 from torchvision.transforms.functional import gaussian_blur
 
@@ -14,7 +16,7 @@ from rsprune_lib.explain.cam import ClassMaps
 from rsprune_lib.models import evaluating, placement
 from rsprune_lib.tasks import task_of
 
-__all__ = ["Pointing", "erasing", "map_agreement", "pointing", "road"]
+__all__ = ["Pointing", "erasing", "map_agreement", "mean_interval", "pointing", "road"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +50,24 @@ def map_agreement(one: ClassMaps, other: ClassMaps) -> np.ndarray:
     a, b = (values - values.mean(1, keepdims=True) for values in centred)
     size = np.sqrt((a * a).sum(1) * (b * b).sum(1))
     return np.divide((a * b).sum(1), size, out=np.full(len(a), np.nan), where=size > 0)
+
+
+def mean_interval(values: np.ndarray, confidence: float = 0.95) -> tuple[float, float, float]:
+    """Mean over images, and the interval in which it lies (Student's t); NaN is left out.
+
+    Args:
+        values: a number for each image.
+        confidence: of the interval.
+
+    Returns:
+        The mean, the lower and the upper end; all NaN without two numbers.
+    """
+    known = np.asarray(values, dtype=float)
+    known = known[np.isfinite(known)]
+    if len(known) < 2:
+        return (math.nan,) * 3
+    half = stats.t.ppf(0.5 + confidence / 2, len(known) - 1) * known.std(ddof=1) / math.sqrt(len(known))
+    return float(known.mean()), float(known.mean() - half), float(known.mean() + half)
 
 
 def pointing(found: ClassMaps, objects: np.ndarray) -> Pointing:

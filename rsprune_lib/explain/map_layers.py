@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 from rsprune_lib.errors import ModelError
 from rsprune_lib.models import Network, SqueezeExcite, hooked, placement
+from rsprune_lib.models.copying import copied
 from rsprune_lib.models.places import channel_dim, example
 from rsprune_lib.tasks import Task, task_of
 
@@ -152,7 +152,7 @@ class FrozenCopy(nn.Module):
     def __init__(self, model: nn.Module, exit: int | None) -> None:
         super().__init__()
         shared: dict[int, Any] = {id(p): nn.Parameter(p.detach(), requires_grad=False) for p in model.parameters()}
-        self.network = copy.deepcopy(model, shared | {id(b): b for b in model.buffers()}).eval()
+        self.network = copied(model, shared | {id(b): b for b in model.buffers()}).eval()
         for module in self.network.modules():
             if getattr(module, "inplace", False):
                 module.inplace = False
