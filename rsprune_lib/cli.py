@@ -12,6 +12,7 @@ import typer
 
 from rsprune_lib import __version__
 from rsprune_lib.commands import bench, course, data, doctor, evaluate, exits, export, prune, segment, train
+from rsprune_lib.commands import course, data, doctor, evaluate, exits, explain, export, prune, segment, train
 from rsprune_lib.commands.common import HelpWithNames
 from rsprune_lib.errors import RspruneError, visible
 
@@ -72,6 +73,10 @@ COMMANDS: dict[str, tuple[Callable[..., None], str, str]] = {
         bench.bench,
         "Time networks in every runtime, in turn.",
         "rsprune bench bundles/eurosat_resnet18_se bundles/eurosat_resnet18_se_r70 --out runs/bench",
+    "explain": (
+        explain.explain,
+        "Draw where a network finds what it says.",
+        "rsprune explain runs/small --beside runs/dense --out maps",
     ),
     "cost": (
         evaluate.cost,

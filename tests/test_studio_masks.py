@@ -8,12 +8,14 @@ import torch
 
 from rsprune_lib.data.masks import UNKNOWN
 from rsprune_lib.errors import RspruneError, TrainingError
+from rsprune_lib.explain import class_maps
 from rsprune_lib.models import create_model
 from rsprune_lib.pruning import score
 from rsprune_lib.training import fit, recipe
 from rsprune_studio import Setting, Studio
 from rsprune_studio.draw import gauges, masks
 from rsprune_studio.draw.votes import Votes, vote_map
+from rsprune_studio.engine.class_maps import MapChoice, MapRoom
 from rsprune_studio.engine.inside import Inside
 from rsprune_studio.engine.mask_answers import BOTH_WRONG, LOST, RIGHT, WON, MaskAnswer
 from rsprune_studio.engine.threads import Watch
@@ -255,3 +257,19 @@ def test_other_views_work_on_a_segmenter(studio, tmp_path):
     panel.presets.buttons["global"].click()
     assert panel.settle().complete and snapshot.complete and "session.json" in take.links.value
     panel.close()
+
+
+def test_class_maps_of_a_segmenter_ask_for_labelled_pixels_where_there_are_any(studio, snapshot, fields):
+    room = MapRoom(Inside(studio))
+    image = next(int(n) for n in room.inside.images() if (fields.masks[n] == 1).any())
+    own = room.pair(snapshot, image, MapChoice("layercam", label=1))
+    labelled = room.pair(snapshot, image, MapChoice("layercam", label=1, labelled=True))
+    assert labelled.labelled and not own.labelled
+    where = torch.from_numpy(np.asarray(fields.masks[image]) == 1)
+    right = class_maps(studio.model, room.inside.tensor(image), 1, method="layercam", pixels=where)
+    assert np.allclose(labelled.dense.maps, right.maps, atol=1e-5)
+    pixels = np.asarray(fields.images[image])
+    assert not room.pair(snapshot, pixels, MapChoice("layercam", label=1, labelled=True)).labelled  # no mask is known
+    look = LookInside(studio)
+    assert look.maps.over is not None
+    look.close()

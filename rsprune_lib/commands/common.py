@@ -97,6 +97,7 @@ class HelpWithNames(TyperCommand):
 
 def _known_names() -> dict[str, str]:
     from rsprune_lib.deploy import RUNTIMES
+    from rsprune_lib.explain import METHODS
     from rsprune_lib.measure import RULES
     from rsprune_lib.models import NETWORKS
     from rsprune_lib.pruning import CRITERIA, RECOVERIES, SCOPES, SELECTORS
@@ -105,6 +106,7 @@ def _known_names() -> dict[str, str]:
     known = {
         "networks": NETWORKS, "criteria": CRITERIA, "scopes": SCOPES, "selectors": SELECTORS, "recoveries": RECOVERIES,
         "losses": LOSSES, "recipes": RECIPES, "rules": RULES, "runtimes": RUNTIMES,
+        "losses": LOSSES, "recipes": RECIPES, "rules": RULES, "maps": METHODS,
     }  # fmt: skip
     return {kind: ", ".join(names) for kind, names in known.items()}
 

@@ -37,9 +37,9 @@ def class_map_grid(
     Returns:
         The figure; a blank map is called blank.
     """
-    heads = ["image", *maps, *([f"{difference[1]} − {difference[0]}"] if difference else [])]
+    heads = _heads(maps, difference)
     under = 0.24 if captions else GAP
-    figure, ax = wall(len(images), len(heads), under, title, synthetic)
+    figure, ax = wall(len(images), len(heads), under, title, synthetic, side=1.25)
     for row, image in enumerate(images):
         shown: list[tuple[np.ndarray, bool]] = [(image, False)]
         shown += [(overlay(image, found.maps[row]), bool(found.blank[row])) for found in maps.values()]
@@ -57,6 +57,16 @@ def class_map_grid(
             ax.text(0, row * (1 + under) + 1.15, cut_text(captions[row], len(heads), -10), fontsize=8, color=INK)
     ax.set_ylim(ax.get_ylim()[0], -0.25)
     return figure
+
+
+def _heads(maps: Mapping[str, ClassMaps], difference: tuple[str, str] | None) -> list[str]:
+    """What stands above the columns, as long as a column is wide."""
+    count = 1 + len(maps) + (difference is not None)
+    heads = ["image", *(cut_text(name, count, 116 // count - 16) for name in maps)]
+    if difference is not None:
+        text = f"{difference[1]} − {difference[0]}"
+        heads.append(text if len(text) <= 22 else "second − first")
+    return heads
 
 
 def map_curves(

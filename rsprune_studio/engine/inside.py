@@ -70,6 +70,9 @@ class Inside:
     Args:
         studio: the state of the live tool.
 
+    Attributes:
+        dense: the trained network, to look at.
+
     Example:
         >>> inside = Inside(studio)
         >>> snapshot = studio.final(Setting("l2", ratio=0.5))
@@ -79,7 +82,7 @@ class Inside:
 
     def __init__(self, studio: Studio) -> None:
         self.studio = studio
-        self._dense, self._hooked = _twin(studio.model), _twin(studio.model)
+        self.dense, self._hooked = _twin(studio.model), _twin(studio.model)
         self._lock, self._making = threading.Lock(), threading.Lock()
         self._compared: OrderedDict[Key, Comparison | MaskComparison] = OrderedDict()
         self._dense_said: OrderedDict[int, np.ndarray] = OrderedDict()  # of the images that were looked at last
@@ -137,10 +140,10 @@ class Inside:
         known = None if number is None else self.known(snapshot)
         if isinstance(known, Comparison) and number in known.images:
             return known.answer(number)
-        x, pruned = self._tensor(image), self._pruned(snapshot, watch)
+        x, pruned = self.tensor(image), self.pruned(snapshot, watch)
         dense = None if number is None else self._dense_said.get(number)
         if dense is None:
-            dense = self._says(self._dense, x)
+            dense = self._says(self.dense, x)
             self._remember(number, dense)
         return self._kind[0].of(dense, self._says(pruned, x), self.studio.data, number)
 
@@ -201,7 +204,7 @@ class Inside:
             raise unknown("group", group, [one.name for one in self.studio.groups])
         scores = self.studio.values_of(snapshot.setting)[group]
         order = np.argsort(-scores, kind="stable")[first : first + limit]
-        filters, maps = self._filters(found), self._maps(found, self._tensor(image))
+        filters, maps = self._filters(found), self._maps(found, self.tensor(image))
         large = [float(np.quantile(np.abs(values), 0.98)) for values in (filters, maps)]
         keep = snapshot.plan.keep[group]
         stays = np.isin(order, keep)
@@ -209,25 +212,25 @@ class Inside:
             group, found.size, len(keep), first, order, scores[order], stays, filters[order], maps[order], *large
         )
 
-    def _pruned(self, snapshot: Snapshot, watch: Watch) -> nn.Module:
+    def pruned(self, snapshot: Snapshot, watch: Watch = UNWATCHED) -> nn.Module:
         """The pruned network; two threads that want the same one do not both make it."""
         with self._making:
             return self.studio.recovered(snapshot, watch)
 
-    def _tensor(self, image: int | np.ndarray) -> Tensor:
+    def tensor(self, image: int | np.ndarray) -> Tensor:
         """(1, 3, H, W) normalised exactly as the batches are, on the network's device."""
         batches = self.studio.validation
         pixels = torch.tensor(self.picture(image), device=batches.device).float()  # (H, W, 3)
         x = torch.addcmul(batches.offset, pixels, batches.scale).permute(2, 0, 1)[None]
-        return x.to(*placement(self._dense))
+        return x.to(*placement(self.dense))
 
     def _filters(self, group: Group) -> np.ndarray:
         """(size, h, w, 3) where the root reads RGB images, else (size, h, w)."""
-        root = self._dense.get_submodule(group.root)
+        root = self.dense.get_submodule(group.root)
         weight = root.weight.detach().movedim(KINDS[kind_of(root)].out["weight"], 0).float().cpu()
         weight = weight[group.members[0].index[:, 0]]  # (size, inputs, h, w), or (size, inputs) of a linear layer
         weight = weight[:, :, None, None] if weight.dim() == 2 else weight
-        reads_images = group.root == units(self._dense)[0].layer and weight.shape[1] == 3
+        reads_images = group.root == units(self.dense)[0].layer and weight.shape[1] == 3
         return (weight.movedim(1, -1) if reads_images else weight.abs().mean(1)).numpy()
 
     def _maps(self, group: Group, x: Tensor) -> np.ndarray:

@@ -17,6 +17,7 @@ from rsprune_studio.engine.inside import Inside, channel_order, network_key
 from rsprune_studio.engine.setting import Snapshot
 from rsprune_studio.engine.studio import Studio
 from rsprune_studio.engine.threads import LatestWins, Turn, Watch
+from rsprune_studio.views.class_maps import ClassMapPage
 from rsprune_studio.views.gallery import Gallery, class_listing
 from rsprune_studio.views.inside_pages import PAGE, AnswerPage, ChannelPage, Look, MistakesPage
 from rsprune_studio.views.mask_pages import MaskMistakesPage, MaskPage, mask_listing
@@ -43,7 +44,7 @@ class LookInside(Part):
         snapshot: what it is about.
         image: what is looked at: number of a validation image, or (H, W, 3) uint8 pixels of an upload.
         gallery, pages: where a person chooses.
-        one, mistakes, channels: the pages.
+        one, mistakes, maps, channels: the pages.
         error: what went wrong last, None if nothing did.
 
     Example:
@@ -67,11 +68,13 @@ class LookInside(Part):
         self.gallery = Gallery(data, listing, self.choose, self._relist, self._sent)
         self.one = MaskPage(data) if masks else AnswerPage(data.classes)
         self.mistakes = MaskMistakesPage(data) if masks else MistakesPage(data)
-        self.channels = ChannelPage(studio.groups, self._refresh)
-        self.pages = widgets.Tab([self.one, self.mistakes, self.channels], titles=["One image", "Mistakes", "Channels"])
+        self.channels, self.maps = ChannelPage(studio.groups, self._refresh), ClassMapPage(self.inside)
+        pages = {"One image": self.one, "Class maps": self.maps, "Mistakes": self.mistakes, "Channels": self.channels}
+        self.pages = widgets.Tab(list(pages.values()), titles=list(pages))
+        self.pages.observe(lambda _change: self._in_front(), "selected_index")
         self.status, self.progress = (widgets.HTML(layout=widgets.Layout(width="auto")) for _ in range(2))
         self.children = [self.gallery, self.status, self.progress, self.pages]
-        for page in (self.one, self.mistakes, self.channels):
+        for page in pages.values():
             page.clear(_WAIT)
         self.choose(int(self.inside.images()[0]))
         self._relist()
@@ -84,7 +87,7 @@ class LookInside(Part):
             TimeoutError: there is still work.
         """
         end = time.monotonic() + timeout
-        for worker in (self._looker, self._comparer):
+        for worker in (self._looker, self._comparer, self.maps):
             worker.settle(max(end - time.monotonic(), 0.0))
         if self.error is not None:
             raise self.error
@@ -93,6 +96,7 @@ class LookInside(Part):
         """Ends its workers; the view is gone."""
         for worker in (self._looker, self._comparer):
             worker.close()
+        self.maps.close()
         super().close()
 
     def choose(self, image: int | np.ndarray, name: str = "") -> None:
@@ -140,11 +144,16 @@ class LookInside(Part):
             if found is not None:
                 self.mistakes.draw(found, label)
 
+    def _in_front(self) -> None:
+        self.maps.front = self._active and self.pages.selected_index == self.pages.children.index(self.maps)
+
     def _refresh(self) -> None:
         """Takes down what is out of date, and asks the workers for what is wanted now."""
         with self._screen:
             snapshot = self.snapshot
             self._take_down(snapshot)
+            self._in_front()
+            self.maps.look(snapshot, self.image, self._pick)
             if self._active and snapshot is not None:
                 self.error, self.status.value = None, ""
                 first = self.channels.first(snapshot)

@@ -95,8 +95,8 @@ class ClassMapPanel:
             tooltip="Number of the validation image",
         )  # fmt: skip
         self.label = widgets.Dropdown(
-            options=[("what the dense network says", None), *((visible(name), k) for k, name in enumerate(names))],
-            value=start.label, description="class", style=style, tooltip="What the maps speak for",
+            options=[("what the dense network says", -1), *((visible(name), k) for k, name in enumerate(names))],
+            value=_shown(start.label), description="class", style=style, tooltip="What the maps speak for",
         )  # fmt: skip
         self.layer = widgets.Dropdown(
             options=[(f"{name} ({h} x {w})", name) for name, (h, w) in layers.items()], value=start.layer,
@@ -121,14 +121,14 @@ class ClassMapPanel:
     @property
     def view(self) -> MapView:
         """Where the controls stand."""
-        controls = (self.image, self.label, self.layer, self.method, self.ratio)
-        return MapView(*(control.value for control in controls))
+        label = self.label.value if self.label.value >= 0 else None
+        return MapView(self.image.value, label, self.layer.value, self.method.value, self.ratio.value)
 
     def go(self, view: MapView) -> None:
         """Moves all controls at once and asks for the maps."""
         self._quiet = True
         try:
-            self.image.value, self.label.value, self.ratio.value = view.image, view.label, view.ratio
+            self.image.value, self.label.value, self.ratio.value = view.image, _shown(view.label), view.ratio
             self.layer.value, self.method.value = view.layer, view.method
         finally:
             self._quiet = False
@@ -184,3 +184,8 @@ class ClassMapPanel:
         from IPython.display import display
 
         display(self.widget)
+
+
+def _shown(label: int | None) -> int:
+    """The value of the menu: None would leave it empty."""
+    return -1 if label is None else label
