@@ -11,8 +11,7 @@ from collections.abc import Callable, Sequence
 import typer
 
 from rsprune_lib import __version__
-from rsprune_lib.commands import bench, course, data, doctor, evaluate, exits, export, prune, segment, train
-from rsprune_lib.commands import course, data, doctor, evaluate, exits, explain, export, prune, segment, train
+from rsprune_lib.commands import bench, course, data, doctor, evaluate, exits, explain, export, prune, segment, train
 from rsprune_lib.commands.common import HelpWithNames
 from rsprune_lib.errors import RspruneError, visible
 
@@ -73,6 +72,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], str, str]] = {
         bench.bench,
         "Time networks in every runtime, in turn.",
         "rsprune bench bundles/eurosat_resnet18_se bundles/eurosat_resnet18_se_r70 --out runs/bench",
+    ),
     "explain": (
         explain.explain,
         "Draw where a network finds what it says.",

@@ -105,8 +105,7 @@ def _known_names() -> dict[str, str]:
 
     known = {
         "networks": NETWORKS, "criteria": CRITERIA, "scopes": SCOPES, "selectors": SELECTORS, "recoveries": RECOVERIES,
-        "losses": LOSSES, "recipes": RECIPES, "rules": RULES, "runtimes": RUNTIMES,
-        "losses": LOSSES, "recipes": RECIPES, "rules": RULES, "maps": METHODS,
+        "losses": LOSSES, "recipes": RECIPES, "rules": RULES, "runtimes": RUNTIMES, "maps": METHODS,
     }  # fmt: skip
     return {kind: ", ".join(names) for kind, names in known.items()}
 

@@ -39,7 +39,7 @@ def class_map_grid(
     """
     heads = _heads(maps, difference)
     under = 0.24 if captions else GAP
-    figure, ax = wall(len(images), len(heads), under, title, synthetic, side=1.25)
+    figure, ax = wall(len(images), len(heads), under, title, synthetic, width=1.25 * len(heads) * (1 + GAP))
     for row, image in enumerate(images):
         shown: list[tuple[np.ndarray, bool]] = [(image, False)]
         shown += [(overlay(image, found.maps[row]), bool(found.blank[row])) for found in maps.values()]

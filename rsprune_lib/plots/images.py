@@ -113,12 +113,10 @@ def _broken(text: str, columns: int, tail: str = "") -> list[str]:
 
 def wall(
     rows: int, columns: int, under: float, title: str, synthetic: bool, margin: float = 0.0, width: float = 9.0
-    rows: int, columns: int, under: float, title: str, synthetic: bool, margin: float = 0.0, side: float = 1.5
 ) -> tuple[Picture, Axes]:
-    """Makes axes that hold a grid of unit tiles of at most ``side`` inches, y downwards."""
+    """Makes axes that hold a grid of unit tiles, y downwards."""
     across, down = columns * (1 + GAP) - GAP + margin, rows * (1 + under) - (under if under == GAP else 0)
     width = min(width, 1.5 * across)
-    width = min(9.0, side * across)
     head = 0.42 if title or synthetic else 0.1
     figure, axes = canvas(width=width, height=down * width / across + head, grid="")
     ax = axes[0, 0]
