@@ -189,7 +189,7 @@ def scenes(tiny_data):
 
 def test_segmentation_table_holds_every_method_to_the_same_macs_and_epochs(tmp_path, tiny_data, monkeypatch):
     sweep = {
-        "title": "toy", "text": "", "data": "toy", "seeds": [0], "keep": [0.5], "images": 8, "epochs": 1, "tuning": 2,
+        "title": "toy", "text": "", "data": "toy", "seeds": [0], "keep": [0.25], "images": 8, "epochs": 1, "tuning": 2,
         "recipe": {"batch_size": 8}, "loss": "weighted_ce",
         "methods": {
             "class_taylor": {"criterion": "class_taylor"},
@@ -200,19 +200,19 @@ def test_segmentation_table_holds_every_method_to_the_same_macs_and_epochs(tmp_p
     monkeypatch.setattr(segmentation_table, "load_data", lambda *_, **__: scenes(tiny_data))
     every = list(segmentation_table.cells(sweep))
     assert [(c.network, c.method, c.keep) for c in every] == [
-        ("narrow", "dense", 1.0), ("narrow", "trained on", 1.0), ("narrow", "class_taylor", 0.5),
-        ("narrow", "sfp", 0.5), ("alone", "dense", 1.0),
+        ("narrow", "dense", 1.0), ("narrow", "trained on", 1.0), ("narrow", "class_taylor", 0.25),
+        ("narrow", "sfp", 0.25), ("alone", "dense", 1.0),
     ]  # fmt: skip
     case = segmentation_table.Case(sweep, "narrow", 0, tmp_path)
     dense, longer, cut, soft = (segmentation_table.measured(case, cell) for cell in every[:4])
     assert [row["stage"] for row in cut] == ["raw", "closed form, uniform", "closed form, balanced", "fine-tuned"]
     assert {row["epochs"] for row in (*longer, cut[-1], *soft)} == {3} and dense[0]["epochs"] == cut[0]["epochs"] == 1
-    assert {row["macs"] for row in (*cut, *soft)} == {cut[0]["macs"]} and 3 * cut[0]["macs"] < dense[0]["macs"]
+    assert {row["macs"] for row in (*cut, *soft)} == {cut[0]["macs"]} and 8 * cut[0]["macs"] < dense[0]["macs"]
     assert dense[0]["metrics"] != longer[0]["metrics"] and {row["part"] for row in cut} == {"test"}
     assert segmentation_table.measured(case, every[0])[0]["metrics"] == dense[0]["metrics"], "trained once"
     table = {"sweep": "toy.json", "times": {}, "rows": [*dense, *longer, *cut, *soft]}
     text = segmentation_page.page(sweep, table)
-    assert text.count("| 0.5 of the channels, ") == 2 and "32 x 32 pixels, loss weighted_ce, 1 epochs" in text
+    assert text.count("| 0.25 of the channels, ") == 2 and "32 x 32 pixels, loss weighted_ce, 1 epochs" in text
 
 
 def test_page_of_masks_says_where_the_minority_aware_cut_does_not_win():
