@@ -55,6 +55,7 @@ class Planner:
         origin: where network and images come from, for the code that is copied.
 
     Attributes:
+        norm_images: training images of a batch-norm re-estimation, at most.
         plain: the network with its gates folded in: what is cut.
         groups: its groups.
         costs: its layers' costs.
@@ -83,6 +84,7 @@ class Planner:
         images = affordable(data, _IMAGES, _PIXELS, _FEWEST) if images is None else images
         self.model, self.data, self.images = model.eval(), data, images
         self.batch_size = min(batch_size, measuring_batch(data))
+        self.norm_images = affordable(data, NORM_IMAGES, _PIXELS // 2, 16)
         self.origin = origin
         has_gates, self._own_gates = bool(gated_norms(model)), gates is None
         if has_gates and gates is None:
@@ -223,7 +225,7 @@ class Planner:
     def code(self, setting: Setting, tuned: Mapping[str, Any] | None = None) -> str:
         """Python code that does what a setting stands for, with the library alone; ``tuned`` as `as_code` takes it."""
         has_gates = self.gates is not None
-        basis = Basis(self.images, NORM_IMAGES, self.batch_size, has_gates, self._own_gates, self.origin)
+        basis = Basis(self.images, self.norm_images, self.batch_size, has_gates, self._own_gates, self.origin)
         snapshot = self.apply(setting)
         choosing = {} if setting.amount == "plan" else self.choosing(snapshot.setting)
         return as_code(setting, choosing, snapshot.plan, basis, tuned)

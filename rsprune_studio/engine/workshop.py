@@ -16,7 +16,7 @@ from rsprune_lib.pruning import RECOVERIES, Plan, Repair, apply
 from rsprune_lib.pruning.recovery.live import Live
 from rsprune_lib.pruning.recovery.sequential import reestimate_bn, settle_norms
 from rsprune_studio.engine.network_cache import Kept, private_copy
-from rsprune_studio.engine.planner import NORM_IMAGES, Planner
+from rsprune_studio.engine.planner import Planner
 from rsprune_studio.engine.setting import LIVE, Snapshot
 from rsprune_studio.engine.threads import UNWATCHED, Collector, Stop, Watch
 
@@ -134,7 +134,7 @@ class Workshop(Planner):
             Stopped: the network is no longer wanted; it is as it was.
         """
         if recovery in _NORMALISED:
-            few = self.batches("train", min(images or self.images, NORM_IMAGES))
+            few = self.batches("train", min(images or self.images, self.norm_images))
             reestimate_bn(small, watch.over(few, _NORMS, 2 * len(few)), progress=False, quick=True)
         return small
 
@@ -146,7 +146,8 @@ class Workshop(Planner):
         """
         worker = lean(small, fuse=recovery not in _NORMALISED)
         if recovery in _NORMALISED:
-            settle_norms(worker, watch.over(self.batches("train", _SKETCH_IMAGES), _NORMS), progress=False)
+            few = self.batches("train", min(_SKETCH_IMAGES, self.norm_images // 2))
+            settle_norms(worker, watch.over(few, _NORMS), progress=False)
         return worker
 
     def recovered(self, snapshot: Snapshot, watch: Watch = UNWATCHED) -> nn.Module:
