@@ -7,8 +7,9 @@ import torch
 from onnx import numpy_helper
 from torch import nn
 
-from rsprune_lib.deploy import Deployed, Facts, OnnxNetwork, export_onnx
+from rsprune_lib.deploy import Deployed, Facts, OnnxNetwork, export_onnx, traced
 from rsprune_lib.deploy.exit_graph import early
+from rsprune_lib.deploy.quantiser import Quantiser
 from rsprune_lib.errors import ModelError
 from rsprune_lib.measure import RULES, ExitRule
 from rsprune_lib.models import add_exits
@@ -73,8 +74,9 @@ def exported(network, images, tmp_path_factory):
     def make(kind):
         if kind not in made:
             rule = rule_of(kind, network, images)
+            graphs = traced(Deployed(network, facts(rule)), facts(rule))
             path = tmp_path_factory.mktemp(kind) / "m.onnx"
-            made[kind] = rule, export_onnx(network, facts(rule), path, images)
+            made[kind] = rule, export_onnx(network, facts(rule), path, images, graphs=graphs), graphs
         return made[kind]
 
     return make
@@ -82,7 +84,7 @@ def exported(network, images, tmp_path_factory):
 
 @pytest.mark.parametrize("kind", ["max_probability", "patience"])
 def test_images_leave_where_they_leave_in_pytorch(network, images, exported, kind):
-    rule, made = exported(kind)
+    rule, made, _ = exported(kind)
     assert made.parity.agreement == 1.0 and made.parity.difference < 1e-4 * made.parity.scale
     assert made.shapes["image"] == ("batch", 3, 32, 32) and made.shapes["thresholds"] == (2,)
     assert made.shapes["logits"] == ("batch", 4) and made.shapes["exit"] == ("batch",)
@@ -119,6 +121,20 @@ def test_what_left_is_computed_no_further(images, exported, tmp_path):
     at_second = file.answers(images, (9.0, 0.0))
     assert set(at_second["exit"].tolist()) == {1} and bool(at_second["logits"].isfinite().all())
     assert bool(file.answers(images, (9.0, 9.0))["logits"].isnan().any())
+
+
+def test_parts_are_quantised_before_they_are_joined(images, exported, tmp_path):
+    rule, made, graphs = exported("max_probability")
+    job = Quantiser(graphs, facts(rule), images, tmp_path, True, None)
+    file = OnnxNetwork(job.file(job.quantised(), "int8.onnx"))
+    exact, got = OnnxNetwork(made.path).answers(images), file.answers(images)
+    assert (exact["exit"] == got["exit"]).float().mean() > 0.8 and len(set(got["exit"].tolist())) == 3
+    together = exact["exit"] == got["exit"]
+    assert (exact["logits"] - got["logits"])[together].abs().max() < 0.3 * exact["logits"].abs().max()
+    graph = onnx.load(tmp_path / "int8.onnx").graph
+    for depth in (graph, staying(graph), staying(staying(graph))):
+        kinds = {item.data_type for item in depth.initializer if item.name.endswith("weight_quantized")}
+        assert kinds == {onnx.TensorProto.INT8}, "every part has weights of its own in 8 bits"
 
 
 @pytest.mark.parametrize("kind", RULES)

@@ -112,7 +112,7 @@ def test_a_class_that_is_lost_is_named_and_nothing_is_written(bundle, graphs, da
         return dataclasses.replace(found, per_class=worse)
 
     monkeypatch.setattr(int8, "judged", spoilt)
-    monkeypatch.setattr(int8._Job, "attempts", lambda self, first, *_: iter([first]))
+    monkeypatch.setattr(int8.Quantiser, "attempts", lambda self, first, *_: iter([first]))
     with pytest.raises(ModelError, match=r"int8 costs more than 2 points of field \(.* to .* %\)"):
         export_int8(graphs, Facts.of(bundle), tmp_path / "m.onnx", data, images=40)
     assert not list(tmp_path.iterdir())

@@ -117,12 +117,13 @@ def _opened(folder: Path, data: str | None, bands: str | None) -> "tuple[Bundle,
     """A bundle and its data; None where that is not at hand, which a float file can do without."""
     from rsprune_lib.bundle import load_bundle
     from rsprune_lib.data import at_hand, get_card, is_card
+    from rsprune_lib.data.sizes import checked_size
 
     if data is None:
         bundle = load_bundle(folder)
-        source = (bundle.config.get("data") or {}).get("source") or (bundle.config.get("data") or {}).get("name")
-        missing = not source or not ((is_card(source) and at_hand(get_card(source))) or Path(source).exists())
-        if missing:
+        info = bundle.config.get("data") or {}
+        source, size = info.get("source") or info.get("name") or "", checked_size(info.get("image_size"))
+        if not (at_hand(get_card(source), size) if is_card(source) else source and Path(source).exists()):
             say(f"The images of {folder} are not at hand; file and network are compared on synthetic (drawn) ones.")
             return bundle, None
     return open_run(folder, data, bands)

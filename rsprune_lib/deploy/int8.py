@@ -6,15 +6,13 @@ as pairs of QuantizeLinear and DequantizeLinear, which runtimes fuse with the la
 
 from __future__ import annotations
 
-import logging
 import math
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -23,23 +21,19 @@ from torch import Tensor
 from rsprune_lib.data import Batches, Dataset, measuring_batch
 from rsprune_lib.deploy.export import OnnxFile, described, pixels, try_batches
 from rsprune_lib.deploy.facts import Facts
-from rsprune_lib.deploy.onnx_files import OnnxNetwork, need, parity, write_onnx
+from rsprune_lib.deploy.onnx_files import OnnxNetwork, parity, write_onnx
+from rsprune_lib.deploy.quantiser import Quantiser, quiet_quantiser
 from rsprune_lib.deploy.tracing import Graphs
 from rsprune_lib.errors import DataError, ModelError, unknown
 from rsprune_lib.measure import evaluate
 from rsprune_lib.tasks import Quality
 
 if TYPE_CHECKING:
-    import onnx
+    pass
 
 __all__ = ["Int8File", "calibration_images", "export_int8", "judged", "losses", "needs_reduced_range"]
 
 LIMIT = 2.0  # points of a class (accuracy, IoU) that int8 may cost
-_LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-_QUANTISED = (  # operations that ONNX Runtime computes in 8 bits; others stay in float
-    *_LAYERS, "Add", "Mul", "Relu", "Clip", "MaxPool", "AveragePool", "GlobalAveragePool", "Concat", "Resize", "Pad",
-    "Sigmoid", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -105,11 +99,12 @@ def check_calibration(images: Tensor, labels: np.ndarray) -> None:
     if len(images) < 2:
         raise DataError(f"Got {len(images)} image(s) to calibrate int8 on; give some hundred training images.")
     changes = int((np.diff(labels) != 0).sum())
-    kinds = len(set(np.asarray(labels).tolist()))
-    if kinds > 1 and len(labels) > 2 * kinds and changes < 2 * (kinds - 1):
+    shares = np.unique(labels, return_counts=True)[1] / len(labels)
+    expected = len(labels) * (1 - (shares**2).sum())  # changes from one image to the next in a random order
+    if expected >= 8 and changes < expected / 4:
         raise DataError(
-            f"The {len(labels)} calibration images are sorted by class ({kinds} classes, {changes} changes); shuffle "
-            "them: ranges that move from class to class cost accuracy."
+            f"The {len(labels)} calibration images are sorted by class (the class changes {changes} times, in a random "
+            f"order some {expected:.0f}); shuffle them: ranges that move from class to class cost accuracy."
         )
 
 
@@ -178,8 +173,8 @@ def export_int8(
     pixels_, labels = calibrate if calibrate is not None else calibration_images(data, images)
     check_calibration(pixels_, labels)
     reduced = needs_reduced_range() if reduced is None else reduced
-    with tempfile.TemporaryDirectory() as folder, _quiet():
-        job = _Job(graphs, facts, pixels_, Path(folder), reduced, batch)
+    with tempfile.TemporaryDirectory() as folder, quiet_quantiser():
+        job = Quantiser(graphs, facts, pixels_, Path(folder), reduced, batch)
         plain = OnnxNetwork(write_onnx(graphs.join(graphs.parts), facts, Path(folder) / "float.onnx"))
         before = judged(plain, data, limit=limit)
         known = job.layers()
@@ -209,112 +204,3 @@ def export_int8(
 
 def _listed(bad: dict[str, tuple[float, float]]) -> str:
     return ", ".join(f"{name} ({one:.1f} to {other:.1f} %)" for name, (one, other) in bad.items())
-
-
-class _Job:
-    """Quantises the parts of one network, each on what the part before it gives."""
-
-    def __init__(
-        self, graphs: Graphs, facts: Facts, images: Tensor, folder: Path, reduced: bool, batch: int | None
-    ) -> None:
-        from onnxruntime.quantization.shape_inference import quant_pre_process
-
-        self.graphs, self.facts, self.folder, self.reduced = graphs, facts, folder, reduced
-        self.images, self.batch = images, batch or (16 if not facts.dense else 2)
-        self.parts: list[Path] = []
-        for number, part in enumerate(graphs.parts):
-            self.parts.append(folder / f"part{number}.onnx")
-            quant_pre_process(part, self.parts[-1])
-        self.made: onnx.ModelProto | None = None
-        self.feeds = [[{"image": some} for some in self._batches()]]
-        for part in self.parts[:-1]:
-            self.feeds.append(list(self._onwards(part, self.feeds[-1])))
-
-    def _batches(self) -> Iterator[np.ndarray]:
-        for some in self.images.split(self.batch):
-            if len(some) == self.batch or not self.facts_fixed:
-                yield some.numpy()
-
-    @property
-    def facts_fixed(self) -> bool:
-        """Whether the file takes batches of one size only."""
-        return not self.graphs.parts[0].graph.input[0].type.tensor_type.shape.dim[0].dim_param
-
-    def _onwards(self, part: Path, feeds: list[dict[str, np.ndarray]]) -> Iterator[dict[str, np.ndarray]]:
-        session = need("onnxruntime").InferenceSession(str(part), providers=["CPUExecutionProvider"])
-        onwards = session.get_outputs()[1].name
-        following = self.graphs.parts[len(self.feeds)].graph.input[0].name
-        for feed in feeds:
-            yield {following: session.run([onwards], feed)[0]}
-
-    def layers(self) -> list[str]:
-        """Names of the layers with weights, in the order in which they run."""
-        onnx = need("onnx")
-        return [node.name for part in self.parts for node in onnx.load(part).graph.node if node.op_type in _LAYERS]
-
-    def quantised(self, exclude: Sequence[str] = (), only: Sequence[str] = ()) -> onnx.ModelProto:
-        """The joined graph with layers left in float, or with some quantised only."""
-        from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
-
-        onnx, made = need("onnx"), []
-        for number, part in enumerate(self.parts):
-            target = self.folder / "quantised.onnx"
-            quantize_static(
-                part, target, _Reader(self.feeds[number]), quant_format=QuantFormat.QDQ, per_channel=True,
-                activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, reduce_range=self.reduced,
-                op_types_to_quantize=list(_QUANTISED), nodes_to_exclude=list(exclude),
-                nodes_to_quantize=list(only) or None,
-            )  # fmt: skip
-            made.append(onnx.load(target))
-        self.made = self.graphs.join(made)
-        return self.made
-
-    def file(self, made: onnx.ModelProto, name: str) -> Path:
-        """A file of a graph, for a try."""
-        return write_onnx(made, self.facts.quantised(), self.folder / name)
-
-    def attempts(
-        self, first: tuple[str, ...], plain: OnnxNetwork, say: Callable[[str], None]
-    ) -> Iterator[tuple[str, ...]]:
-        """Which layers stay in float: the given ones; then more, the most harmful first."""
-        yield first
-        known = [name for name in self.layers() if name not in first]
-        say(f"Measuring what each of {len(known)} layers alone costs; this takes about a second a layer.")
-        harm = self.harm(plain, known)
-        worst = sorted(known, key=harm.get, reverse=True)
-        count = 1
-        while count <= max(1, len(known) // 2):
-            yield (*first, *worst[:count])
-            count *= 2
-
-    def harm(self, plain: OnnxNetwork, known: Sequence[str]) -> dict[str, float]:
-        """Mean squared change of the logits on calibration images when a layer alone is quantised."""
-        images = self.images[: 4 * self.batch].split(self.batch)
-        expected, found = [plain(some) for some in images], {}
-        for name in known:
-            network = OnnxNetwork(self.file(self.quantised(only=[name]), "one.onnx"))
-            changes = [((network(some) - right) ** 2).mean() for some, right in zip(images, expected, strict=True)]
-            found[name] = float(sum(changes) / len(changes))
-        return found
-
-
-class _Reader:
-    """What the quantiser reads calibration batches from."""
-
-    def __init__(self, feeds: Sequence[dict[str, np.ndarray]]) -> None:
-        self.feeds = iter(feeds)
-
-    def get_next(self) -> dict[str, Any] | None:
-        """The next batch; None behind the last one."""
-        return next(self.feeds, None)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """The quantiser logs advice for people who call it by hand."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(before)

@@ -17,7 +17,9 @@ from rsprune_lib.places import project_root
 
 __all__ = ["kept_onnx"]
 
-_CODE = ("exit_graph", "export", "facts", "graphs", "int8", "onnx_files", "tracing")  # what an exported file depends on
+_CODE = (  # what an exported file depends on
+    "export", "facts", "graphs", "onnx_files", "tracing", "int8", "quantiser", "exit_graph", "exit_join",
+)  # fmt: skip
 _COMPARED = 64  # images that a file is compared on
 
 

@@ -115,6 +115,7 @@ class OnnxNetwork(nn.Module):
             raise ModelError(f"ONNX Runtime does not load {path} ({words}); export it again.") from None
         self.facts = Facts.from_metadata(self.session.get_modelmeta().custom_metadata_map, path)
         self.has_exits = any(output.name == "exit" for output in self.session.get_outputs())
+        self.batch = self.session.get_inputs()[0].shape[0]  # a name where it is free
 
     def __deepcopy__(self, memo: dict) -> OnnxNetwork:
         """Itself: a session does not change, so that `rsprune_lib.measure.latencies` can time it."""
@@ -136,12 +137,21 @@ class OnnxNetwork(nn.Module):
         return self._run(["logits"], images, {})[0]
 
     def _run(self, names: list[str], images: Tensor, more: dict[str, np.ndarray]) -> list[Tensor]:
+        if isinstance(self.batch, int) and len(images) != self.batch:
+            return self._in_batches(names, images, more)
         feed = {"image": np.ascontiguousarray(images.numpy(), dtype=np.float32)}
         try:
             return [torch.from_numpy(found) for found in self.session.run(names, feed | more)]
         except Exception as error:  # its exceptions share no class
             words = str(error).strip().splitlines()[0][-300:]
             raise ModelError(f"ONNX Runtime does not run the file on images {tuple(images.shape)} ({words}).") from None
+
+    def _in_batches(self, names: list[str], images: Tensor, more: dict[str, np.ndarray]) -> list[Tensor]:
+        """Batches of the one size that the file takes; the last one is filled up, and cut again."""
+        whole = -(-len(images) // self.batch) * self.batch
+        filled = images[torch.arange(whole) % len(images)]
+        found = [self._run(names, some, more) for some in filled.split(self.batch)]
+        return [torch.cat(values)[: len(images)] for values in zip(*found, strict=True)]
 
 
 @dataclass(frozen=True)

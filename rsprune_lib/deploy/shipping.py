@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rsprune_lib.bundle import Bundle
 from rsprune_lib.data import Dataset
-from rsprune_lib.data.sizes import Size
+from rsprune_lib.data.sizes import Size, sides, size_text
 from rsprune_lib.data.synthetic import draw_scenes
 from rsprune_lib.deploy.export import OnnxFile, check_close, compared, export_onnx, pixels, try_batches
 from rsprune_lib.deploy.facts import Deployed, Facts
@@ -121,6 +121,11 @@ def ship(
     facts = Facts.of(bundle, wish.size)
     if wish.int8 and data is None:
         raise RspruneError(f"int8 needs the images of {bundle.path}; fetch them, or name their place (--data).")
+    if wish.int8 and not facts.dense and facts.size != sides(data.image_size):
+        raise RspruneError(
+            f"int8 is judged on the images of {data.title}, which have {size_text(data.image_size)} pixels a side, not "
+            f"{size_text(facts.size)}; leave --size out."
+        )
     calibrate = calibration_images(calibration or data, wish.images) if wish.int8 else None
     images = drawn_pixels(facts, COMPARED) if data is None else pixels(data, "val", COMPARED)
     say(f"Exporting {facts.bundle}; this takes some seconds.")

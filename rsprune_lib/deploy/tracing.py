@@ -107,7 +107,7 @@ def _tidied(made: onnx.ModelProto) -> onnx.ModelProto:
     taken = {node.name for node in made.graph.node}
     for node in made.graph.node:
         layer = next((name for name in node.input if name in weights and name.endswith(".weight")), None)
-        name = layer and layer.removesuffix(".weight").removeprefix("network.")
+        name = layer and layer.removesuffix(".weight").rpartition("network.")[2]
         if name and name not in taken:
             node.name = name
             taken.add(name)
