@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from rsprune_lib.course import PROFILES, bundle_path, profile
+from rsprune_lib.course import PROFILES, bundle_path, equal_pixels, profile
 from rsprune_lib.course.headless.notebooks import notebooks_folder, select
 from rsprune_lib.errors import RspruneError
 from rsprune_lib.places import project_root
@@ -65,3 +65,9 @@ def test_bundles_and_notebooks_are_found_or_named(tmp_path, monkeypatch):
     with pytest.raises(RspruneError, match="start rsprune in a clone"):
         notebooks_folder()
     assert (project_root() / "pyproject.toml").is_file()
+
+
+def test_images_with_masks_are_counted_by_their_pixels(fields):
+    assert fields.images.shape[1:3] == (40, 56)
+    assert equal_pixels(500, fields) == 500 * 4096 // (40 * 56)
+    assert equal_pixels(1, fields) == 4 and equal_pixels(None, fields) is None

@@ -9,7 +9,7 @@ from rsprune_lib.course.checks.expect import CheckFailed, Passed
 from rsprune_lib.course.headless.notebooks import notebook_names
 from rsprune_lib.course.headless.record import record
 from rsprune_lib.course.measured import measured, over_seeds
-from rsprune_lib.course.profiles import PROFILES, Profile, profile, quarter
+from rsprune_lib.course.profiles import PROFILES, Profile, equal_pixels, profile
 from rsprune_lib.places import bundle_path, project_root
 
 _LAZY = {
@@ -73,6 +73,7 @@ __all__ = [
     "bundle_path",
     "closing_table",
     "confused_pairs",
+    "equal_pixels",
     "images_per_second",
     "listed",
     "mask_row",
@@ -82,7 +83,6 @@ __all__ = [
     "over_seeds",
     "profile",
     "project_root",
-    "quarter",
     "record",
     "results_table",
     "run_course",

@@ -3,9 +3,10 @@
 import os
 from dataclasses import dataclass
 
+from rsprune_lib.data import Dataset
 from rsprune_lib.errors import unknown
 
-__all__ = ["PROFILES", "Profile", "profile", "quarter"]
+__all__ = ["PROFILES", "Profile", "equal_pixels", "profile"]
 
 
 @dataclass(frozen=True)
@@ -85,9 +86,10 @@ def profile(name: str | None = None) -> Profile:
     return PROFILES[name]
 
 
-def quarter(images: int | None) -> int | None:
-    """A quarter of a number of images of a profile, at least four; None stays None.
+def equal_pixels(images: int | None, data: Dataset) -> int | None:
+    """How many images of a data set have as many pixels as that many of 64 x 64, at least four; None stays None.
 
-    Profiles count images of one label each. One with a mask has thousands of labels, and takes as long as ten to forty.
+    Profiles count such images. Where every pixel has an answer, the pixels decide about time and about what is learned.
     """
-    return None if images is None else max(4, images // 4)
+    height, width = data.images.shape[1:3]
+    return None if images is None else max(4, images * 64 * 64 // (height * width))

@@ -6,7 +6,7 @@ from torch import nn
 
 from rsprune_lib.bundle import Bundle, load_bundle, save_bundle
 from rsprune_lib.code_version import code_hash
-from rsprune_lib.course.profiles import Profile, profile, quarter
+from rsprune_lib.course.profiles import Profile, equal_pixels, profile
 from rsprune_lib.data import Batches, Dataset, measuring_batch
 from rsprune_lib.errors import unknown
 from rsprune_lib.measure import measure, provenance
@@ -89,9 +89,9 @@ Made = tuple[nn.Module, Plan | None, Gates | None]
 
 
 def _dense(data: Dataset, choice: Profile, how: dict) -> Made:
-    if data.masks is not None:  # an image has thousands of labels, so a quarter of the images is enough
+    if data.masks is not None:
         model = create_model("unet1", data.num_classes, width=min(0.25, choice.width), seed=0)
-        run, limit = recipe("segmentation", epochs=choice.train_epochs), quarter(choice.train_images)
+        run, limit = recipe("segmentation", epochs=choice.train_epochs), equal_pixels(choice.train_images, data)
         return fit(model, data, run, limit=limit, **how).model, None, None
     model = create_model(KINDS["dense"][0], data.num_classes, width=choice.width, seed=0)
     model = fit(model, data, recipe("strong", epochs=choice.train_epochs), limit=choice.train_images, **how).model
@@ -102,8 +102,12 @@ def _pruned(data: Dataset, choice: Profile, how: dict) -> Made:
     dense = trained(data, "dense", choice=choice, progress=how["progress"])
     images, run, asked = choice.calibration_images or 1024, "strong_finetune", {"ratio": 0.7}
     if data.masks is not None:
-        images, run, asked = quarter(images), "segmentation_finetune", {"ratio": 0.5, "criterion": "class_taylor"}
+        images, run, asked = (
+            equal_pixels(images, data),
+            "segmentation_finetune",
+            {"ratio": 0.5, "criterion": "class_taylor"},
+        )
     small = prune(dense.model, data, gates=dense.gates, images=images, progress=how["progress"], **asked)
-    limit = choice.train_images if data.masks is None else quarter(choice.train_images)
+    limit = choice.train_images if data.masks is None else equal_pixels(choice.train_images, data)
     model = fit(small.model, data, recipe(run, epochs=choice.finetune_epochs), limit=limit, **how).model
     return model, small.plan, None

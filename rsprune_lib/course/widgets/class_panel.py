@@ -14,8 +14,8 @@ from rsprune_lib.plots import png
 
 __all__ = ["ClassPanel"]
 
-_STYLE = {"description_width": "110px"}
-_WIDE = {"width": "440px"}
+_STYLE = {"description_width": "130px"}
+_WIDE = {"width": "450px", "max_width": "100%"}
 
 
 class ClassPanel(widgets.VBox):
@@ -102,7 +102,7 @@ class ClassPanel(widgets.VBox):
 
         try:
             view = self.pruning.apply(turn.job, check)
-            pictures, curves = (png(figure(view), dpi=80) for figure in (self.pruning.pictures, self.pruning.curves))
+            pictures, curves = (png(figure(view), dpi=100) for figure in (self.pruning.pictures, self.pruning.curves))
             check()
         except Stopped:
             return
@@ -117,5 +117,6 @@ class ClassPanel(widgets.VBox):
 def _slider(name: str, value: float, low: float, high: float, step: float, tooltip: str) -> widgets.Widget:
     """A slider that tells its value when it is let go; whole numbers where the step is one."""
     kind = widgets.IntSlider if isinstance(step, int) else widgets.FloatSlider
+    shown = "d" if isinstance(step, int) else ".0%"
     return kind(value, min=low, max=high, step=step, description=name, tooltip=tooltip, style=_STYLE, layout=_WIDE,
-                continuous_update=False)  # fmt: skip
+                readout_format=shown, continuous_update=False)  # fmt: skip

@@ -6,14 +6,14 @@ matrices of the closed form, the answers of the dense network.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rsprune_lib.colours import short
+from rsprune_lib.colours import short, signed
 from rsprune_lib.confusion import class_numbers, mean
 from rsprune_lib.course.judged import ClassOrder, mask_row
 from rsprune_lib.data import Batches
@@ -93,7 +93,8 @@ class ClassPruning:
         dense: the trained network; left untouched.
         groups: its groups.
         train: training batches that scores and the closed form look at.
-        val: validation batches that it is judged on; the images that are shown come from the first of them.
+        val: validation batches that it is judged on; the images that are shown come from them.
+        tables: `rsprune_lib.pruning.class_scores`; computed from ``train`` if None.
 
     Attributes:
         order: the classes, the most frequent first.
@@ -102,14 +103,21 @@ class ClassPruning:
         RspruneError: the data set has no masks.
     """
 
-    def __init__(self, dense: nn.Module, groups: Sequence[Group], train: Batches, val: Batches) -> None:
+    def __init__(
+        self,
+        dense: nn.Module,
+        groups: Sequence[Group],
+        train: Batches,
+        val: Batches,
+        tables: Mapping[str, Tensor] | None = None,
+    ) -> None:
         data = self.data = train.data
         self.order, self._rare = ClassOrder.of(data), list(ClassOrder.of(data).rare)
         self.dense, self.groups, self.train = dense.eval(), groups, train
         self._indices, self._val = val.indices, list(val)
-        self._tables = class_scores(dense, groups, train, progress=False)
+        self._tables = class_scores(dense, groups, train, progress=False) if tables is None else tables
         self._l1 = score(dense, groups, "l1", progress=False)
-        self._live = Live(dense, groups, train, positions="balanced", progress=False)
+        self._live = Live(dense, groups, train, positions="uniform", progress=False)
         self._plans: dict[tuple[str, int], Scores] = {}
         self.dense_cost = cost(dense, data.image_size)
         self.dense_iou, self._dense_answers = self._judge(dense, lambda: None)
@@ -172,7 +180,7 @@ class ClassPruning:
             speed += str(Speed.of(*view.times))
         means = [(mean(iou), mean(iou[self._rare])) for iou in (self.dense_iou, view.iou)]
         change = "; ".join(
-            f"{name} {now:.1%} ({100 * (now - before):+.1f} points)"
+            f"{name} {now:.1%} ({signed(100 * (now - before))} points)"
             for name, before, now in zip(("mIoU", "rare classes"), *means, strict=True)
         )
         return f"{size}: {speed}. {change}, on {self.images} validation images."
