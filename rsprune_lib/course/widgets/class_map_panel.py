@@ -77,7 +77,8 @@ class ClassMapPanel:
         start = start or MapView(ratio=ratios[len(ratios) // 2])
         self.start = start if start.layer else replace(start, layer=self._networks[None][1].layer)
         self._make_controls(layers, ratios, hard or {})
-        self.picture, self.words, self._quiet = widgets.Image(format="png"), widgets.HTML(), False
+        self.picture = widgets.Image(format="png", layout={"max_width": "100%", "align_self": "flex-start"})
+        self.words, self._quiet = widgets.HTML(), False
         self._worker: LatestWins[MapView] = LatestWins(self._answer)
         for control in (self.image, self.label, self.layer, self.method, self.ratio):
             control.observe(lambda _change: self._moved(), "value")
@@ -89,7 +90,7 @@ class ClassMapPanel:
     def _make_controls(
         self, layers: Mapping[str, tuple[int, int]], ratios: Sequence[float], hard: Mapping[str, int]
     ) -> None:
-        style, start, names = {"description_width": "52px"}, self.start, self.data.classes
+        style, start, names = {"description_width": "64px"}, self.start, self.data.classes
         self.image = widgets.IntSlider(
             start.image, min=0, max=len(self.indices) - 1, description="image", style=style, continuous_update=False,
             tooltip="Number of the validation image",
@@ -172,7 +173,7 @@ class ClassMapPanel:
     def _answer(self, turn: Turn[MapView]) -> None:
         try:
             picture, words = self.figure(turn.job)
-            content = png(picture, dpi=90)
+            content = png(picture, dpi=120)
         except RspruneError as error:
             if not turn.stale():
                 self.words.value = escape(visible(str(error)))
