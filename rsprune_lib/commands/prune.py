@@ -1,7 +1,8 @@
 """``rsprune prune``: from a trained bundle to a smaller, repaired one."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -27,6 +28,11 @@ from rsprune_lib.commands.common import (
 )
 from rsprune_lib.commands.finish import finish
 from rsprune_lib.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from rsprune_lib.bundle import Bundle
+    from rsprune_lib.data import Dataset
+    from rsprune_lib.pruning import Request
 
 __all__ = ["prune"]
 
@@ -67,6 +73,13 @@ PlanFile = Annotated[Path | None, typer.Option("--plan", help="Replay a plan.jso
 Recovery = Annotated[str, typer.Option("--recovery", help="{recoveries}.")]
 Images = Annotated[int, typer.Option("--images", min=1, help="Training images for scores and recovery.")]
 MultipleOf = Annotated[int, typer.Option("--multiple-of", min=1, help="Channel counts are multiples of this.")]
+BudgetMs = Annotated[
+    float | None,
+    typer.Option(
+        "--budget-ms",
+        help="Most milliseconds an image, one thread, ONNX Runtime; exported networks are measured until one fits.",
+    ),
+]
 
 
 def prune(
@@ -74,14 +87,15 @@ def prune(
     threshold: Threshold = None, macs: Macs = None, plan: PlanFile = None, recovery: Recovery = "closed_form",
     images: Images = 1024, multiple_of: MultipleOf = 1, selector: Selector = None, rank: Rank = None,
     least: Least = None, option: Options = None, recovery_option: RecoveryOptions = None, data: Data = None,
-    bands: Bands = None, seed: Seed = 0, force: Force = False, half: Half = False, as_json: Json = False,
+    bands: Bands = None, budget_ms: BudgetMs = None, seed: Seed = 0, force: Force = False, half: Half = False,
+    as_json: Json = False,
 ) -> None:  # fmt: skip
     """Prune a trained network, repair it without labels, and write model, plan and numbers into --out."""
     amounts = {"ratio": ratio, "threshold": threshold, "macs": amount(macs) if macs is not None else None}
-    given = [key for key, value in (*amounts.items(), ("plan", plan)) if value is not None]
+    given = [key for key, value in (*amounts.items(), ("plan", plan), ("ms", budget_ms)) if value is not None]
     if len(given) > 1:
-        raise typer.BadParameter(f"give one of --ratio, --threshold, --macs and --plan, not {len(given)}")
-    if not given:
+        raise typer.BadParameter(f"give one of --ratio, --threshold, --macs, --budget-ms and --plan, not {len(given)}")
+    if not given or budget_ms is not None:
         amounts["ratio"] = 0.7
     named, repairing = named_options(option), named_options(recovery_option, "--recovery-option")
     own = {key: value for key, value in (("selector", selector), ("rank", rank)) if value is not None}
@@ -109,6 +123,8 @@ def prune(
     pick_device()  # a wrong RSPRUNE_DEVICE is told now
     bundle, loaded = open_run(folder, data, bands)
     run.apart_from(*data_paths(loaded.source))
+    if budget_ms is not None:
+        request = _within(budget_ms, request, bundle, loaded)
     if criterion is None and plan is None and (taken := usual_criterion(bundle.model)) != "attention":
         say(f"No criterion was named, and the network has no SE gates: its channels are judged by {taken}.")
     with run.open(FILES, needed=needed(bundle.model, 2), resumable=False) as place:
@@ -126,3 +142,13 @@ def prune(
         less = ", ".join(f"{1 - row[what] / dense[what]:.1%} less {what}" for what in ("macs", "params"))
         say(f"Compared with {folder}: {less}.")
     emit({"out": str(run.out), "how": how, **row}, as_json, f"{row_text(row)}\nWritten to {run.out}")
+
+
+def _within(budget_ms: float, request: "Request", bundle: "Bundle", data: "Dataset") -> "Request":
+    """The same request with the ratio that fits a budget."""
+    from rsprune_lib.deploy import Facts, ratio_within
+
+    say(f"Looking for a network that takes {budget_ms:g} ms an image; each try is exported, which takes some seconds.")
+    tried = ratio_within(budget_ms, bundle.model, data, Facts.of(bundle), request, gates=bundle.gates, say=say)
+    say(f"Taken: ratio {tried[-1].ratio:.3f}, {tried[-1].ms:.3g} ms.")
+    return replace(request, ratio=tried[-1].ratio)

@@ -59,11 +59,8 @@ def export_page(
 
 
 def _titles(bundles: "list[Bundle]") -> list[str]:
-    """Short names: dense and pruned by how much, or the folders where that says nothing."""
-    names = []
-    for bundle in bundles:
-        keep = None if bundle.plan is None else bundle.plan.widths
-        names.append("dense" if keep is None else f"pruned ({bundle.path.resolve().name})")
+    """Dense and pruned; the names of the folders where that says nothing."""
+    names = ["dense" if bundle.plan is None else "pruned" for bundle in bundles]
     return names if len(set(names)) == len(names) else [bundle.path.resolve().name for bundle in bundles]
 
 

@@ -28,7 +28,7 @@ def bench_table(rows: Sequence[Mapping], note: str = "") -> Table:
         line = [row["network"], row["title"], f"{row['bytes'] / 1e6:.2f}"]
         for batch in batches:
             took, words = row["times"][batch], "–" if row is rows[0] else row["times"][batch]["words"]
-            line += [f"{took['ms']:.3g}", f"{took['iqr_ms']:.2g}", f"{took['own_ms']:.3g}", words]
+            line += [f"{took['ms']:.3g}", f"{took['iqr_ms']:.3g}", f"{took['own_ms']:.3g}", words]
         lines.append([*line, f"{row['score']:.2%}" if judged else "–"])
     if not judged:
         heads, lines = heads[:-1], [line[:-1] for line in lines]

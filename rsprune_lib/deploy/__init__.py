@@ -14,6 +14,7 @@ any two of them, `pixels` and `drawn_pixels` give images.
 """
 
 from rsprune_lib.deploy.bench import BenchRow, Timing, fastest, in_turn, judge, timing_images
+from rsprune_lib.deploy.budget import Trial, ratio_within
 from rsprune_lib.deploy.conv_times import conv_times
 from rsprune_lib.deploy.export import OnnxFile, export_onnx, pixels
 from rsprune_lib.deploy.facts import Deployed, Facts
@@ -47,6 +48,7 @@ __all__ = [
     "Shipped",
     "Shown",
     "Timing",
+    "Trial",
     "WebRuntime",
     "calibration_images",
     "check_labels",
@@ -64,6 +66,7 @@ __all__ = [
     "needs_reduced_range",
     "parity",
     "pixels",
+    "ratio_within",
     "segment_array",
     "segment_scene",
     "ship",

@@ -1,0 +1,101 @@
+"""The plan that fits a budget of milliseconds, found by measuring exported networks, never from MACs."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from torch import nn
+
+from rsprune_lib.data import Batches, Dataset
+from rsprune_lib.deploy.bench import timing_images
+from rsprune_lib.deploy.export import export_onnx, pixels
+from rsprune_lib.deploy.facts import Facts
+from rsprune_lib.deploy.runtimes import RUNTIMES, Candidate
+from rsprune_lib.errors import RspruneError
+from rsprune_lib.measure import runs_in_turn
+from rsprune_lib.pruning import Request, prune
+from rsprune_lib.pruning.criteria.gates import Gates
+
+__all__ = ["Trial", "ratio_within"]
+
+MOST = 0.95  # share of the channels that may go
+_NEAR = 0.85  # of the budget: a network that uses so much of it is near enough
+_IMAGES = 40
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A ratio that was tried.
+
+    Attributes:
+        ratio: share of the channels that went.
+        ms: median over the rounds, an image, one thread; of computing where other programs had the processor.
+        busy: whether they had it.
+    """
+
+    ratio: float
+    ms: float
+    busy: bool
+
+
+def ratio_within(
+    budget_ms: float, model: nn.Module, data: Dataset, facts: Facts, request: Request | None = None, *,
+    gates: Gates | None = None, tries: int = 7, say: Callable[[str], None] = lambda line: None,
+) -> list[Trial]:  # fmt: skip
+    """Finds the smallest ratio whose exported network takes at most so many milliseconds an image.
+
+    Each try cuts the network, exports it and times the file on real images; nothing is repaired, because a repair does
+    not change the time. Between a ratio that fits and one that does not the next one is interpolated.
+
+    Args:
+        budget_ms: milliseconds an image, batch 1, one thread.
+        model: the trained network.
+        data: what it was trained on; images are of its validation part.
+        facts: of the network.
+        request: criterion, scope and limits of the pruning; its amount and recovery do not count.
+        gates: gate statistics of the network, if they are known.
+        tries: networks that are exported at most.
+        say: takes a line on each try.
+
+    Returns:
+        All tries; the last one fits.
+
+    Raises:
+        RspruneError: the budget is no number above 0, or even the smallest network takes longer.
+    """
+    if not 0 < budget_ms < float("inf"):
+        raise RspruneError(f"Got a budget of {budget_ms} ms; give a number above 0.")
+    request = replace(request or Request(ratio=MOST), threshold=None, macs=None, recovery="none", repairing={})
+    images = timing_images(Batches(data, "val", 64), _IMAGES)
+    trials: list[Trial] = []
+
+    def measured(ratio: float) -> Trial:
+        small = prune(model, data, replace(request, ratio=ratio), gates=gates, progress=False).model
+        with tempfile.TemporaryDirectory() as folder:
+            made = export_onnx(small, replace(facts, plan=None), Path(folder) / "try.onnx", pixels(data, "val", 8))
+            run = RUNTIMES["onnx"].load(Candidate("try", small, facts, Path(folder), made.path), 1)
+            (took,) = runs_in_turn([run], images, batch=1, threads=1, rounds=10)
+        rounds = took.own_rounds_ms if took.busy else took.rounds_ms
+        found = Trial(ratio, sorted(rounds)[len(rounds) // 2], took.busy)
+        say(f"ratio {ratio:.3f}: {found.ms:.3g} ms{' of computing, the machine is busy' if took.busy else ''}")
+        trials.append(found)
+        return found
+
+    slow = measured(0.0)
+    if slow.ms <= budget_ms:
+        return trials
+    fits = measured(MOST)
+    if fits.ms > budget_ms:
+        raise RspruneError(
+            f"Even without {MOST:.0%} of its channels the network takes {fits.ms:.3g} ms, more than {budget_ms:g}; "
+            "give a larger budget, or smaller images."
+        )
+    while len(trials) < tries and fits.ms < _NEAR * budget_ms and fits.ratio - slow.ratio > 0.01:
+        share = (slow.ms - 0.95 * budget_ms) / (slow.ms - fits.ms)  # aims a little below the budget
+        share = min(0.9, max(0.1, share))
+        one = measured(round(slow.ratio + share * (fits.ratio - slow.ratio), 3))
+        slow, fits = (slow, one) if one.ms <= budget_ms else (one, fits)
+    return [*(trial for trial in trials if trial is not fits), fits]
