@@ -99,7 +99,7 @@ def test_an_upload_is_treated_like_the_images_of_the_data(inside, snapshot, tiny
     assert (upload.label, upload.image, own.image) == (None, None, image)
     np.testing.assert_allclose(upload.pruned, own.pruned, atol=1e-5)
     batch, _ = next(iter(Batches(tiny_data, np.array([image]), 1)))
-    torch.testing.assert_close(inside._tensor(image), batch)
+    torch.testing.assert_close(inside.tensor(image), batch)
 
 
 def test_the_true_class_is_always_among_the_bars():
@@ -279,7 +279,7 @@ def test_the_networks_are_left_alone(studio, model, snapshot):
     assert seen == []
     assert not any(module._forward_hooks for module in model.modules())
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
-    own = dict(inside._dense.named_parameters())
+    own = dict(inside.dense.named_parameters())
     assert all(own[name].data_ptr() == value.data_ptr() for name, value in model.named_parameters())
 
 
