@@ -177,29 +177,40 @@ def export_int8(
         job = Quantiser(graphs, facts, pixels_, Path(folder), reduced, batch)
         plain = OnnxNetwork(write_onnx(graphs.join(graphs.parts), facts, Path(folder) / "float.onnx"))
         before = judged(plain, data, limit=limit)
-        known = job.layers()
-        for name in keep_float:
-            if name not in known:
-                raise unknown("layer", name, known)
-        for floats in job.attempts(tuple(keep_float), plain, say):
-            made = job.file(job.quantised(exclude=floats), "int8.onnx")
-            network = OnnxNetwork(made)
-            after = judged(network, data, limit=limit)
-            bad = losses(before, after, facts.classes)
-            if not bad:
-                break
-            say(f"With {len(floats)} layers in float, int8 costs too much: {_listed(bad)}.")
-        else:
-            raise ModelError(
-                f"int8 costs more than {LIMIT:g} points of {_listed(bad)}, also with {len(floats)} of {len(known)} "
-                "layers in float; nothing was written: keep this network in float."
-            )
+        floats, network, after = _kept(job, plain, before, data, keep_float, limit, say)
         close = parity(plain, network, try_batches(pixels(data, "val", 64), facts, batch))
         path.parent.mkdir(parents=True, exist_ok=True)
         written = write_onnx(job.made, facts.quantised(), path)
         float_size = (Path(folder) / "float.onnx").stat().st_size
     file = described(written, facts.quantised(), close, 0.0, graphs.notes)
     return Int8File(file, before, after, tuple(floats), len(pixels_), reduced, float_size)
+
+
+def _kept(
+    job: Quantiser,
+    plain: OnnxNetwork,
+    before: Quality,
+    data: Dataset,
+    keep_float: Sequence[str],
+    limit: int | None,
+    say: Callable[[str], None],
+) -> tuple[Sequence[str], OnnxNetwork, Quality]:
+    """The first attempt in which every class keeps its accuracy: layers in float, the network, its quality."""
+    known = job.layers()
+    for name in keep_float:
+        if name not in known:
+            raise unknown("layer", name, known)
+    for floats in job.attempts(tuple(keep_float), plain, say):
+        network = OnnxNetwork(job.file(job.quantised(exclude=floats), "int8.onnx"))
+        after = judged(network, data, limit=limit)
+        bad = losses(before, after, job.facts.classes)
+        if not bad:
+            return floats, network, after
+        say(f"With {len(floats)} layers in float, int8 costs too much: {_listed(bad)}.")
+    raise ModelError(
+        f"int8 costs more than {LIMIT:g} points of {_listed(bad)}, also with {len(floats)} of {len(known)} "
+        "layers in float; nothing was written: keep this network in float."
+    )
 
 
 def _listed(bad: dict[str, tuple[float, float]]) -> str:
