@@ -30,9 +30,8 @@ def load_data(
 ) -> Dataset:
     """Load a data set by name, or a folder (or zip, tar) of the user's; decoded once, then mapped from the cache.
 
-    A folder holds images and masks (segmentation) if a folder in it is called masks, labels, annotations, gt or the
-    like, and a file in it is named like an image elsewhere; see `rsprune_lib.data.mask_folders`. Any other holds class
-    folders (classification).
+    A folder holds images and masks (segmentation) as `rsprune_lib.data.mask_folders` says: a folder in it is called
+    masks, labels, annotations or gt, and a file in that is named like an image elsewhere. Any other: class folders.
 
     What was left out of a folder, and what was decided about its parts, bands and copies, is said on standard error (by
     the logger ``rsprune``) and kept in `Dataset.notes`.
