@@ -8,9 +8,6 @@ BIN := .venv/bin
 PROFILE ?= quick
 DATA ?= auto
 SMOKE := runs/test
-NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=300
-# Two test files run at a time; a test that fails beside others gets one more run without them. These need the machine:
-ALONE := tests/test_app_browser.py tests/test_app_server.py tests/test_measure_latency.py tests/test_studio_speed.py
 PORT := 8866
 HOST :=
 VOILA :=
@@ -40,10 +37,7 @@ test: env ## Lint, unit tests, notebooks in profile smoke, their outputs a secon
 	$(BIN)/ruff check . || status=1; \
 	$(BIN)/ruff format --check . || status=1; \
 	$(BIN)/rsprune run --profile smoke --data synthetic --out $(SMOKE) --force || status=1; \
-	both="tests $$(ls -d $(SMOKE) 2>/dev/null) $(NBVAL) $(ALONE:%=--ignore=%)"; \
-	$(BIN)/python -m pytest -v -rs -n 2 --dist loadfile $$both \
-	|| $(BIN)/python -m pytest -v -rs --last-failed --last-failed-no-failures none $$both || status=1; \
-	$(BIN)/python -m pytest -v -rs $(ALONE) || status=1; \
+	$(BIN)/python -m pytest -v -rs tests $$(ls -d $(SMOKE) 2>/dev/null) --nbval-lax --nbval-current-env --nbval-cell-timeout=300 || status=1; \
 	exit $$status
 
 lab: env ## Open the course in JupyterLab
