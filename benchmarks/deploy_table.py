@@ -76,14 +76,15 @@ def leaving(bundle: Bundle, data: Dataset, folder: Path) -> Candidate:
     return Candidate(name, EarlyExit(model, rule), facts, bundle.path, onnx, int8)
 
 
-def measure_all(data: Dataset, judged: int | None) -> dict[str, Any]:
+def measure_all(data: Dataset, judged: int | None, exits: bool = True) -> dict[str, Any]:
     """All rows, and where they come from."""
     found = bundles(data.name)
     names, missing = usable()
     names = [name for name in names if name != "compile"]
     test = Batches(data, "test", measuring_batch(data), limit=judged)
     with tempfile.TemporaryDirectory() as folder:
-        candidates = [*(plain(bundle, data) for bundle in found), leaving(found[0], data, Path(folder))]
+        candidates = [plain(bundle, data) for bundle in found]
+        candidates += [leaving(found[0], data, Path(folder))] if exits else []
         rows = in_turn(candidates, names, timing_images(Batches(data, "test"), TIMED), test, progress=False)
     weights = {one.name: cost(one.model, data.image_size).params for one in candidates}
     return result(data, missing, [row.to_dict() | {"params": weights[row.network]} for row in rows]) | {
@@ -158,6 +159,7 @@ def main() -> None:
     parser.add_argument("--data", default="eurosat")
     parser.add_argument("--widths", action="store_true", help="channels in multiples of 1, 8 and 16")
     parser.add_argument("--judged", type=int, help="test images to judge on, class-balanced; all by default")
+    parser.add_argument("--no-exits", dest="exits", action="store_false", help="leave the network with exits out")
     parser.add_argument("--page", action="store_true", help="only write page and figure")
     parser.add_argument("--out", type=Path, default=ROOT / "results")
     args = parser.parse_args()
@@ -165,7 +167,8 @@ def main() -> None:
     store = args.out / f"deploy_{'widths' if args.widths else args.data}.json"
     if not args.page:
         data = load_data(args.data)
-        write_json(store, (measure_widths if args.widths else measure_all)(data, args.judged))
+        measured = measure_widths(data, args.judged) if args.widths else measure_all(data, args.judged, args.exits)
+        write_json(store, measured)
     table = read_json(store, "a table")
     store.with_suffix(".md").write_text((widths_page if args.widths else page)(table), encoding="utf-8")
     if not args.widths:
