@@ -84,7 +84,7 @@ def bundle(tmp_path):
 @pytest.fixture
 def short_batches(monkeypatch):
     """Four steps an epoch in place of one, so that there is a middle to stop in."""
-    small = lambda self: recipe("strong_finetune", epochs=self.epochs, lr=self.lr, batch_size=16)  # noqa: E731
+    small = lambda self, data: recipe("strong_finetune", epochs=self.epochs, lr=self.lr, batch_size=16)  # noqa: E731
     monkeypatch.setattr(TuneOptions, "recipe", small)
 
 
