@@ -166,6 +166,7 @@ async function openFile(file, state) {
     const image = await createImageBitmap(file);
     await look(image, `${file.name || "pasted image"}, ${image.width} × ${image.height} pixels, shown as the networks see it`, null, state);
   } catch (error) {
+    latest++;  // else the times of the image before would take this sentence's place
     fail(new Error(`“${file.name || "What was pasted"}” is no image that this browser can show; take a PNG, JPEG or WebP file.`));
   }
 }
