@@ -46,6 +46,12 @@ def test_tiny_folder(tiny_data):
     assert np.allclose(tiny_data.std, train.std((0, 1, 2)), atol=1e-4)
 
 
+def test_a_data_set_is_shown_in_one_line(tiny_data):
+    shown = repr(tiny_data)
+    assert "\n" not in shown and len(shown) < 200 and "array" not in shown
+    assert f"{len(tiny_data.part('val'))} val" in shown and f"{tiny_data.num_classes} classes" in shown
+
+
 def test_info_is_json_and_complete(tiny_data):
     info = json.loads(json.dumps(tiny_data.info()))
     assert set(info) >= {"name", "classes", "image_size", "mean", "std", "content_hash", "split_hash", "synthetic"}

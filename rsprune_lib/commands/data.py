@@ -40,8 +40,8 @@ def fetch_card(name: Name, as_json: Json = False) -> None:
     archive = None if get_card(name).synthetic else fetch(name)
     data = load_data(name)
     result = data.info() | {"archive": archive and str(archive), "images": len(data.labels)}
-    sizes = ", ".join(f"{len(data.part(part)):,} {part}" for part in ("train", "val", "test"))
-    emit(result, as_json, f"{data.title}: {len(data.labels):,} images, {data.num_classes} classes ({sizes}); ready.")
+    counts = f"{len(data.labels):,} images, {data.num_classes} classes ({data.split})"
+    emit(result, as_json, f"{data.title}: {counts}; ready.")
 
 
 @app.command("verify", epilog="Example: rsprune data verify eurosat")

@@ -65,6 +65,13 @@ class Dataset:
     bands: str | None = None
     notes: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        """One line, as a cell of a notebook shows it: the arrays would fill pages."""
+        height, width = self.images.shape[1:3]
+        what = "images with masks" if self.masks is not None else "images"
+        sizes = f"{len(self.labels):,} {what}, {self.num_classes} classes ({self.split})"
+        return f"<Dataset {self.title}: {sizes}, {height} x {width} pixels>"
+
     @property
     def num_classes(self) -> int:
         """Number of classes."""

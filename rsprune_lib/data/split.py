@@ -47,6 +47,10 @@ class Split:
     val: np.ndarray
     test: np.ndarray
 
+    def __repr__(self) -> str:
+        """The size of each part."""
+        return ", ".join(f"{len(getattr(self, part)):,} {part}" for part in PARTS)
+
     def __post_init__(self) -> None:
         """Refuse overlapping or empty parts.
 
