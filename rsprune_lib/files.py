@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import errno
+import glob
 import hashlib
 import json
 import math
@@ -15,9 +16,22 @@ from typing import Any
 
 from rsprune_lib.errors import RspruneError
 
-__all__ = ["atomic", "commit", "committed", "parse_json", "read_json", "settle", "sha256", "swap_in", "write_json"]
+__all__ = [
+    "LOCK",
+    "atomic",
+    "commit",
+    "committed",
+    "locked",
+    "parse_json",
+    "read_json",
+    "remove_leftovers",
+    "settle",
+    "sha256",
+    "swap_in",
+    "write_json",
+]
 
-_NEXT = ".rsprune-next"
+LOCK, _NEXT = ".rsprune.lock", ".rsprune-next"
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 _DIGITS = 20  # of a whole number with its sign: 64 bits; Python reads thousands, and computes with none of them
 
@@ -80,6 +94,12 @@ def atomic(path: str | Path) -> Iterator[Path]:
             _remove(holder)
 
 
+def remove_leftovers(path: Path) -> None:
+    """Removes what `atomic` left of a writer of this path that was killed; only where no other one can be at work."""
+    for left in path.parent.glob(f".tmp-{glob.escape(path.name)}-*"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
 @contextlib.contextmanager
 def commit(folder: Path) -> Iterator[Path]:
     """Yields an empty folder to write into; on success its files replace those of the same name in ``folder``, as one.
@@ -94,12 +114,39 @@ def commit(folder: Path) -> Iterator[Path]:
         folder: an existing folder.
     """
     settle(folder)
-    for stale in folder.glob(f".tmp-{_NEXT}-*"):  # of a writer that was killed
-        shutil.rmtree(stale, ignore_errors=True)
+    remove_leftovers(folder / _NEXT)
     with atomic(folder / _NEXT) as fresh:
         fresh.mkdir()
         yield fresh
     settle(folder)
+
+
+@contextlib.contextmanager
+def locked(folder: Path, out: Path | None = None) -> Iterator[None]:
+    """Holds the lock of a folder; it ends with this process, however that ends.
+
+    Args:
+        folder: an existing folder.
+        out: what a person knows it as; the folder itself by default.
+
+    Raises:
+        RspruneError: another process holds it, or the folder cannot be written to.
+    """
+    from filelock import FileLock, Timeout  # imported lazily: takes 0.1 s
+
+    lock, out = FileLock(folder / LOCK), out or folder
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise RspruneError(
+            f"Another run is writing into {out} just now; wait until it ends, or choose another --out."
+        ) from None
+    except OSError as error:
+        raise RspruneError(f"Cannot write into {out} ({error.strerror}); choose another --out.") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def swap_in(folder: Path, ready: Path) -> None:

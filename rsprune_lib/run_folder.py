@@ -13,20 +13,19 @@ the old ones at the end. What is ours is listed in a mark, see `rsprune_lib.run_
 """
 
 import contextlib
-import glob
 import os
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from rsprune_lib.errors import RspruneError
-from rsprune_lib.files import settle, swap_in
+from rsprune_lib.files import LOCK, locked, remove_leftovers, settle, swap_in
 from rsprune_lib.places import absolute
 from rsprune_lib.run_mark import MARK, files_below, kind_of, ours, remove, write_mark
 
 __all__ = ["RunFolder", "leads"]
 
-LOCK, NEW, WORK = ".rsprune.lock", ".rsprune-new", ".rsprune-work"
+NEW, WORK = ".rsprune-new", ".rsprune-work"
 
 
 def leads() -> bool:
@@ -66,7 +65,7 @@ class RunFolder:
         self.apart_from(*inputs)
         if leads():
             if (self.out / LOCK).is_file():  # of a run that lives, or of one that was killed
-                with self._locked():
+                with locked(self.out):
                     pass
             self._check()
 
@@ -106,7 +105,7 @@ class RunFolder:
         fresh = [path for path in (self.out, *self.out.parents) if not path.exists()]
         try:
             self.out.mkdir(parents=True, exist_ok=True)
-            with self._locked():
+            with locked(self.out):
                 try:
                     self._begin(set(names), needed)
                     try:
@@ -185,25 +184,6 @@ class RunFolder:
         if not self.force:
             raise RspruneError(f"{self.out} is already there; choose another folder, or pass --force to replace it.")
 
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Holds the lock; it ends with this process, however that ends."""
-        from filelock import FileLock, Timeout  # imported lazily: takes 0.1 s
-
-        lock = FileLock(self.out / LOCK)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise RspruneError(
-                f"Another run is writing into {self.out} just now; wait until it ends, or choose another --out."
-            ) from None
-        except OSError as error:
-            raise RspruneError(f"Cannot write into {self.out} ({error.strerror}); choose another --out.") from None
-        try:
-            yield
-        finally:
-            lock.release()
-
     def _begin(self, names: set[str], needed: int) -> None:
         self._check()  # again: what is there may have changed before the lock was held
         settle(self.out)
@@ -219,8 +199,7 @@ class RunFolder:
         self.own(*names)
         shutil.rmtree(self.path / WORK, ignore_errors=True)
         for path in (self.path / name for name in ours(self.path)):
-            for left in path.parent.glob(f".tmp-{glob.escape(path.name)}-*"):  # of a writer that was killed
-                shutil.rmtree(left, ignore_errors=True)
+            remove_leftovers(path)
 
     def _clean_up(self, resumable: bool) -> None:
         """Removes what a failed run wrote, unless it can go on from there."""

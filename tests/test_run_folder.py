@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from rsprune_lib.errors import RspruneError
-from rsprune_lib.files import settle
-from rsprune_lib.run_folder import LOCK, NEW, RunFolder
+from rsprune_lib.files import LOCK, settle
+from rsprune_lib.run_folder import NEW, RunFolder
 from rsprune_lib.run_mark import MARK, is_run, ours
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -20,6 +20,7 @@ from rsprune_lib.deploy import segment as module
 from rsprune_lib.deploy.scenes import open_scene
 from rsprune_lib.deploy.windows import Grid
 from rsprune_lib.errors import DataError, RspruneError
+from rsprune_lib.files import locked
 from rsprune_lib.models import create_model
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
@@ -159,7 +160,7 @@ def test_a_plain_image_gives_a_png_with_its_palette(segmenter, tmp_path):
             segment_scene(segmenter, tmp_path / "a.png", tmp_path / name, progress=False)
     with pytest.raises(RspruneError, match="there already"):
         segment_scene(segmenter, tmp_path / "a.png", tmp_path / "map.png", progress=False)
-    with pytest.raises(RspruneError, match="there already"):  # the scene itself is never replaced
+    with pytest.raises(RspruneError, match="is the input"):  # the scene itself is never replaced
         segment_scene(segmenter, tmp_path / "a.png", tmp_path / "a.png", force=True, progress=False)
     segment_scene(segmenter, tmp_path / "a.png", tmp_path / "map.png", force=True, progress=False)
 
@@ -206,6 +207,133 @@ def test_what_is_no_run_of_ours_is_not_touched(segmenter, tmp_path):
     with pytest.raises(RspruneError, match="not of rsprune"):
         segment_scene(segmenter, tmp_path / "a.png", tmp_path / "map.tif", force=True, progress=False)
     assert (tmp_path / "map.tif.part" / "mine").read_text() == "x"
+
+
+def test_inputs_and_files_of_others_are_never_replaced_by_a_map(segmenter, tmp_path):
+    path = write(tmp_path / "scene.tif", scene_pixels(40, 60).transpose(2, 0, 1))
+    labels = write(tmp_path / "truth.tif", np.zeros((1, 40, 60), np.uint8))
+    Image.fromarray(scene_pixels(40, 60)).save(tmp_path / "photo.png")
+    os.link(path, tmp_path / "second_name.tif")
+    before = {one.name: one.read_bytes() for one in tmp_path.iterdir()}
+    for name, words in (
+        ("scene.tif", "is the input"), ("second_name.tif", "is the input"), ("truth.tif", "is the input"),
+        ("photo.png", "not written by rsprune segment"),
+    ):  # fmt: skip
+        with pytest.raises(RspruneError, match=words):
+            segment_scene(segmenter, path, tmp_path / name, truth=labels, force=True, progress=False)
+        if name.endswith(".tif"):
+            with pytest.raises(RspruneError, match=words):
+                segment_scene(
+                    segmenter, path, tmp_path / "m.tif", probabilities=tmp_path / name, truth=labels, force=True
+                )
+    with pytest.raises(RspruneError, match="both the map and the probabilities"):
+        segment_scene(segmenter, path, tmp_path / "m.tif", probabilities=tmp_path / "x" / ".." / "m.tif")
+    with pytest.raises(RspruneError, match="no interrupted run"):
+        segment_scene(segmenter, path, tmp_path / "m.tif", resume=True)
+    assert {one.name: one.read_bytes() for one in tmp_path.iterdir()} == before
+    for name in ("ours.tif", "ours.png"):  # a map of ours is replaced
+        segment_scene(segmenter, path, tmp_path / name, progress=False)
+        segment_scene(segmenter, path, tmp_path / name, force=True, progress=False)
+
+
+def test_what_is_refused_leaves_nothing_and_is_told_before_the_work(segmenter, tmp_path, monkeypatch):
+    path = write(tmp_path / "scene.tif", scene_pixels(40, 60).transpose(2, 0, 1))
+    strange = write(tmp_path / "strange.tif", np.full((1, 40, 60), 99, np.uint8))
+    unreal = write(tmp_path / "unreal.tif", np.ones((1, 40, 60), np.complex64))
+    os.mkfifo(tmp_path / "pipe.tif")
+    left = sorted(one.name for one in tmp_path.iterdir())
+    usage = module.room_for.__globals__["shutil"].disk_usage(tmp_path)
+    full = ("rsprune_lib.deploy.scenes.shutil.disk_usage", lambda _: usage._replace(free=1000))
+    for scene, more, words, patched in (
+        (tmp_path / "none.tif", {}, "check the path", None),
+        (tmp_path / "pipe.tif", {}, "is no file", None),
+        (path, {"truth": tmp_path / "pipe.tif"}, "is no file", None),
+        (path, {"truth": strange}, r"99 \(2,400 pixels\)", None),
+        (path, {"truth": unreal}, "complex", None),
+        (path, {"window": (10**9, 10**9)}, "from 8 to 4096", None),
+        (path, {}, "MB are free", full),
+        (path, {}, "smaller --window", ("rsprune_lib.deploy.segment.available", lambda: 10_000)),
+    ):
+        with monkeypatch.context() as patch:
+            if patched:
+                patch.setattr(*patched)
+            with pytest.raises(RspruneError, match=words):
+                segment_scene(segmenter, scene, tmp_path / "new" / "deep" / "map.tif", progress=False, **more)
+        assert sorted(one.name for one in tmp_path.iterdir()) == left and segmenter.model.windows == 0, words
+
+
+@pytest.fixture
+def interrupted(segmenter, tmp_path, monkeypatch):
+    """A run that ended after two rows of windows, and how to begin it again."""
+    path = write(tmp_path / "scene.tif", scene_pixels(150, 90).transpose(2, 0, 1))
+    add, calls = module.Partial.add, []
+
+    def dying(self, values, waiting):
+        add(self, values, waiting)
+        calls.append(1)
+        if len(calls) == 2:
+            raise Stop
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module.Partial, "add", dying)
+        with pytest.raises(Stop):
+            segment_scene(segmenter, path, tmp_path / "map.tif", progress=False)
+    again = lambda **how: segment_scene(segmenter, path, tmp_path / "map.tif", progress=False, **how)  # noqa: E731
+    return tmp_path / "map.tif.part", again
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"rows": 10**9}, {"rows": -5}, {"rows": "x"}, {"rows": None}, {"next": 10**9}, {"next": -1}, {"next": "../x"},
+        {"next": 1}, {"rows": 150, "next": 9}, {"identity": []}, {"identity": None},
+    ],
+)  # fmt: skip
+def test_the_mark_of_an_interrupted_run_may_say_anything(interrupted, change):
+    folder, again = interrupted
+    mark = json.loads((folder / "rsprune-segment.json").read_text())
+    (folder / "rsprune-segment.json").write_text(json.dumps(mark | change))
+    with pytest.raises(RspruneError, match=r"--force to begin anew"):
+        again(resume=True)
+    again(force=True)
+    assert not folder.exists()
+
+
+def _saved(array):
+    import io
+
+    file = io.BytesIO()
+    np.save(file, array, allow_pickle=True)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("waiting-2.npy", b"no array"), ("waiting-2.npy", _saved(np.zeros((2, 2)))), ("classes", b"short"),
+        ("waiting-2.npy", _saved(np.zeros((3, 16, 90), np.float64))), ("waiting-2.npy", _saved(np.array([{}]))),
+        ("waiting-2.npy", _saved(np.zeros((3, 16, 91), np.float32))),
+    ],
+)  # fmt: skip
+def test_damaged_files_of_an_interrupted_run_are_told(interrupted, name, content):
+    folder, again = interrupted
+    assert (folder / name).exists()
+    (folder / name).write_bytes(content)
+    with pytest.raises(RspruneError, match=r"damaged run .*--force to begin anew"):
+        again(resume=True)
+
+
+def test_a_second_run_into_a_living_one_is_refused_whatever_it_asks(interrupted, tmp_path):
+    folder, again = interrupted
+    before = {one.name: one.read_bytes() for one in folder.iterdir()}
+    with locked(folder):
+        for how in ({}, {"resume": True}, {"force": True}):
+            with pytest.raises(RspruneError, match=r"Another run is writing into .*map\.tif just now"):
+                again(**how)
+    assert {one.name: one.read_bytes() for one in folder.iterdir()} == before
+    (tmp_path / ".tmp-map.tif-abc").mkdir()  # of a process that was killed while it wrote the map
+    again(resume=True)
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["map.tif", "scene.tif"]
 
 
 def test_a_damaged_block_is_named_by_its_rows(segmenter, tmp_path):
@@ -320,6 +448,9 @@ def test_the_command_writes_a_map_and_measures_it(tmp_path, capsys):
     assert main([*command, "--force"]) == 0
     assert "minority mIoU" in capsys.readouterr().out
     assert main(command) == 1 and "--force" in capsys.readouterr().err
+    assert (
+        main([*command[:3], "--out", str(folder / "map.tif")]) == 1 and "inside the bundle" in capsys.readouterr().err
+    )
     plain = save_bundle(
         tmp_path / "plain", create_model("resnet18", 3, width=0.125), data={}, provenance={}, measured={}
     )

@@ -7,6 +7,7 @@ import typer
 
 from rsprune_lib.commands.common import BundleFolder, Json, emit, say
 from rsprune_lib.commands.quality_text import quality_text
+from rsprune_lib.errors import RspruneError
 
 if TYPE_CHECKING:
     from rsprune_lib.bundle import Bundle
@@ -56,6 +57,8 @@ def segment(
 
     if force and resume:
         raise typer.BadParameter("give one of --force, which begins anew, and --resume, which goes on")
+    if any(made is not None and made.resolve().is_relative_to(folder.resolve()) for made in (out, probabilities)):
+        raise RspruneError(f"The map would lie inside the bundle {folder}; choose a place apart from it.")
     bundle = load_bundle(folder)
     segmenter = Segmenter.of(bundle)
     done = segment_scene(

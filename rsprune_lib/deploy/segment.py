@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,15 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
+from rsprune_lib.deploy.map_files import MAPS, is_map, write_geotiff, write_png
 from rsprune_lib.deploy.partial import Partial, folder_of
-from rsprune_lib.deploy.scenes import MAPS, Scene, open_scene, room_for, write_geotiff, write_png
+from rsprune_lib.deploy.scenes import Scene, available, open_scene, room_for
 from rsprune_lib.deploy.segmenter import Segmenter
 from rsprune_lib.deploy.truth import check_labels
 from rsprune_lib.deploy.windows import Grid, strips
 from rsprune_lib.device import pick_device
 from rsprune_lib.errors import RspruneError
-from rsprune_lib.files import atomic
+from rsprune_lib.files import atomic, remove_leftovers
 from rsprune_lib.models import evaluating
 
 __all__ = ["Segmented", "segment_scene"]
@@ -91,32 +93,42 @@ def segment_scene(
         RspruneError: the map cannot be written, or is there already.
     """
     out, shares_out, began = Path(out), probabilities and Path(probabilities), time.monotonic()
-    begun = resume and folder_of(out).is_dir()  # then a map that is there may be one of two that were to be written
-    _check_out(Path(path), out, shares_out, force or begun)
+    if resume and not folder_of(out).is_dir():
+        raise RspruneError(f"Found no interrupted run {folder_of(out)} to go on with; leave --resume out.")
+    # With an interrupted run, a map that is there may be one of two that were to be written.
+    _check_out(out, shares_out, [path, *([truth] if truth is not None else [])], force or resume)
     with open_scene(path, bands or segmenter.bands) as scene:
         if truth is not None:
-            check_labels(truth, scene.size)
+            check_labels(truth, scene.size, segmenter.classes, segmenter.palette)
         job = _Job(segmenter, scene, out, shares_out, segmenter.grid(scene.size, window, overlap, blend))
-        partial = Partial(out, job.identity(), job.widths(), resume=resume, force=force)
-        room_for(partial.folder, job.needed(partial.rows), "The map")
-        job.run(partial, progress)
-        job.write(partial)
-        counts = job.counted(partial)
-    partial.remove()
+        job.check_memory()
+        with job.partial(resume=resume, force=force) as partial:
+            room_for(partial.folder, job.needed(partial.rows), "The map")
+            job.run(partial, progress)
+            job.write(partial)
+            counts = job.counted(partial)
     windows = len(job.grid.starts(0)) * len(job.grid.starts(1))
     pixels = tuple(counts[: len(segmenter.classes)].tolist())
     return Segmented(out, scene.size, pixels, int(counts[job.nodata]), windows, time.monotonic() - began, scene.note)
 
 
-def _check_out(path: Path, out: Path, shares_out: Path | None, force: bool) -> None:
+def _check_out(out: Path, shares_out: Path | None, inputs: Sequence[str | Path], force: bool) -> None:
+    """Refuses names that are no maps, and files that are not ours to replace."""
+    if shares_out is not None and out.resolve() == shares_out.resolve():
+        raise RspruneError(f"Got {out} for both the map and the probabilities; choose two names.")
     for made, kinds in ((out, MAPS), (shares_out, MAPS[:2])):
         if made is None:
             continue
         if made.suffix.lower() not in kinds:
             raise RspruneError(f"Got {made} for a map; expected a name that ends in {' or '.join(kinds)}.")
-        if made.exists() and (not force or made.is_dir() or made.resolve() == path.resolve()):
+        if not os.path.lexists(made):
+            continue
+        if same := [path for path in map(Path, inputs) if path.exists() and made.exists() and made.samefile(path)]:
+            raise RspruneError(f"The map {made} is the input {same[0]}; choose another name.")
+        if not force:
             raise RspruneError(f"{made} is there already; choose another name, or pass --force to replace a map.")
-        made.parent.mkdir(parents=True, exist_ok=True)
+        if not is_map(made):
+            raise RspruneError(f"{made} was not written by rsprune segment and stays; choose another name.")
 
 
 class _Job:
@@ -139,8 +151,23 @@ class _Job:
             "scene": [self.scene.path.name, file.st_size, file.st_mtime_ns], "bands": self.scene.note,
             "network": digest.hexdigest()[:16], "classes": list(self.segmenter.classes),
             "windows": [*self.grid.window, *self.grid.overlap, self.grid.blend],
-            "probabilities": self.shares_out is not None,
+            "probabilities": self.shares_out is not None, "rows": self.scene.size[0],
         }  # fmt: skip
+
+    def check_memory(self) -> None:
+        """Refuses windows across a scene that is too wide for this machine."""
+        needed, free = 3 * 4 * self.K * self.grid.window[0] * max(self.scene.size[1], self.grid.window[1]), available()
+        if free is not None and needed > free:
+            raise RspruneError(
+                f"A row of windows across this scene needs about {needed / 1e6:,.0f} MB of memory, but only "
+                f"{free / 1e6:,.0f} MB are free; give a smaller --window, or cut the scene into narrower ones."
+            )
+
+    def partial(self, *, resume: bool, force: bool) -> Partial:
+        """Where the map grows."""
+        across = max(self.scene.size[1], self.grid.window[1])
+        how = {"resume": resume, "force": force}
+        return Partial(self.out, self.identity(), self.widths(), self.grid.starts(0), (self.K, across), **how)
 
     def widths(self) -> dict[str, int]:
         """Bytes of a row in the files of the partial result."""
@@ -179,6 +206,9 @@ class _Job:
     def write(self, partial: Partial) -> None:
         """The finished maps, each whole or not there at all."""
         (H, W), names = self.scene.size, self.segmenter.classes
+        for made in (self.out, self.shares_out):
+            if made is not None:
+                remove_leftovers(made)
         with atomic(self.out) as temporary:
             if self.out.suffix.lower() == ".png":
                 write_png(temporary, partial.read("classes", 0, H), self.nodata, self.segmenter.palette)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from rsprune_lib.bundle import Bundle
 from rsprune_lib.colours import COLOURS
+from rsprune_lib.data.sizes import checked_size, sides
 from rsprune_lib.deploy.windows import Grid, strips
 from rsprune_lib.errors import RspruneError
 from rsprune_lib.models import evaluating, for_inference, placement
@@ -74,7 +75,7 @@ class Segmenter:
         self, size: tuple[int, int], window: tuple[int, int] | None, overlap: int | None, blend: bool
     ) -> tuple[Grid, int]:
         """Windows for a scene, and how many of them make a batch; by default neighbours share half of a window."""
-        window = window or self.window
+        window = sides(checked_size(window or self.window))
         shared = tuple(side // 2 for side in window) if overlap is None else (overlap, overlap)
         return Grid(size, window, shared, blend), max(1, _PIXELS // (window[0] * window[1]))
 

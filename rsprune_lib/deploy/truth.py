@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rsprune_lib.confusion import class_numbers
-from rsprune_lib.deploy.scenes import open_raster
+from rsprune_lib.deploy.scenes import error_words, open_raster
 from rsprune_lib.errors import DataError
 from rsprune_lib.tasks import Quality
 
@@ -24,18 +24,24 @@ _UNKNOWN = 255
 _ROWS = 1024
 
 
-def check_labels(truth: str | Path, size: tuple[int, int]) -> None:
-    """Checks that labels have the size of a scene, before anything is computed.
+def check_labels(
+    truth: str | Path, size: tuple[int, int], classes: Sequence[str], palette: Sequence[tuple[int, int, int]]
+) -> None:
+    """Checks that labels have the size of a scene and hold classes, before anything is computed.
 
     Raises:
         DataError: they have not, or cannot be read.
     """
     with open_raster(Path(truth)) as labels:
+        if any(dtype.startswith("complex") for dtype in labels.dtypes):
+            raise DataError(f"The labels {truth} are complex numbers; give class numbers, or the palette's colours.")
         if labels.shape != tuple(size):
             raise DataError(
                 f"The labels {truth} have {labels.shape[0]} x {labels.shape[1]} pixels, the scene has {size[0]} x "
                 f"{size[1]}; give the labels of this scene."
             )
+        for window in _windows(labels.shape):
+            _labels(labels, window, len(classes), palette, truth)
 
 
 def compare_maps(
@@ -62,7 +68,7 @@ def compare_maps(
         DataError: sizes differ, or the labels hold numbers that are no class.
     """
     with open_raster(Path(made)) as ours:
-        check_labels(truth, ours.shape)
+        check_labels(truth, ours.shape, classes, palette)
     confusion, other, K = np.zeros((len(classes), len(classes)), np.int64), 0, len(classes)
     with open_raster(Path(made)) as ours, open_raster(Path(truth)) as labels:
         for window in _windows(ours.shape):
@@ -92,13 +98,13 @@ def _labels(
 ) -> tuple[np.ndarray, int]:
     """Class numbers (rows, W) uint8, 255 where unknown, and how many pixels have a colour that is no class."""
     if labels.count >= 3:
-        values = labels.read((1, 2, 3), window=window).astype(np.int64)
+        values = _read(labels, (1, 2, 3), window, name).astype(np.int64)
         packed = (values[0] << 16) | (values[1] << 8) | values[2]
         found = np.full(packed.shape, _UNKNOWN, np.uint8)
         for number, (red, green, blue) in enumerate(palette):
             found[packed == (red << 16 | green << 8 | blue)] = number
         return found, int((found == _UNKNOWN).sum())
-    values = labels.read(1, window=window)
+    values = _read(labels, 1, window, name)
     unknown = (values == _UNKNOWN) | (labels.read_masks(1, window=window) == 0)
     wrong = ~unknown & ~((values >= 0) & (values < K) & (values == np.rint(values)))
     if wrong.any():
@@ -108,3 +114,10 @@ def _labels(
             f"The labels {name} hold {told}; expected class numbers from 0 to {K - 1}, and 255 or nodata where unknown."
         )
     return np.where(unknown, _UNKNOWN, values).astype(np.uint8), 0
+
+
+def _read(labels: DatasetReader, bands: int | tuple[int, ...], window: Window, name: str | Path) -> np.ndarray:
+    try:
+        return labels.read(bands, window=window)
+    except Exception as error:  # GDAL raises many kinds
+        raise DataError(f"Cannot read the labels {name} ({error_words(error)}); copy the file again.") from error
