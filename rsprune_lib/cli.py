@@ -11,7 +11,20 @@ from collections.abc import Callable, Sequence
 import typer
 
 from rsprune_lib import __version__
-from rsprune_lib.commands import bench, course, data, doctor, evaluate, exits, explain, export, prune, segment, train
+from rsprune_lib.commands import (
+    bench,
+    course,
+    data,
+    doctor,
+    evaluate,
+    exits,
+    explain,
+    export,
+    prune,
+    segment,
+    sweep,
+    train,
+)
 from rsprune_lib.commands.common import HelpWithNames
 from rsprune_lib.errors import RspruneError, visible
 
@@ -32,6 +45,11 @@ COMMANDS: dict[str, tuple[Callable[..., None], str, str]] = {
         course.run,
         "Run the notebooks headless and write a report.",
         "rsprune run 01 03 --profile quick --data eurosat --out runs/mine",
+    ),
+    "reproduce": (
+        sweep.reproduce,
+        "Run a sweep file: a grid of commands or notebooks.",
+        "rsprune reproduce benchmarks/sweeps/attention.yaml --profile smoke",
     ),
     "train": (
         train.train,

@@ -10,7 +10,7 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ __all__ = [
     "atomic",
     "commit",
     "committed",
+    "jsonable",
     "locked",
     "parse_json",
     "read_json",
@@ -179,6 +180,19 @@ def write_json(path: str | Path, obj: Any) -> Path:  # noqa: ANN401 - any JSON v
     with atomic(path) as temporary:
         temporary.write_text(json.dumps(obj, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
     return path
+
+
+def jsonable(value: Any) -> Any:  # noqa: ANN401 - any value
+    """Turns arrays, tuples and not-a-number into what JSON knows (NaN and infinity become None)."""
+    if isinstance(value, Mapping):
+        return {str(k): jsonable(v) for k, v in value.items()}
+    if hasattr(value, "tolist"):  # of numpy and PyTorch
+        return jsonable(value.tolist())
+    if isinstance(value, list | tuple | set):
+        return [jsonable(v) for v in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, bool | int | str) else str(value)
 
 
 def parse_json(text: str) -> Any:  # noqa: ANN401 - any JSON value

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # ground floor first; what stands beside the rooms (errors, files, device, ...) is below all of them
 ROOMS = [
     "tasks", "data", "models", "measure", "pruning", "training", "bundle", "explain", "deploy", "plots", "course",
-    "commands", "cli",
+    "sweeps", "commands", "cli",
 ]  # fmt: skip
 FLOORS = ["rsprune_lib", "rsprune_studio.engine", "rsprune_studio.draw", "rsprune_studio.views"]
 

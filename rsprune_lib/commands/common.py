@@ -118,9 +118,9 @@ def say(line: str) -> None:
 def emit(result: Mapping[str, object], as_json: bool, text: str) -> None:
     """Prints the result of a command on standard output: JSON for scripts, or text for people."""
     if as_json:
-        from rsprune_lib.course.headless.record import plain
+        from rsprune_lib.files import jsonable
 
-        text = json.dumps(plain(result), ensure_ascii=False)
+        text = json.dumps(jsonable(result), ensure_ascii=False)
     print(text)
 
 

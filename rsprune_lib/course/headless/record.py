@@ -6,11 +6,10 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import numpy as np
 from matplotlib.figure import Figure
 
 from rsprune_lib.errors import RspruneError
-from rsprune_lib.files import atomic, read_json, write_json
+from rsprune_lib.files import atomic, jsonable, read_json, write_json
 from rsprune_lib.places import project_root
 from rsprune_lib.plots import png
 
@@ -79,17 +78,4 @@ def _plain_row(row: object) -> dict:
         raise RspruneError(
             f"Got the row {row!r:.80}; expected a Result or a mapping with a name, so that it can be found."
         )
-    return plain(row)
-
-
-def plain(value: object) -> object:
-    """Turns numpy values, tuples and not-a-number into what JSON knows (NaN and infinity become None)."""
-    if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, np.ndarray | np.generic):
-        return plain(value.tolist())
-    if isinstance(value, list | tuple | set):
-        return [plain(v) for v in value]
-    if isinstance(value, float):
-        return value if np.isfinite(value) else None
-    return value if value is None or isinstance(value, bool | int | str) else str(value)
+    return jsonable(row)
