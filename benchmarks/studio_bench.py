@@ -93,10 +93,10 @@ def studio_rows(bundle: str | None = None, moves: int = MOVES) -> Iterator[dict]
     settle_memory()  # as the app does
     clock, draw = Clock(panel), random.Random(0)
     times = [clock.move(draw) for _ in range(moves)]
-    plan_anew = _milliseconds(lambda: apply(studio.plain, choose(studio.scores("l2"), find_groups(
+    plan_anew = _milliseconds(lambda: apply(studio.plain, choose(studio.scoring.scores("l2"), find_groups(
         studio.plain, studio.data.image_size), ratio=0.5)))  # fmt: skip
     dense = _milliseconds(lambda: evaluate(studio.model, studio.validation, progress=False), 3)
-    latency = _milliseconds(lambda: studio.time([studio.model]), 3)
+    latency = _milliseconds(lambda: studio.measuring.time([studio.model]), 3)
     against = dict(zip(STAGES, (
         ("graph and surgery anew", plan_anew), ("timing the dense network alike", latency),
         ("dense network in float32, all images", dense), ("dense network in float32, same images", dense),
@@ -122,7 +122,7 @@ def studio_table() -> list[dict]:
 def _opened(bundle: str | None) -> Studio:
     studio = open_studio(bundle, val_images=1000).studio
     for criterion in ("l1", "bn_scale"):
-        studio.scores(criterion)
+        studio.scoring.scores(criterion)
     return studio
 
 

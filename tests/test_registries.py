@@ -1,6 +1,7 @@
 """A criterion, a loss, a recovery or a selector is one entry: library, command line and studio find a new one by it."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -99,11 +100,47 @@ def test_the_studio_offers_and_applies_them(tiny_se, tiny_data):
         assert ("squared error", "toy_squared") in tune.loss.options and TuneOptions(loss="toy_squared")
         snapshot = studio.apply(Setting("toy_order", ratio=0.5, recovery="toy_silent"))
         assert snapshot.plan.keep["conv1"] == (4, 5, 6, 7)
-        assert not studio.recovered(snapshot).fc.bias.any()
+        assert not studio.networks.recovered(snapshot).fc.bias.any()
         code = studio.code(snapshot.setting)
         assert 'criterion="toy_order"' in code and 'recovery="toy_silent"' in code
     finally:
         tune.close(), panel.close(), studio.close()
+
+
+def test_the_studio_hands_options_to_any_criterion(tiny_se, tiny_data):
+    studio = Studio(tiny_se, tiny_data, images=16, val_images=8, first=4, batch_size=8, progress=False)
+    setting = Setting("toy_order", ratio=0.5, recovery="none", options_of={"toy_order": {"reverse": True}})
+    assert setting.options == {"reverse": True} and Setting.from_dict(setting.to_dict()) == setting
+    assert not studio.scoring.knows(setting)
+    assert [studio.apply(one).plan.keep["conv1"] for one in (setting, Setting("toy_order", ratio=0.5))] == [
+        (0, 1, 2, 3), (4, 5, 6, 7)
+    ]  # fmt: skip
+    assert studio.scoring.knows(setting) and studio.scoring.values_of(setting)["conv1"][0] == 8
+    assert "options={'reverse': True}" in studio.code(setting)
+    assert replace(setting, criterion="l2").options == {}
+    with pytest.raises(RspruneError, match="Unknown option of criterion toy_order 'k'. Known: reverse"):
+        Setting(options_of={"toy_order": {"k": 1}})
+    with pytest.raises(RspruneError, match="for the options of 'toy_order'; expected a table"):
+        Setting(options_of={"toy_order": 3})
+    studio.close()
+
+
+def test_options_of_feature_maps_reach_scores_and_graph(tiny_se, tiny_data):
+    studio = Studio(tiny_se, tiny_data, images=8, val_images=8, first=4, batch_size=8, progress=False)
+    given, seen = {"options_of": {"similarity": {"mean_term": False}}, "recovery": "none"}, []
+    for selector in ("nested", "scored"):
+        setting = Setting("similarity", ratio=0.5, selector=selector, **given)
+        one, other = studio.apply(setting).plan, studio.apply(replace(setting, options_of={})).plan
+        direct = prune(
+            tiny_se, tiny_data, criterion="similarity", ratio=0.5, images=8, batch_size=8, recovery="none",
+            gates=studio.gates, progress=False,
+            options={"mean_term": False} | ({} if selector == "nested" else {"selector": selector, "rank": "l1"}),
+        )  # fmt: skip
+        assert one.keep == direct.plan.keep
+        seen.append(one.keep != other.keep)
+        assert "'mean_term': False" in studio.code(setting)
+    assert any(seen)
+    studio.close()
 
 
 def test_a_network_without_gates_is_not_judged_by_them(tiny_data):

@@ -3,7 +3,9 @@
 import copy
 import threading
 import time
+import traceback
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ import torch
 from rsprune_lib.errors import PlanError, RspruneError, Stopped
 from rsprune_lib.measure import Speed, cost, predict
 from rsprune_lib.models import create_model
-from rsprune_lib.pruning import full_plan, masked
+from rsprune_lib.pruning import choose, full_plan, masked
 from rsprune_studio import (
     LatestWins,
     PruningPanel,
@@ -24,6 +26,7 @@ from rsprune_studio import (
     recovery_titles,
 )
 from rsprune_studio.draw import gauges, html, scores_and_trail
+from rsprune_studio.engine import planner
 from rsprune_studio.engine.presets import fits_latency, fits_macs
 from rsprune_studio.engine.threads import Collector, Watch
 
@@ -75,6 +78,36 @@ def test_plan_counts_and_network_agree(studio, name):
     assert f"{sum(snapshot.plan.widths.values()):,} of" in snapshot.sentence()
 
 
+def test_a_move_is_four_calls_from_its_event_to_the_plan(studio, monkeypatch):
+    panel = PruningPanel(studio, Setting("l2", recovery="none"), measured=False)
+    panel.settle()
+    ways, package = [], Path(planner.__file__).parents[1]
+
+    def watched(*given, **how):
+        files = [Path(frame.filename) for frame in traceback.extract_stack()]
+        ways.append([str(file.relative_to(package)) for file in files if file.is_relative_to(package)])
+        return choose(*given, **how)
+
+    monkeypatch.setattr(planner, "choose", watched)
+    way = ["views/controls.py", "engine/explorer.py", "engine/studio.py", "engine/planner.py"]
+    panel.controls.ratio.slider.value = 0.62  # as the page says it
+    assert ways == [way]
+    panel.controls.own["conv1"].slider.value = 0.25
+    assert ways[1:] == [way]
+    panel.close()
+
+
+def test_the_studio_works_on_a_copy(model, tiny_data):
+    mine = copy.deepcopy(model).train()
+    own = Studio(mine, tiny_data, images=16, val_images=8, first=4, batch_size=8, progress=False)
+    before = own.measuring.predict(own.model)[0]
+    with torch.no_grad():
+        mine.fc.bias += 5.0
+    assert mine.training and not own.model.training
+    torch.testing.assert_close(own.measuring.predict(own.model)[0], before, rtol=0, atol=0)
+    own.close()
+
+
 def test_amounts_are_kept(studio):
     assert studio.apply(SETTINGS["own"]).plan.widths["conv1"] == 8
     assert studio.apply(SETTINGS["own"]).plan.widths["layer3.0.conv1"] == 3
@@ -83,13 +116,13 @@ def test_amounts_are_kept(studio):
     cut = studio.apply(SETTINGS["threshold"])
     kept, size = sum(cut.plan.widths.values()), sum(cut.plan.sizes.values())
     assert abs(kept / size - 0.5) < 0.05
-    for group, values in studio.values("lamp").items():
+    for group, values in studio.scoring.values("lamp").items():
         assert cut.plan.widths[group] == max(1, int((values >= cut.setting.threshold).sum()))
 
 
 def test_masked_and_applied_agree(studio):
     plan = studio.apply(SETTINGS["global"]).plan
-    batches = studio.batches("val", None)
+    batches = studio.trained.batches("val", None)
     with masked(studio.plain, plan, studio.groups) as quiet:
         silent, _ = predict(quiet, batches, progress=False)
     small, _ = predict(studio.network(plan), batches, progress=False)
@@ -98,7 +131,7 @@ def test_masked_and_applied_agree(studio):
 
 def test_cuts_separate_what_stays_from_what_goes(studio):
     snapshot = studio.apply(SETTINGS["local"])
-    values, cuts = studio.values("l2"), studio.cuts(snapshot)
+    values, cuts = studio.scoring.values("l2"), studio.planner.cuts(snapshot.setting, snapshot.plan)
     for name, kept in snapshot.plan.keep.items():
         assert values[name][list(kept)].min() == cuts[name] >= np.delete(values[name], kept).max()
 
@@ -118,13 +151,15 @@ def test_answers_come_step_by_step_and_end_complete(fresh, recovery):
 
 def test_an_answer_that_has_begun_goes_on_to_the_same_numbers(fresh):
     setting = Setting("l2", ratio=0.5, recovery="bn")
-    fresh.scores("l2")
+    fresh.scoring.scores("l2")
     begun = fresh.apply(setting)
     steps = list(fresh.answers(setting, begun=begun))
     assert begun not in steps
     assert [step.final for step in steps] == [False, False, True]
     direct = fresh.network(begun.plan, "bn")
-    torch.testing.assert_close(fresh.predict(direct)[0], fresh.records(steps[-1])[1], rtol=0, atol=0)
+    torch.testing.assert_close(
+        fresh.measuring.predict(direct)[0], fresh.measuring.records(steps[-1])[1], rtol=0, atol=0
+    )
 
 
 def test_the_live_form_needs_its_matrices_once(fresh):
@@ -165,7 +200,7 @@ def test_a_newer_setting_ends_an_answer_but_not_what_it_needs(fresh):
 def test_work_that_nobody_needs_any_more_is_dropped(fresh):
     old, newer = Setting("taylor", ratio=0.5), Setting("l2", ratio=0.5)
     assert list(fresh.answers(old, lambda: newer)) == []
-    assert not fresh.knows(old)
+    assert not fresh.scoring.knows(old)
 
 
 def test_matrices_that_nobody_needs_any_more_are_not_collected(fresh, monkeypatch):
@@ -178,7 +213,7 @@ def test_matrices_that_nobody_needs_any_more_are_not_collected(fresh, monkeypatc
         went_on.append(False)
         raise Stopped("nobody wants it")
 
-    monkeypatch.setitem(fresh.collectors, "live", Collector(collect, 10))
+    monkeypatch.setitem(fresh.networks.collectors, "live", Collector(collect, 10))
     live, none = Setting("l2", ratio=0.5), Setting("l2", ratio=0.5, recovery="none")
     steps = list(fresh.answers(live, lambda: none if begun.is_set() else live))
     assert not steps[-1].final and not went_on
@@ -187,7 +222,7 @@ def test_matrices_that_nobody_needs_any_more_are_not_collected(fresh, monkeypatc
         if went_on:
             break
         time.sleep(0.01)
-    assert went_on and not fresh.is_live()
+    assert went_on and not fresh.networks.is_live()
 
 
 def test_the_network_as_trained_is_left_alone(studio, model):
@@ -213,7 +248,7 @@ def test_what_is_shown_is_what_the_code_computes(studio, model, tiny_data):
         exec(studio.code(setting), space)
         shown = studio.apply(setting)
         assert space["plan"].hash == shown.plan.hash, name
-        images, _ = next(iter(studio.batches("val", None)))
+        images, _ = next(iter(studio.trained.batches("val", None)))
         with torch.no_grad():
             expected = studio.network(shown.plan, recovery)(images)
             torch.testing.assert_close(space["small"](images), expected, rtol=1e-3, atol=1e-3)
@@ -240,7 +275,8 @@ def test_normalising_changes_who_competes_but_not_the_order_within(studio):
     assert raw.plan.widths != scaled.plan.widths
     assert sum(raw.plan.widths.values()) == sum(scaled.plan.widths.values())
     same = (
-        studio.values("attention", "mean")["conv1"].argsort() == studio.values("attention", "none")["conv1"].argsort()
+        studio.scoring.values("attention", "mean")["conv1"].argsort()
+        == studio.scoring.values("attention", "none")["conv1"].argsort()
     )
     assert same.all()
 
@@ -443,8 +479,8 @@ def test_a_latency_budget_is_met_by_measurement(studio, monkeypatch):
         times = [pretend(network) for network in networks]
         return [replace(t, median_ms=t.median_ms + bad, rounds_ms=(t.median_ms + bad,), busy=bad > 0) for t in times]
 
-    monkeypatch.setattr(studio, "time", time)
-    monkeypatch.setattr(studio, "_times", {})
+    monkeypatch.setattr(studio.measuring, "time", time)
+    monkeypatch.setattr(studio.measuring, "_times", {})
     start = Setting("l2", recovery="none")
     whole = pretend(studio.network(studio.apply(replace(start, ratio=0.0)).plan)).median_ms
     found = fits_latency(studio, start, whole / 3)
@@ -483,11 +519,12 @@ def test_a_given_plan_is_followed_until_a_control_is_moved(studio):
 def test_a_fine_tuned_network_is_kept_for_its_plan_alone(studio):
     panel = PruningPanel(studio, Setting("l2", ratio=0.5, recovery="none"))
     snapshot = panel.settle()
-    tuned = copy.deepcopy(studio.recovered(snapshot))
+    tuned = copy.deepcopy(studio.networks.recovered(snapshot))
     with torch.no_grad():
         tuned.fc.bias += torch.tensor([50.0, 0.0, 0.0, 0.0])
     note = {"loss": "ce", "epochs": 1, "lr": 0.001, "images": 8, "seed": 0, "recovery": "none"}
-    panel.go(studio.keep_tuned(snapshot, tuned, note))
+    studio.keep_tuned(snapshot.plan, tuned, note)
+    panel.go(replace(snapshot.setting, recovery="tuned"))
     shown = panel.settle()
     assert shown.recovered == "tuned" and shown.final
     assert shown.quality.confusion[:, 0].sum() == shown.quality.n  # it is that network which is judged
@@ -584,7 +621,7 @@ def test_the_worker_rests_once_after_a_pause_and_not_between_moves():
 def test_a_failure_on_the_worker_is_shown_and_raised(studio, monkeypatch):
     panel = PruningPanel(studio, Setting("l2", ratio=0.5, recovery="none"))
     panel.settle()
-    monkeypatch.setattr(studio, "unfinished", lambda *a, **k: 1 / 0)
+    monkeypatch.setattr(studio.networks, "unfinished", lambda *a, **k: 1 / 0)
     panel.controls.ratio.value = 0.55
     with pytest.raises(ZeroDivisionError):
         panel.settle()
@@ -595,8 +632,8 @@ def test_a_failure_on_the_worker_is_shown_and_raised(studio, monkeypatch):
 
 
 def test_slow_scores_do_not_block_the_event(fresh, monkeypatch):
-    gate, compute = threading.Event(), fresh.scores
-    monkeypatch.setattr(fresh, "scores", lambda name, *a: gate.wait(5) and compute(name, *a))
+    gate, compute = threading.Event(), fresh.scoring.scores
+    monkeypatch.setattr(fresh.scoring, "scores", lambda name, *a: gate.wait(5) and compute(name, *a))
     panel = PruningPanel(fresh, Setting("l2", recovery="none"))
     assert panel.snapshot is None
     gate.set()
@@ -679,6 +716,8 @@ def test_html_is_escaped_and_complete(studio):
     bare = Snapshot(snapshot.setting, snapshot.plan, snapshot.cost, replace(snapshot.dense, latency=None, quality=None))
     assert gauges.gauges(bare).count("…") == 2
     assert "follow" in gauges.classes(bare, ())
-    svg = scores_and_trail.histograms(studio.values("l2"), snapshot, studio.cuts(snapshot))
+    svg = scores_and_trail.histograms(
+        studio.scoring.values("l2"), snapshot, studio.planner.cuts(snapshot.setting, snapshot.plan)
+    )
     assert svg.count("<svg") == len(studio.groups)
     assert scores_and_trail.trail([], [], None).count("<circle") == 0

@@ -457,13 +457,13 @@ def test_nothing_removed_says_what_became_of_the_gates(app):
 @pytest.fixture
 def gate(app, monkeypatch):
     """Scores that have not been computed yet wait for this."""
-    gate, studio, compute = threading.Event(), app.opened.studio, app.opened.studio.scores
+    gate, studio, compute = threading.Event(), app.opened.studio, app.opened.studio.scoring.scores
 
     def scores(name, *watch, **options):
-        assert (name, *sorted(options.items())) in studio._scores or gate.wait(20)
+        assert studio.scoring.knows(Setting(name)) or gate.wait(20)
         return compute(name, *watch, **options)
 
-    monkeypatch.setattr(studio, "scores", scores)
+    monkeypatch.setattr(studio.scoring, "scores", scores)
     yield gate
     gate.set()
     app.panel.settle()
@@ -625,9 +625,9 @@ def test_copied_code_runs_as_it_stands(app, setting):
     space = {}
     exec(text, space)  # nothing but what was pasted
     assert space["plan"].hash == shown.plan.hash
-    images, _ = next(iter(studio.batches("val", None)))
+    images, _ = next(iter(studio.trained.batches("val", None)))
     with torch.no_grad():
-        expected = studio.recovered(shown)(images)
+        expected = studio.networks.recovered(shown)(images)
         torch.testing.assert_close(space["small"](images), expected, rtol=1e-3, atol=1e-3)
     assert "navigator.clipboard.writeText" in html.unescape(app.panel.code.value)
 

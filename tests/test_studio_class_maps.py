@@ -47,7 +47,7 @@ def untouched(*models):
 
 def test_a_pair_is_what_class_maps_gives(studio, snapshot, room):
     image = int(room.inside.images()[0])
-    pruned = studio.recovered(snapshot)
+    pruned = studio.networks.recovered(snapshot)
     pair = room.pair(snapshot, image, MapChoice("layercam"))
     x = room.inside.tensor(image)
     with torch.no_grad():
@@ -67,7 +67,7 @@ def test_bad_choices_and_stops_leave_nothing_behind(studio, snapshot, room):
             room.pair(snapshot, image, wrong)
     with pytest.raises(Stopped):
         room.pair(snapshot, image, MapChoice(), Watch(lambda: True))
-    untouched(studio.model, studio.recovered(snapshot), room.inside.dense)
+    untouched(studio.model, studio.networks.recovered(snapshot), room.inside.dense)
     assert room.pair(snapshot, image, MapChoice()).dense.maps.shape[0] == 1  # no lock is held
 
 
@@ -94,7 +94,7 @@ def test_the_page_follows_image_and_controls_and_rests_behind(studio, snapshot):
     assert look.maps.pair.dense.layer == look.maps.layer.options[-1][1]
     look.show(None)
     assert look.maps.pair is None and "Follows" in look.maps.view.value
-    untouched(studio.model, studio.recovered(snapshot))
+    untouched(studio.model, studio.networks.recovered(snapshot))
     look.close()
 
 

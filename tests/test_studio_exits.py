@@ -31,9 +31,9 @@ def study(studio, snapshot):
 
 
 def test_a_study_is_of_the_pruned_network_and_changes_nothing_of_it(studio, snapshot, study):
-    network = studio.recovered(snapshot)
+    network = studio.networks.recovered(snapshot)
     assert not hasattr(network, "exits") and study.count == 2 and study.fitted == 40
-    images = torch.cat([x for x, _ in studio.batches(study.images, None)])
+    images = torch.cat([x for x, _ in studio.trained.batches(study.images, None)])
     with torch.inference_mode():
         assert torch.allclose(network(images), study.records[:, -1], atol=1e-4)
     assert torch.equal(study.labels, torch.as_tensor(studio.data.labels[study.images]).long())
@@ -82,7 +82,7 @@ def test_time_is_measured_on_real_images_with_and_without_exits(studio, study, m
     assert set(times) == {1, 4}
     for networks, images, how in seen:
         assert not hasattr(networks[0], "exits") and how["threads"] == 1
-        shown = torch.cat([x for x, _ in studio.batches(study.images[study.shown], None)])
+        shown = torch.cat([x for x, _ in studio.trained.batches(study.images[study.shown], None)])
         assert torch.equal(images, shown)
 
 

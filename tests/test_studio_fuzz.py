@@ -66,8 +66,8 @@ def studio(tiny_data):
     model = create_model("resnet18_se", 4, width=0.125, seed=0).eval()
     studio = Studio(model, tiny_data, images=16, val_images=24, first=8, batch_size=24, progress=False)
     for criterion in ("l2", "attention", "bn_scale", "random"):
-        studio.scores(criterion)
-    studio.measure_dense()
+        studio.scoring.scores(criterion)
+    studio.measuring.measure_dense()
     return studio
 
 
@@ -181,7 +181,7 @@ def machine_of(studio):
             assert snapshot.complete and snapshot.setting == self.explorer.setting
             measured = snapshot.plan.hash, snapshot.cost, snapshot.quality  # an unclear time may change
             assert numbers.setdefault(json.dumps(snapshot.setting.to_dict()), measured) == measured
-            assert snapshot.cost == plan_cost(studio.costs, studio.groups, snapshot.plan.keep)
+            assert snapshot.cost == plan_cost(studio.trained.costs, studio.groups, snapshot.plan.keep)
             if exact == 0:
                 self.exact(snapshot)
 

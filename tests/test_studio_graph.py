@@ -37,7 +37,7 @@ def test_edges_and_colours_follow_the_cut(studio):
         view.settle()
         edges, stay, go = drawn(view.picture.value)
         assert stay == snapshot.plan.widths["conv1"] and stay + go == 16
-        values = studio.similar().values["conv1"].double().numpy()
+        values = studio.scoring.similar().values["conv1"].double().numpy()
         one = Graph.at(values, 1 - cut, values.sum(1))
         assert edges == one.edges.sum() // 2 and stay == max(1, nested(one).sum())
         assert f"similarity {1 - cut:.2f}" in view.picture.value
@@ -57,8 +57,8 @@ def test_every_selector_is_at_hand(studio):
         panel.parts["Graph"].settle()
         kept[name] = drawn(panel.parts["Graph"].picture.value)[1]
         assert RULES[name] in panel.parts["Graph"].picture.value
-        own = {"selector": name, "rank": studio.scores("l1") if name != "nested" else None}
-        expected = select(studio.similar(), studio.groups, threshold=0.7, **own)
+        own = {"selector": name, "rank": studio.scoring.scores("l1") if name != "nested" else None}
+        expected = select(studio.scoring.similar(), studio.groups, threshold=0.7, **own)
         assert snapshot.plan.hash == expected.hash and kept[name] == expected.widths["conv1"]
         assert Setting.from_dict(snapshot.setting.to_dict()) == snapshot.setting
         assert f"'selector': '{name}'" in studio.code(snapshot.setting)
@@ -71,13 +71,13 @@ def test_every_selector_is_at_hand(studio):
 
 def test_every_amount_and_scope_goes_by_the_selector(studio):
     budget = round(0.4 * studio.dense.cost.macs)
-    ranked = studio.scores("l1")
+    ranked = studio.scoring.scores("l1")
     for name in set(SELECTORS) - {"nested"}:
         setting = Setting("similarity", amount="macs", macs=0.4, scope="global", selector=name)
         one = studio.apply(setting)
-        given = {"macs": budget, "costs": studio.costs, "selector": name, "rank": ranked}
-        assert one.plan == select(studio.similar(), studio.groups, **given) and one.cost.macs <= budget
-        assert not studio.knows(setting), "seconds, so it is left to a worker"
+        given = {"macs": budget, "costs": studio.trained.costs, "selector": name, "rank": ranked}
+        assert one.plan == select(studio.scoring.similar(), studio.groups, **given) and one.cost.macs <= budget
+        assert not studio.scoring.knows(setting), "seconds, so it is left to a worker"
         same = studio.apply(replace(setting, scope="local"))
         widths = studio.apply(Setting("l1", amount="macs", macs=0.4)).plan.widths
         assert same.plan.widths == widths and same.plan.hash != one.plan.hash
@@ -93,7 +93,7 @@ def test_the_drawing_has_the_edges_that_the_budget_led_to(studio, scope):
     snapshot = panel.settle()
     view = panel.parts["Graph"]
     view.settle()
-    values = studio.similar().values["conv1"].double().numpy()
+    values = studio.scoring.similar().values["conv1"].double().numpy()
     how = snapshot.plan.how
     at = how["threshold"] if scope == "global" else how["thresholds"]["conv1"]
     edges, stay, _ = drawn(view.picture.value)
@@ -130,7 +130,7 @@ def test_layers_without_a_pattern_say_so(tiny_data):
 def test_what_goes_wrong_is_a_sentence_on_the_screen(studio, monkeypatch):
     view = GraphView(studio)
     view.active = True
-    monkeypatch.setattr(studio, "similar", lambda *_: 1 / 0)
+    monkeypatch.setattr(studio.scoring, "similar", lambda *_: 1 / 0)
     view.show(studio.apply(Setting("l1")))
     with pytest.raises(ZeroDivisionError):
         view.settle()

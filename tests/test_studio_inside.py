@@ -81,7 +81,7 @@ def test_an_answer_is_what_the_networks_say(inside, studio, snapshot, tiny_data)
     answer = Inside(studio).answer(snapshot, image)
     dense, pruned = (
         logits(network, tiny_data, [image])[0].double().softmax(0).numpy()
-        for network in (studio.model, studio.recovered(snapshot))
+        for network in (studio.model, studio.networks.recovered(snapshot))
     )
     np.testing.assert_allclose(answer.dense, dense, atol=1e-5)
     np.testing.assert_allclose(answer.pruned, pruned, atol=1e-5)
@@ -128,7 +128,10 @@ def test_images_of_a_class_come_in_an_order_of_their_own(inside, studio, tiny_da
 def test_a_comparison_holds_against_plain_torch(inside, studio, snapshot, tiny_data):
     found, images = inside.compare(snapshot), studio.validation.indices
     labels = torch.from_numpy(tiny_data.labels[images])
-    dense, pruned = logits(studio.model, tiny_data, images), logits(studio.recovered(snapshot), tiny_data, images)
+    dense, pruned = (
+        logits(studio.model, tiny_data, images),
+        logits(studio.networks.recovered(snapshot), tiny_data, images),
+    )
     torch.testing.assert_close(found.dense, dense, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(found.pruned, pruned, rtol=1e-4, atol=1e-4)
     loss = F.cross_entropy(pruned, labels, reduction="none").numpy()
@@ -194,7 +197,7 @@ def test_what_was_judged_is_not_asked_again(studio, snapshot, other, monkeypatch
     assert float((first.pruned.argmax(1) == first.labels).float().mean()) == pytest.approx(latest.quality.accuracy)
     assert float((first.dense.argmax(1) == first.labels).float().mean()) == pytest.approx(studio.dense.quality.accuracy)
     assert inside.compare(latest, Watch(tell=told)) is first is inside.known(latest)
-    monkeypatch.setattr(studio, "kept", Kept())  # others have come since
+    monkeypatch.setattr(studio.networks, "kept", Kept())  # others have come since
     again = Inside(studio).compare(latest, Watch(tell=told))
     assert set(asked) == {"Asking the pruned network"}
     assert again.dense is first.dense
@@ -202,9 +205,9 @@ def test_what_was_judged_is_not_asked_again(studio, snapshot, other, monkeypatch
 
 
 def test_a_comparison_can_be_stopped_and_started_again(studio, snapshot, monkeypatch):
-    monkeypatch.setattr(studio, "kept", Kept())
+    monkeypatch.setattr(studio.networks, "kept", Kept())
     inside, asked = Inside(studio), []
-    studio.recovered(snapshot)
+    studio.networks.recovered(snapshot)
     with pytest.raises(Stopped):
         inside.compare(snapshot, Watch(lambda: asked.append(1) or len(asked) > 1))
     assert len(asked) == 2
@@ -219,7 +222,8 @@ def test_a_plan_that_is_tuned_again_is_compared_again(model, tiny_data):
     for factor in (0.5, 2.0):
         small = studio.network(raw.plan)
         small.fc.weight.data *= factor
-        tuned = studio.final(studio.keep_tuned(raw, small, {}))
+        studio.keep_tuned(raw.plan, small, {})
+        tuned = studio.final(Setting("l2", ratio=0.5, recovery="tuned"))
         seen.append(inside.compare(tuned).pruned)
     assert not torch.allclose(*seen)
 
@@ -228,7 +232,7 @@ def test_a_plan_that_is_tuned_again_is_compared_again(model, tiny_data):
 def test_channels_are_the_plan_the_scores_the_weights_and_the_maps(inside, studio, snapshot, tiny_data, group):
     image = int(inside.images()[0])
     page = inside.channels(snapshot, group, image, limit=64)
-    scores, keep = studio.values("l2")[group], snapshot.plan.keep[group]
+    scores, keep = studio.scoring.values("l2")[group], snapshot.plan.keep[group]
     assert sorted(page.number) == list(range(page.size))
     np.testing.assert_array_equal(page.score, scores[page.number])
     assert (np.diff(page.score) <= 0).all()
@@ -267,7 +271,8 @@ def test_linear_roots_and_networks_without_attention_have_channels(tiny_data):
         assert "stays" in inside_charts.channels(page, "l2", "an image")
 
 
-def test_the_networks_are_left_alone(studio, model, snapshot):
+def test_the_networks_are_left_alone(studio, snapshot):
+    model = studio.model
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     seen = []
     hook = model.conv1.register_forward_hook(lambda *_: seen.append(1))  # as work on another thread would

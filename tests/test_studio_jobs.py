@@ -10,6 +10,7 @@ import torch
 
 from rsprune_lib.errors import PlanError, RspruneError, Stopped, TrainingError
 from rsprune_lib.models import create_model
+from rsprune_lib.models.exits import add_exits
 from rsprune_lib.pruning import Scan, choose, plan_cost, sensitivity_scan
 from rsprune_lib.training import fit, recipe
 from rsprune_studio import Setting, Studio
@@ -139,6 +140,16 @@ def test_a_private_copy_has_no_hooks_and_shares_no_weight(model):
     assert digest(copied) == digest(model)
 
 
+def test_a_private_copy_keeps_the_exits_of_its_network(model):
+    leaving = add_exits(model, ["layer2"]).eval()
+    handle = leaving.layer2.register_forward_hook(lambda *a: pytest.fail("a guest was copied"))
+    copied = private_copy(leaving)
+    handle.remove()
+    images = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        assert all(torch.equal(*pair) for pair in zip(copied(images), leaving(images), strict=True))
+
+
 def test_time_left_in_words():
     assert time_left(0.25, 10) == "about 30 s left"
     assert time_left(0.1, 60) == "about 9 min left"
@@ -151,8 +162,10 @@ def test_time_left_in_words():
 def test_a_scan_is_that_of_the_library_and_survives_its_file(studio, bundle):
     told = []
     scanner, scan = scanned(studio, bundle, watch=Watch(tell=lambda text, share: told.append(share)))
-    batches = studio.batches("val", 8)
-    assert scan == sensitivity_scan(studio.plain, studio.groups, studio.scores("l2"), batches, RATIOS, progress=False)
+    batches = studio.trained.batches("val", 8)
+    assert scan == sensitivity_scan(
+        studio.plain, studio.groups, studio.scoring.scores("l2"), batches, RATIOS, progress=False
+    )
     assert studio.scans == {"l2": scan}
     assert told == sorted(told)
     assert 0.9 < told[-1] <= 1
@@ -208,7 +221,7 @@ def test_the_scan_of_another_network_or_data_set_is_refused(studio, bundle, mode
 def test_what_a_criterion_saw_counts_only_where_it_looks_at_images(studio, bundle, no_scan):
     scanned(studio, bundle)
     scanned(studio, bundle, "taylor")
-    studio.images, studio.scans = 16, {}
+    studio.trained.images, studio.scans = 16, {}
     scanner = Scanner(studio, bundle)
     assert scanner.restore() == ["l2"]
     assert "number of scored images" in scanner.refused["taylor"]
@@ -328,22 +341,22 @@ def test_a_macs_budget_is_met_and_used(studio):
         scan = handmade(studio, own)
         for share in (0.8, 0.4, 0.1):
             budget = share * studio.dense.cost.macs
-            ratios, drop = ratios_within(scan, studio.groups, studio.costs, budget)
-            plan = choose(studio.scores("l2"), studio.groups, per_group=ratios)
-            reached = plan_cost(studio.costs, studio.groups, plan.keep).macs
+            ratios, drop = ratios_within(scan, studio.groups, studio.trained.costs, budget)
+            plan = choose(studio.scoring.scores("l2"), studio.groups, per_group=ratios)
+            reached = plan_cost(studio.trained.costs, studio.groups, plan.keep).macs
             assert reached <= budget
             assert reached > 0.6 * budget  # channels are whole: groups of 8 leave gaps
             assert 0 <= drop <= 1
-    whole, drop = ratios_within(scan, studio.groups, studio.costs, 1e12)
+    whole, drop = ratios_within(scan, studio.groups, studio.trained.costs, 1e12)
     assert (set(whole.values()), drop) == ({0.0}, 0.0)
 
 
 def test_what_cannot_be_reached_or_does_not_fit_is_said(studio, snapshot):
     scan = handmade(studio, {})
     with pytest.raises(PlanError, match="smallest possible"):
-        ratios_within(scan, studio.groups, studio.costs, 10.0)
+        ratios_within(scan, studio.groups, studio.trained.costs, 10.0)
     with pytest.raises(PlanError, match="smallest possible"):
-        ratios_within(scan, studio.groups, studio.costs, 1e5, locked=[g.name for g in studio.groups])
+        ratios_within(scan, studio.groups, studio.trained.costs, 1e5, locked=[g.name for g in studio.groups])
     with pytest.raises(PlanError, match="from 0 to 1"):
         guided_ratios(scan, studio.groups, 2.0)
     with pytest.raises(PlanError, match="scan this very network"):
@@ -410,8 +423,8 @@ def test_a_scan_is_run_drawn_and_asked_for_its_preset(scan_view, studio, asked, 
 
 def test_a_scan_can_be_cancelled_and_a_second_one_is_refused(scan_view, studio, monkeypatch):
     gate, started = threading.Event(), threading.Event()
-    scores = studio.scores
-    monkeypatch.setattr(studio, "scores", lambda *a: started.set() or (gate.wait(60) and scores(*a)))
+    scores = studio.scoring.scores
+    monkeypatch.setattr(studio.scoring, "scores", lambda *a: started.set() or (gate.wait(60) and scores(*a)))
     scan_view.run()
     assert started.wait(60)
     assert scan_view.run_button.disabled
@@ -431,7 +444,7 @@ def test_a_failed_scan_is_a_sentence_and_the_last_one_stays(scan_view, studio, m
     scan_view.run()
     scan_view.settle()
     drawn = scan_view.curves.value
-    monkeypatch.setattr(studio, "scores", lambda *a: 1 / 0)
+    monkeypatch.setattr(studio.scoring, "scores", lambda *a: 1 / 0)
     scan_view.run()
     with pytest.raises(ZeroDivisionError):
         scan_view.settle()
@@ -500,17 +513,19 @@ def test_options_are_checked():
 def test_a_run_does_what_the_library_does_and_is_kept(studio, snapshot, data):
     job, told = FineTune(studio), []
     job._heard = lambda: told.append(job.run.phase)
-    before = {name: tensor.clone() for name, tensor in studio.recovered(snapshot).state_dict().items()}
+    before = {name: tensor.clone() for name, tensor in studio.networks.recovered(snapshot).state_dict().items()}
     job.start(snapshot, QUICK)
     run = job.settle()
     assert (run.phase, len(run.losses), run.total) == ("done", 2, 2)
     assert [step for step, _ in run.accuracies] == [0, 1, 2]
     assert run.doing == "Measuring the network as it is"
     assert list(dict.fromkeys(told)) == ["preparing", "training", "judging", "done"]
-    again = fit(studio.recovered(snapshot), data, QUICK.recipe(data), seed=0, progress=False)
+    again = fit(studio.networks.recovered(snapshot), data, QUICK.recipe(data), seed=0, progress=False)
     same = again.model.state_dict()
     assert all(torch.equal(tensor, same[name]) for name, tensor in run.model.state_dict().items())
-    assert all(torch.equal(before[name], tensor) for name, tensor in studio.recovered(snapshot).state_dict().items())
+    assert all(
+        torch.equal(before[name], tensor) for name, tensor in studio.networks.recovered(snapshot).state_dict().items()
+    )
     result = run.result
     assert result.after.n == result.before.n == len(data.split.val)
     assert 100 * (result.after.accuracy - result.before.accuracy) == pytest.approx(
@@ -523,7 +538,7 @@ def test_a_run_does_what_the_library_does_and_is_kept(studio, snapshot, data):
     assert studio.network(snapshot.plan, "tuned") is model
     shown = studio.final(setting)
     assert shown.quality.accuracy == result.after.accuracy
-    json.dumps(studio.kept.tuned(snapshot.plan).note)
+    json.dumps(studio.networks.kept.tuned(snapshot.plan).note)
     with pytest.raises(RspruneError, match="no fine-tuned network to keep"):
         job.keep()
     with pytest.raises(RspruneError, match="fine-tuned already"):
@@ -537,7 +552,7 @@ def test_a_run_is_discarded(studio, snapshot):
     job.settle()
     job.discard()
     assert (job.run.phase, job.run.model) == ("discarded", None)
-    assert not studio.kept.has_tuned(snapshot.plan)
+    assert not studio.networks.kept.has_tuned(snapshot.plan)
     with pytest.raises(RspruneError, match="to keep"):
         job.keep()
 
@@ -553,8 +568,8 @@ def test_a_run_stops_at_any_step_and_keeps_its_best_epoch(studio, snapshot, shor
 
 
 def test_stopping_while_the_start_is_measured(studio, snapshot, monkeypatch):
-    gate, recovered = threading.Event(), studio.recovered
-    monkeypatch.setattr(studio, "recovered", lambda *a: gate.wait(60) and recovered(*a))
+    gate, recovered = threading.Event(), studio.networks.recovered
+    monkeypatch.setattr(studio.networks, "recovered", lambda *a: gate.wait(60) and recovered(*a))
     job = FineTune(studio)
     job.start(snapshot, QUICK)
     job.stop()
@@ -572,7 +587,7 @@ def test_nan_is_a_sentence_and_nothing_is_kept(studio, snapshot, monkeypatch):
         job.settle()
     assert (job.run.phase, job.run.model, job.run.result) == ("failed", None, None)
     assert "<svg" in tune_curves(job.run)
-    assert not studio.kept.has_tuned(snapshot.plan)
+    assert not studio.networks.kept.has_tuned(snapshot.plan)
     monkeypatch.undo()
     job.start(snapshot, QUICK)
     assert job.settle().phase == "done"
@@ -604,7 +619,7 @@ def test_two_at_once_are_refused_and_sliders_do_not_disturb(studio, snapshot):
     run = job.settle()
     assert run.snapshot is snapshot
     assert job.keep().criterion == "l2"
-    assert not studio.kept.has_tuned(moved.plan)
+    assert not studio.networks.kept.has_tuned(moved.plan)
 
 
 def test_a_closed_studio_gets_no_result(studio, snapshot, short_batches):
@@ -643,7 +658,7 @@ def test_a_run_is_started_watched_and_kept(tune_view, studio, asked, snapshot):
     assert "moved since" in tune_view.belongs.value
     tune_view.keep_button.click()
     assert [setting.recovery for setting in asked] == ["tuned"]
-    assert studio.kept.has_tuned(snapshot.plan)
+    assert studio.networks.kept.has_tuned(snapshot.plan)
     assert "Kept" in tune_view.status.value
     assert tune_view.keep_button.disabled
     tune_view.show(studio.final(asked[0]))
@@ -680,7 +695,7 @@ def test_the_rate_follows_the_recovery_until_a_person_moves_it(tune_view, studio
 
 
 def test_failures_of_a_run_are_sentences(tune_view, studio, monkeypatch):
-    monkeypatch.setattr(studio, "recovered", lambda *a: 1 / 0)
+    monkeypatch.setattr(studio.networks, "recovered", lambda *a: 1 / 0)
     tune_view.start()
     with pytest.raises(ZeroDivisionError):
         tune_view.settle()

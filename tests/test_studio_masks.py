@@ -70,14 +70,14 @@ def test_votes_are_asked_once_and_agree_with_the_library(studio, model, fields):
     asked = []
     for options in ({}, {"minority": 2}, {"rule": "borda"}, {"rule": "all_classes"}):
         watch = Watch(tell=lambda text, share: asked.append(share))
-        mine = studio.scores("class_taylor", watch, **options)
+        mine = studio.scoring.scores("class_taylor", watch, **options)
         library = score(
-            model, studio.groups, "class_taylor", data=studio.batches("train", 16), progress=False, **options
+            model, studio.groups, "class_taylor", data=studio.trained.batches("train", 16), progress=False, **options
         )
         assert all(torch.equal(mine.values[name], library.values[name]) for name in mine.values)
     assert len(asked) == 2  # batches of the first pass
     setting = Setting("class_taylor", ratio=0.5, minority=2)
-    assert studio.knows(setting) and setting.options == {"minority": 2}
+    assert studio.scoring.knows(setting) and setting.options == {"minority": 2}
     assert Setting("class_taylor", rule="borda", minority=2).options == {"rule": "borda"}
     with pytest.raises(RspruneError, match="minority"):
         studio.apply(dataclasses.replace(setting, minority=4))
@@ -136,9 +136,9 @@ def test_answer_is_what_both_networks_say(studio, snapshot, model, fields):
     inside = Inside(studio)
     image = int(inside.images()[0])
     answer = inside.answer(snapshot, image)
-    (x, _), *_ = studio.batches(np.array([image]), None)
+    (x, _), *_ = studio.trained.batches(np.array([image]), None)
     with torch.inference_mode():
-        small = studio.recovered(snapshot)
+        small = studio.networks.recovered(snapshot)
         wanted = [network(x)[0].argmax(0).numpy() for network in (model, small)]
     for mine, other in zip((answer.dense, answer.pruned), wanted, strict=True):
         assert mine.dtype == np.uint8 and (mine == other).mean() > 0.995
@@ -195,7 +195,7 @@ def test_channels_fade_while_the_whole_network_is_trained(studio, snapshot, mode
     run = job.settle()
     assert run.phase == "done" and run.result.best_epoch == 2 and run.batch == 64
     setting = job.keep()
-    kept = studio.kept.tuned(snapshot.plan)
+    kept = studio.networks.kept.tuned(snapshot.plan)
     assert {name: kept.model.get_submodule(name).out_channels for name in snapshot.plan.widths} == snapshot.plan.widths
     found = {"model": model, "data": fields}
     exec(studio.code(setting, kept.note), found)

@@ -41,7 +41,7 @@ def clock(studio, monkeypatch):
         rounds = [(8.0,) * len(small), small] if len(networks) == 2 else [small]
         return [Latency(sorted(own)[1], 0.0, 1, 1, "pretended", 4, tuple(map(float, own))) for own in rounds]
 
-    monkeypatch.setattr(studio, "time", timed)
+    monkeypatch.setattr(studio.measuring, "time", timed)
     return times
 
 
@@ -100,7 +100,7 @@ def test_widths_in_multiples(studio, clock):
         with pytest.raises(RspruneError, match="multiple_of"):
             replace(eights, multiple_of=bad)
     threshold = Setting("similarity", amount="threshold", threshold=0.4, recovery="none", multiple_of=8)
-    assert "multiple_of" not in studio.choosing(threshold)  # one threshold of a graph cannot keep multiples
+    assert "multiple_of" not in studio.planner.choosing(threshold)  # one threshold of a graph cannot keep multiples
     studio.apply(threshold)
 
 

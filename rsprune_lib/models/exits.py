@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from rsprune_lib.errors import ModelError
+from rsprune_lib.models.hooks import NetworkHook
 from rsprune_lib.models.mode import evaluating, placement
 from rsprune_lib.models.places import channel_dim, dominates, example, exit_places, logits_of, spread_places, watched
 
@@ -103,7 +104,7 @@ class Exits(nn.Module):
         return [*said, logits]
 
 
-class _Hook:
+class _Hook(NetworkHook):
     """A hook that is copied with the network it hangs on; a closure would keep calling the original's heads."""
 
     def __init__(self, exits: Exits, method: str, *given: int) -> None:

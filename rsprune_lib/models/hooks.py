@@ -8,7 +8,23 @@ from typing import Any
 
 from torch import nn
 
-__all__ = ["hooked"]
+__all__ = ["NetworkHook", "hooked", "without_guests"]
+
+
+class NetworkHook:
+    """Base of the hooks that are a part of a network, such as those of early exits; they are copied with it."""
+
+
+def without_guests(model: nn.Module) -> nn.Module:
+    """Removes all forward hooks that are no part of a network, in place, and returns it; for copies.
+
+    A copied hook would go on reporting to its old owner, and mix the images of two jobs.
+    """
+    for module in model.modules():
+        for hooks in (module._forward_hooks, module._forward_pre_hooks):
+            for key in [key for key, hook in hooks.items() if not isinstance(hook, NetworkHook)]:
+                del hooks[key]
+    return model
 
 
 @contextmanager

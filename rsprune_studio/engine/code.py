@@ -151,7 +151,8 @@ def _amount(setting: Setting, choosing: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     keys, options = ["per_group", "locked", "normalise", "multiple_of", "clip"], setting.options
     if setting.by_graph:
-        options = {"selector": setting.selector} | ({"rank": "l1"} if SELECTORS[setting.selector].needs else {})
+        ranked = {"rank": "l1"} if SELECTORS[setting.selector].needs else {}
+        options = {"selector": setting.selector} | ranked | setting.map_options
         if setting.amount == "threshold" or setting.scope == "global":  # one similarity for all layers
             keys = ["locked"]
     if setting.by_graph and setting.amount == "threshold":

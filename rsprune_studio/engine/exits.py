@@ -156,11 +156,11 @@ def make_study(
         ModelError: the network has no places for so many exits, or is no classifier.
         Stopped: it is no longer wanted.
     """
-    network, fitted = studio.recovered(snapshot, watch), None
+    network, fitted = studio.networks.recovered(snapshot, watch), None
     if hasattr(network, "exits"):
         network = copy.deepcopy(network).eval()
     else:
-        batches = studio.batches("train", images)
+        batches = studio.trained.batches("train", images)
         batches = watch.over(batches, f"Fitting {count} exits on {batches.size:,} training images")
         network = fit_heads(add_exits(network, count, norm=False), batches, progress=False).eval()
         fitted = len(batches.indices)
@@ -201,9 +201,9 @@ def time_exits(
     studio: Studio, study: ExitStudy, rule: ExitRule, batches: Sequence[int] = (1, 32)
 ) -> dict[int, tuple[Speed, Latency]]:
     """Batch size -> how fast the network with exits is against the same without, timed in turn on shown images."""
-    images = torch.cat([x for x, _ in studio.batches(study.images[study.shown], None)])
+    images = torch.cat([x for x, _ in studio.trained.batches(study.images[study.shown], None)])
     networks, found = [without_exits(study.network), EarlyExit(study.network, rule)], {}
-    with studio.quiet():
+    with studio.networks.quiet():
         for batch in batches:
             several = images[: _TIMED * batch] if batch == 1 else images
             rounds = max(1, min(5, len(several) // batch))

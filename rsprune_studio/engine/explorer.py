@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from rsprune_lib.device import give_memory_back
 from rsprune_lib.errors import RspruneError, Stopped
 from rsprune_studio.engine.history import History
+from rsprune_studio.engine.moves import continued
 from rsprune_studio.engine.setting import Setting, Snapshot
 from rsprune_studio.engine.studio import Studio
 from rsprune_studio.engine.threads import LatestWins, Turn, Watch
@@ -87,24 +88,39 @@ class Explorer:
 
     def begin(self) -> None:
         """Answers the wanted setting (again)."""
-        with self.lock:
-            self._answer(self.history.now)
+        self.go(self.setting)
 
-    def go(self, setting: Setting) -> None:
-        """Moves to a setting."""
+    def go(self, setting: Setting, *, by_hand: bool = False) -> None:
+        """Moves to a setting: shows structure and costs now if the scores are known, the rest comes from the worker.
+
+        The numbers are drawn first and the worker is woken last, so that nothing competes with what a person waits for.
+
+        Args:
+            setting: where to; where the walk stands already, it is answered again.
+            by_hand: a person moved a control, see `continued`.
+        """
         with self.lock:
+            if by_hand:
+                setting = continued(setting, self.setting, self.last, self.studio.networks.kept.tuned_from)
             self.history.move(setting)
-            self._answer(self.history.now)
+            self.error = begun = problem = None
+            self._tries = 0
+            self._forget_timer()
+            try:
+                begun = self.studio.apply(setting) if self.studio.scoring.knows(setting) else None
+            except RspruneError as error:
+                problem = error
+            self._show(setting, begun, problem)
 
     def undo(self) -> None:
         """Back to the setting before; at the beginning it stays."""
         with self.lock:
-            self._answer(self.history.undo())
+            self.go(self.history.undo())
 
     def redo(self) -> None:
         """Forth to what was undone; at the end it stays."""
         with self.lock:
-            self._answer(self.history.redo())
+            self.go(self.history.redo())
 
     def reset(self) -> None:
         """Moves to where it all started; that can be undone."""
@@ -114,7 +130,7 @@ class Explorer:
         """Takes another history in place of its own, and goes where it stands."""
         with self.lock:
             self.history = history
-            self._answer(history.now)
+            self.go(history.now)
 
     def find(self, search: Search) -> None:
         """Lets a search run on the worker and moves to the setting that it finds; the next move ends it.
@@ -148,18 +164,8 @@ class Explorer:
             self._forget_timer()
         self._worker.close()
 
-    def _answer(self, setting: Setting) -> None:
-        """Shows structure and costs now if the scores are known; everything else comes from the worker.
-
-        The numbers are drawn first and the worker is woken last, so that nothing competes with what a person waits for.
-        """
-        self.error = begun = problem = None
-        self._tries = 0
-        self._forget_timer()
-        try:
-            begun = self.studio.apply(setting) if self.studio.knows(setting) else None
-        except RspruneError as error:
-            problem = error
+    def _show(self, setting: Setting, begun: Snapshot | None, problem: Exception | None) -> None:
+        """Shows what could be computed at once, and wakes the worker for the rest."""
         if begun is not None:
             self._draw(begun)
             setting = begun.setting

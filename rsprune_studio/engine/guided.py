@@ -128,7 +128,7 @@ def guided_setting(studio: Studio, snapshot: Snapshot, drop: float | None = None
     if scan is None:
         raise RspruneError(f"There is no sensitivity scan by {setting.criterion} yet; run one under Sensitivity first.")
     if drop is None:
-        own, _ = ratios_within(scan, groups, studio.costs, snapshot.cost.macs, locked=setting.locked)
+        own, _ = ratios_within(scan, groups, studio.trained.costs, snapshot.cost.macs, locked=setting.locked)
     else:
         own = guided_ratios(scan, groups, drop, locked=setting.locked)
     kept = sum(channels_left(group.size, own[group.name], 1) for group in groups)

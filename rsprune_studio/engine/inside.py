@@ -173,7 +173,7 @@ class Inside:
         found = self.known(snapshot)
         if found is None:
             with self._making:
-                dense, pruned = self.studio.records(snapshot, watch)
+                dense, pruned = self.studio.measuring.records(snapshot, watch)
             images, task = self.studio.validation.indices, self.studio.task
             labels = torch.as_tensor(self.studio.data.labels[images]).long()
             found = self._kind[1].of(images, labels, dense, pruned, task)
@@ -202,7 +202,7 @@ class Inside:
         found = next((one for one in self.studio.groups if one.name == group), None)
         if found is None:
             raise unknown("group", group, [one.name for one in self.studio.groups])
-        scores = self.studio.values_of(snapshot.setting)[group]
+        scores = self.studio.scoring.values_of(snapshot.setting)[group]
         order = np.argsort(-scores, kind="stable")[first : first + limit]
         filters, maps = self._filters(found), self._maps(found, self.tensor(image))
         large = [float(np.quantile(np.abs(values), 0.98)) for values in (filters, maps)]
@@ -215,7 +215,7 @@ class Inside:
     def pruned(self, snapshot: Snapshot, watch: Watch = UNWATCHED) -> nn.Module:
         """The pruned network; two threads that want the same one do not both make it."""
         with self._making:
-            return self.studio.recovered(snapshot, watch)
+            return self.studio.networks.recovered(snapshot, watch)
 
     def tensor(self, image: int | np.ndarray) -> Tensor:
         """(1, 3, H, W) normalised exactly as the batches are, on the network's device."""

@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from rsprune_lib.errors import RspruneError
+from rsprune_lib.models.hooks import without_guests
 from rsprune_lib.pruning import Plan
 from rsprune_studio.engine.setting import recovery_titles
 
@@ -103,12 +104,5 @@ class Kept:
 
 
 def private_copy(network: nn.Module) -> nn.Module:
-    """A copy of a network that no other thread looks at, without the hooks that one may have on the original just now.
-
-    A copied hook would go on reporting to its old owner, and mix the images of two jobs.
-    """
-    copied = copy.deepcopy(network)
-    for module in copied.modules():
-        module._forward_hooks.clear()
-        module._forward_pre_hooks.clear()
-    return copied
+    """A copy of a network that no other thread looks at, without the hooks that one may hang on the original now."""
+    return without_guests(copy.deepcopy(network))

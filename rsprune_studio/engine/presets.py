@@ -94,7 +94,7 @@ def fits_latency(studio: Studio, setting: Setting, ms: float, watch: Watch = UNW
 
     def took(share: float) -> float:
         nonlocal busy
-        found = studio.shortest(studio.apply(within(share)).plan)
+        found = studio.measuring.shortest(studio.apply(within(share)).plan)
         busy |= found.busy
         return found.least_ms if found.busy else found.median_ms
 

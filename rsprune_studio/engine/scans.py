@@ -107,12 +107,12 @@ class Scanner:
             RspruneError: the criterion is unknown or not for this network, or there is no image.
         """
         studio = self.studio
-        scores = studio.scores(criterion, watch)
-        size = min(_BATCH, studio.batch_size)
+        scores = studio.scoring.scores(criterion, watch)
+        size = min(_BATCH, studio.trained.batch_size)
         batches = Batches(studio.data, "val", size, limit=images, device=device_of(studio.model))
         steps = len(batches) * (1 + len(studio.groups) * len(ratios))
         batches = watch.over(batches, f"Scanning {len(studio.groups)} groups by {criterion}", steps)
-        with studio.using:
+        with studio.trained.using:
             network = private_copy(studio.plain)
         made = sensitivity_scan(network, studio.groups, scores, batches, ratios, progress=False)
         studio.scans[criterion] = made
@@ -123,7 +123,7 @@ class Scanner:
     def _identity(self, criterion: str) -> dict[str, Any]:
         """What a file must say to belong here."""
         data = self.studio.data
-        judged_on = self.studio.images if "images" in CRITERIA[criterion].needs else None
+        judged_on = self.studio.trained.images if "images" in CRITERIA[criterion].needs else None
         return {
             "schema": SCHEMA, "version": VERSION, "network": self.network, "data": data.content_hash,
             "split": data.split.hash, "criterion": criterion, "scored_on": judged_on,

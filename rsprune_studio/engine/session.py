@@ -55,8 +55,12 @@ class Session:
             snapshot: what is on the screen; its network goes along if it is a fine-tuned one.
         """
         network, tuned = digest(studio.model, studio.gates), None
-        if snapshot is not None and snapshot.setting.recovery == "tuned" and studio.kept.has_tuned(snapshot.plan):
-            kept = studio.kept.tuned(snapshot.plan)
+        if (
+            snapshot is not None
+            and snapshot.setting.recovery == "tuned"
+            and studio.networks.kept.has_tuned(snapshot.plan)
+        ):
+            kept = studio.networks.kept.tuned(snapshot.plan)
             tuned = TunedFile.of(snapshot.plan, kept.model, kept.note)
         data = studio.data
         return cls(network, data.content_hash, data.split.hash, history, dict(studio.scans), bundle, tuned)
@@ -142,7 +146,7 @@ class Session:
 
 
 def _has_tuned(studio: Studio, setting: Setting) -> bool:
-    return studio.knows(setting) and studio.kept.has_tuned(studio.apply(setting).plan)
+    return studio.scoring.knows(setting) and studio.networks.kept.has_tuned(studio.apply(setting).plan)
 
 
 def _parsed(text: str) -> dict[str, Any]:

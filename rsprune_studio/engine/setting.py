@@ -9,13 +9,15 @@ from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
 from rsprune_lib.colours import signed
+from rsprune_lib.entries import find
 from rsprune_lib.errors import RspruneError, unknown
 from rsprune_lib.measure import Cost, Latency, Quality, Speed
 from rsprune_lib.pruning import CRITERIA, NORMALISE, RECOVERIES, RULES, SCOPES, SELECTORS, Plan
 
-__all__ = ["AMOUNTS", "LIVE", "Dense", "Setting", "Snapshot", "recovery_titles"]
+__all__ = ["AMOUNTS", "LIVE", "MAP_OPTIONS", "Dense", "Setting", "Snapshot", "recovery_titles"]
 
 AMOUNTS = ("ratio", "threshold", "macs", "plan")
+MAP_OPTIONS = ("makers", "mean_term")  # options of criterion similarity, see `rsprune_lib.pruning.similarity`
 LIVE = {"live": "uniform", "live_balanced": "balanced"}  # recovery -> at which positions of maps it looks
 
 
@@ -84,6 +86,7 @@ class Setting:
     recovery: str = "live"
     rule: str = "minority_group"
     minority: int | None = None
+    options_of: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for kind, value, known in (
@@ -107,17 +110,29 @@ class Setting:
             value = getattr(self, name)
             if (name, value) != ("minority", None) and not (type(value) is int and 1 <= value <= 4096):
                 raise RspruneError(f"Got {str(value)[:40]!r} for {name}; expected a whole number from 1 on.")
+        for name, options in self.options_of.items():
+            if not isinstance(options, Mapping):
+                raise RspruneError(
+                    f"Got {str(options)[:40]!r} for the options of {str(name)[:40]!r}; expected a table."
+                )
+            find("criterion", CRITERIA, name, options)
         if self.threshold is not None:
             object.__setattr__(self, "threshold", _number("threshold", self.threshold))
 
     @property
     def options(self) -> dict[str, Any]:
-        """The options of the criterion that differ from its defaults."""
+        """The options of the criterion that were given, or differ from its defaults."""
+        given = dict(self.options_of.get(self.criterion, {}))
         if self.criterion != "class_taylor":
-            return {}
+            return given
         counts = self.minority is not None and self.rule == "minority_group"
         how = {"rule": self.rule} if self.rule != "minority_group" else {}
-        return how | ({"minority": self.minority} if counts else {})
+        return given | how | ({"minority": self.minority} if counts else {})
+
+    @property
+    def map_options(self) -> dict[str, Any]:
+        """Those of the options that say how feature maps are compared."""
+        return {name: value for name, value in self.options.items() if name in MAP_OPTIONS}
 
     @property
     def by_graph(self) -> bool:
@@ -147,7 +162,7 @@ class Setting:
         if not isinstance(values, Mapping) or not values.keys() <= _FIELDS.keys():
             raise RspruneError(f"Expected a setting with fields of {', '.join(_FIELDS)}, got {str(values)[:80]!r}.")
         values = dict(values)
-        for name, kind in (("own", dict), ("locked", list)):
+        for name, kind in (("own", dict), ("locked", list), ("options_of", dict)):
             if not isinstance(values.get(name, kind()), kind):
                 raise RspruneError(
                     f"Got {str(values[name])[:80]!r} for {name}; take a file that was written by the app."

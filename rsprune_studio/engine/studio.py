@@ -1,49 +1,55 @@
 """The state of the live pruning tool, without a single widget: a setting goes in, a snapshot comes out.
 
-Everything a slider does is one call here, so tests, notebooks and the app share one truth.
+Everything a slider does is one call here, so tests, notebooks and the app share one truth. The way of a move: a control
+asks `Explorer.go`, that asks `Studio.apply`, that asks `Planner.plan`, and that chooses the channels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-from torch import Tensor, nn
+from torch import nn
 
 from rsprune_lib.data import Batches, Dataset
-from rsprune_lib.device import supports_bf16
 from rsprune_lib.errors import Stopped
-from rsprune_lib.measure import Latency, Quality, Speed, latencies, lean, predict
-from rsprune_lib.pruning import Plan
-from rsprune_lib.pruning.calibration import device_of
+from rsprune_lib.pruning import Plan, plan_cost
+from rsprune_lib.pruning.recovery.live import Live
 from rsprune_lib.pruning.scan import Scan
-from rsprune_studio.engine.planner import affordable
+from rsprune_studio.engine.code import as_code
+from rsprune_studio.engine.measuring import Measuring
+from rsprune_studio.engine.networks import Networks
+from rsprune_studio.engine.planner import Planner
+from rsprune_studio.engine.scoring import Scoring
 from rsprune_studio.engine.setting import LIVE, Dense, Setting, Snapshot
-from rsprune_studio.engine.threads import UNWATCHED, Stop, Tell, Watch
-from rsprune_studio.engine.workshop import Workshop
+from rsprune_studio.engine.threads import Stop, Tell, Watch
+from rsprune_studio.engine.trained import Trained
 
 __all__ = ["Studio"]
 
-_PIXELS, _FIRST_PIXELS = 2**22, 2**18  # of validation images with masks: for the final numbers, for a first estimate
 
-
-class Studio(Workshop):
+class Studio:
     """A trained network and its data, ready to answer settings with measurements.
 
     Criteria and recovery see training images, accuracy is that on validation images, nothing looks at the test part.
-    What has been measured for a plan is kept, so a setting that comes back shows the same numbers at once.
+    What has been measured for a plan is kept, so a setting that comes back shows the same numbers at once. The network
+    is copied: what the caller does with it later changes nothing here.
 
     Args:
         model: the network as trained, with live SE blocks if it has them; left as it is.
         data: its data set.
         val_images: validation images for the final numbers, fewer of large ones with masks; None takes all.
         first: how many of them are for a first estimate, fewer of large ones with masks.
-        **options: of `Planner`: ``gates``, ``images`` (for criteria and recovery), ``batch_size``, ``progress``.
+        **options: of `Trained`: ``gates``, ``images`` (for criteria and recovery), ``batch_size``, ``progress``.
 
     Attributes:
-        dense: the trained network's numbers; `measure_dense` fills in what takes time.
+        trained: the copy of the network, and what is prepared of it; its ``model``, ``data``, ``task``, ``gates``,
+            ``plain`` and ``groups`` are attributes of the studio, too.
+        scoring: scores of its channels by every criterion.
+        planner: from a setting to a plan.
+        networks: from a plan to a repaired network.
+        measuring: latency and quality of those.
         scans: criterion -> sensitivity scan, as far as they have been made.
 
     Example:
@@ -62,22 +68,29 @@ class Studio(Workshop):
         first: int = 64,
         **options: Any,  # noqa: ANN401 - handed on unchanged
     ) -> None:
-        super().__init__(model, data, **options)
-        most = None if val_images is None else affordable(data, val_images, _PIXELS, 100)
-        every = self.batches("val", most).indices
-        first = affordable(data, first, _FIRST_PIXELS, 8)
-        begin = self.batches(every, min(first, len(every))).indices
-        self._first = self.batches(begin, None)
-        self._all = self.batches(np.concatenate([begin, every[~np.isin(every, begin)]]), None)
-        self._dense_records: Tensor | None = None
-        self._times: dict[tuple[int, ...], tuple[Latency, Latency]] = {}  # trained and pruned
-        self._qualities: dict[tuple[str, str], Quality] = {}
+        self.trained = trained = Trained(model, data, **options)
+        self.model, self.data, self.task = trained.model, data, trained.task
+        self.gates, self.plain, self.groups = trained.gates, trained.plain, trained.groups
+        self.scoring = Scoring(trained)
+        self.planner = Planner(trained, self.scoring)
+        self.networks = Networks(trained)
+        self.measuring = Measuring(trained, self.networks, val_images, first)
         self.scans: dict[str, Scan] = {}
 
     @property
+    def criteria(self) -> list[str]:
+        """Criteria that this network can be judged by, the default one first."""
+        return self.trained.criteria
+
+    @property
+    def dense(self) -> Dense:
+        """The trained network's numbers, as far as they have been measured."""
+        return self.measuring.dense
+
+    @property
     def validation(self) -> Batches:
-        """The validation images behind a final accuracy."""
-        return self._all
+        """The validation images behind the final numbers."""
+        return self.measuring.validation
 
     def apply(self, setting: Setting) -> Snapshot:
         """Decides what stays and counts it, and adds what has been measured for this very plan before.
@@ -85,128 +98,44 @@ class Studio(Workshop):
         Raises:
             PlanError: an amount is out of range or cannot be met.
         """
-        snapshot = super().apply(setting)
-        quality = self._qualities.get((snapshot.plan.hash, setting.recovery))
-        return replace(
-            self._with_times(snapshot),
-            quality=quality,
-            recovered=None if quality is None else setting.recovery,
-            final=quality is not None,
-            made=quality is not None,
-        )
+        setting = self.planner.exact(setting)
+        plan = self.planner.plan(setting)
+        cost = plan_cost(self.trained.costs, self.groups, plan.keep)
+        return self.measuring.known(Snapshot(setting, plan, cost, self.dense))
 
-    def measure_dense(self, tell: Tell | None = None) -> Dense:
-        """Latency and accuracy of the trained network, measured once."""
-        if self.dense.quality is None:
-            with self.using:
-                (took,) = self.time([self.model])
-                self._dense_records, labels = self.predict(
-                    self.model, Watch(tell=tell), "Measuring the trained network, once"
-                )
-            self.dense = replace(self.dense, latency=took, quality=self.task.quality(self._dense_records, labels))
-        return self.dense
+    def network(self, plan: Plan, recovery: str = "none") -> nn.Module:
+        """The really pruned network of a plan, see `Networks.network`."""
+        return self.networks.network(plan, recovery)
 
-    @property
-    def precision(self) -> str:
-        """The type that accuracies are computed in, see `rsprune_lib.measure.lean`."""
-        return "bfloat16" if supports_bf16(device_of(self.model)) else "float32"
+    def live(self) -> Live:
+        """The Gram matrices behind the live closed form, see `Networks.live`."""
+        return self.networks.live()
 
-    def predict(
-        self, network: nn.Module, watch: Watch = UNWATCHED, text: str = "Asking the network"
-    ) -> tuple[Tensor, Tensor]:
-        """What a network says about the validation images.
+    def code(self, setting: Setting, tuned: Mapping[str, Any] | None = None) -> str:
+        """Python code that does what a setting stands for, with the library alone; ``tuned`` as `as_code` takes it."""
+        snapshot = self.apply(setting)
+        choosing = {} if setting.amount == "plan" else self.planner.choosing(snapshot.setting)
+        return as_code(setting, choosing, snapshot.plan, self.trained.basis, tuned)
+
+    def keep_tuned(self, plan: Plan, model: nn.Module, note: Mapping[str, Any]) -> None:
+        """Keeps a fine-tuned network for a plan in place of the one before; what was measured of that is forgotten.
 
         Args:
-            network: dense, pruned or fine-tuned; a `rsprune_lib.measure.lean` copy of it is asked.
-            watch: of the work.
-            text: what it is told.
-
-        Returns:
-            One record and one label for each image: logits (N, K) and classes (N,) of a classifier.
-
-        Raises:
-            Stopped: they are no longer wanted.
-        """
-        return predict(lean(network, fuse=True), watch.over(self._all, text), progress=False)
-
-    def records(self, snapshot: Snapshot, watch: Watch = UNWATCHED) -> tuple[Tensor, Tensor]:
-        """What the dense and the pruned network of a snapshot say about the validation images, a record of each image.
-
-        Raises:
-            Stopped: they are no longer wanted.
-        """
-        self.measure_dense(watch.tell)
-        network = self.recovered(snapshot, watch)
-        recent = self.kept.recent(snapshot.plan, snapshot.setting.recovery)
-        if recent is not None and recent.model is network and recent.records is not None:
-            return self._dense_records, recent.records
-        return self._dense_records, self.predict(network, watch, "Asking the pruned network")[0]
-
-    def keep(self, plan: Plan, model: nn.Module, note: Mapping[str, Any]) -> None:
-        """Keeps a fine-tuned network for a plan in place of the one before; what was measured of that is forgotten."""
-        self._qualities.pop((plan.hash, "tuned"), None)
-        self.kept.keep_tuned(plan, model, note)
-
-    def keep_tuned(self, snapshot: Snapshot, model: nn.Module, note: Mapping[str, Any]) -> Setting:
-        """Keeps a fine-tuned network for the plan of a snapshot.
-
-        Args:
-            snapshot: what the network came from.
+            plan: what the network came from.
             model: the network, of exactly that plan's widths.
             note: how it was trained, plain JSON values.
-
-        Returns:
-            The setting that shows it.
         """
-        self.keep(snapshot.plan, model, note)
-        return replace(snapshot.setting, recovery="tuned")
+        self.measuring.forget(plan, "tuned")
+        self.networks.kept.keep_tuned(plan, model, note)
 
     def forget_tuned(self, plan: Plan) -> None:
         """Lets the fine-tuned network of a plan go, and what was measured of it; nothing happens if there is none."""
-        self.kept.forget_tuned(plan)
-        self._qualities.pop((plan.hash, "tuned"), None)
-
-    def time(self, networks: Sequence[nn.Module]) -> list[Latency]:
-        """Latencies of networks in turn, at batch 1 and quick enough for a slider.
-
-        On one thread: in a notebook there are more threads of PyTorch than cores, and with several threads each pass
-        would wait for those of other work.
-        """
-        with self.quiet():
-            return latencies(networks, self.data.image_size, threads=1, rounds=5, at_most_ms=30)
-
-    def timed(self, plan: Plan, network: nn.Module | None = None) -> tuple[Latency, Latency]:
-        """Latencies of the trained and of the really pruned network of a plan (made anew if None), measured in turn.
-
-        They are kept for all plans of the same widths if they are clear; otherwise the next call measures again.
-        """
-        widths, known = _widths(plan), self._times.get(_widths(plan))
-        if known is None or not Speed.of(*known).clear:
-            network = self.network(plan) if network is None else network
-            with self.using:
-                trained, small = self.time([self.model, network])
-            if known is None or Speed.of(trained, small).clear or small.least_ms < known[1].least_ms:
-                self._times[widths] = trained, small
-        return self._times[widths]
-
-    def shortest(self, plan: Plan, tries: int = 3) -> Latency:
-        """Latency of the really pruned network of a plan; measured again while other work has the processor."""
-        network, took = self.network(plan), []
-        while not took or (took[-1].busy and len(took) < tries):
-            took += self.time([network])
-        return min(took, key=lambda one: one.least_ms)
-
-    def _with_times(self, snapshot: Snapshot) -> Snapshot:
-        known = self._times.get(_widths(snapshot.plan))
-        if known is None:
-            return snapshot
-        dense = replace(snapshot.dense, latency=known[0])
-        return replace(snapshot, latency=known[1], speed=Speed.of(*known), dense=dense)
+        self.networks.kept.forget_tuned(plan)
+        self.measuring.forget(plan, "tuned")
 
     def close(self) -> None:
         """Ends what it does in the background, and lets go of what was collected; the networks stay as they are."""
-        for collector in self.collectors.values():
-            collector.close()
+        self.networks.close()
 
     def final(self, setting: Setting) -> Snapshot:
         """The snapshot of a setting with everything measured."""
@@ -240,12 +169,11 @@ class Studio(Workshop):
         try:
             if begun is None:
                 other = Watch(lambda: _field(newest(), "criterion") != setting.criterion, tell)
-                self.scores(setting.criterion, other, **setting.options)
+                self.scoring.scores(setting.criterion, other, **setting.options)
                 begun = self.apply(setting)
                 yield begun
             if self.dense.quality is None:
-                self.measure_dense(tell)
-                begun = self._with_times(replace(begun, dense=self.dense))
+                begun = self.measuring.with_times(replace(begun, dense=self.measuring.measure_dense(tell)))
             yield from self._measured(begun, newest, Watch(stale, tell))
         except Stopped:
             return
@@ -258,42 +186,33 @@ class Studio(Workshop):
             newest: as `answers` takes it.
             watch: of the work.
         """
+        networks, measuring = self.networks, self.measuring
         plan, recovery, silent = begun.plan, begun.setting.recovery, Watch(watch.stop)
-        for name in LIVE.keys() - {_field(newest(), "recovery")}:
-            self.collectors[name].stop()
+        networks.stop_collecting(_field(newest(), "recovery"))
         if begun.final:
-            self.timed(plan)
-            yield self._with_times(begun)
+            measuring.timed(plan)
+            yield measuring.with_times(begun)
             return
-        quick = next((name for name in (recovery, *LIVE) if name in LIVE and self.is_live(name)), "bn")
-        quick = recovery if recovery in ("none", "bn", "tuned") else quick
-        small = self.unfinished(plan, quick, watch=silent)
-        first = silent.over(self._first, "A first estimate")
-        answers = predict(self.sketch(small, quick, silent), first, progress=False)
-        guess = replace(begun, quality=self.task.quality(*answers), recovered=quick)
+        quick = networks.quickest(recovery)
+        small = networks.unfinished(plan, quick, watch=silent)
+        guess = replace(begun, quality=measuring.guess(networks.sketch(small, quick, silent), silent), recovered=quick)
         if begun.latency is None:
             yield guess
-            self.timed(plan, small)
-            guess = self._with_times(guess)
+            measuring.timed(plan, small)
+            guess = measuring.with_times(guess)
         yield guess
         if recovery in LIVE:
-            self.live(watch, recovery)
+            networks.live(watch, recovery)
         if quick == recovery:
-            self.finish(small, recovery, watch=silent)
+            networks.finish(small, recovery, watch=silent)
         else:
-            small = self.network(plan, recovery, watch=watch)
+            small = networks.network(plan, recovery, watch=watch)
         if self.data.masks is not None:  # pictures of single images need not wait for the numbers of all
-            self.kept.remember(plan, recovery, small)
+            networks.kept.remember(plan, recovery, small)
             yield replace(guess, made=True)
-        records, labels = self.predict(small, silent)
-        self.kept.remember(plan, recovery, small, records)
-        self._qualities[plan.hash, recovery] = self.task.quality(records, labels)
+        measuring.measure(plan, recovery, small, silent)
         yield self.apply(begun.setting)
 
 
 def _field(setting: Setting | None, name: str) -> str | None:
     return None if setting is None else getattr(setting, name)
-
-
-def _widths(plan: Plan) -> tuple[int, ...]:
-    return tuple(plan.widths.values())

@@ -46,10 +46,10 @@ def compare_recoveries(
     todo = list(product(criteria, ratios, titles))
     for name, ratio, recovery in tqdm(todo, "recoveries", leave=False, disable=not progress):
         plan = studio.apply(Setting(name, ratio=ratio)).plan
-        small = studio.network(plan, recovery, images=images)
+        small = studio.networks.network(plan, recovery, images=images)
         place, accuracy = curves[name][titles[recovery]]
         place.append(ratio)
-        accuracy.append(studio.task.quality(*studio.predict(small)).score)
+        accuracy.append(studio.task.quality(*studio.measuring.predict(small)).score)
     return curves
 
 

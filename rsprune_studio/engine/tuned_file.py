@@ -100,4 +100,4 @@ class TunedFile:
                 f"The weights of the session's fine-tuned network do not fit its plan ({str(error).splitlines()[0]}); "
                 "take a session that the app wrote."
             ) from None
-        studio.keep(self.plan, network, self.note)
+        studio.keep_tuned(self.plan, network, self.note)

@@ -6,6 +6,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from torch import Tensor, nn
@@ -88,10 +89,10 @@ class FineTune:
                     f"There is no fine-tuned network to keep ({'none yet' if run is None else run.phase}); "
                     "let a run finish at least one epoch first."
                 )
-            setting = self.studio.keep_tuned(run.snapshot, run.model, run.note())
+            self.studio.keep_tuned(run.snapshot.plan, run.model, run.note())
             run.phase, run.model = "kept", None
         self._heard()
-        return setting
+        return replace(run.snapshot.setting, recovery="tuned")
 
     def discard(self) -> None:
         """Throws the run away, in the middle of it too."""
@@ -139,9 +140,11 @@ class FineTune:
     def _train(self, run: TuneRun) -> str:
         """Measures, trains and measures again; returns the phase it ends in."""
         studio, began = self.studio, time.monotonic()
-        first = private_copy(studio.recovered(run.snapshot, Watch(run.stopping.is_set, partial(self._prepare, run))))
+        first = private_copy(
+            studio.networks.recovered(run.snapshot, Watch(run.stopping.is_set, partial(self._prepare, run)))
+        )
         self._prepare(run, "Measuring the network as it is", None)
-        before, labels = studio.predict(first, Watch(run.stopping.is_set))
+        before, labels = studio.measuring.predict(first, Watch(run.stopping.is_set))
         task, run.metric = studio.task, studio.task.metric
         found = task.quality(before, labels)
         run.accuracies.append((0, found.score))
@@ -150,7 +153,7 @@ class FineTune:
         else:
             request = Request(plan=run.snapshot.plan)
             soft = SoftPruning(studio.data, studio.groups, decay=run.options.decay, request=request)
-            with studio.using:
+            with studio.trained.using:
                 whole = private_copy(studio.plain)
         trained = self._fit(run, whole, soft)
         if not trained.best_epoch or run.unwanted:
@@ -158,7 +161,7 @@ class FineTune:
         small = trained.model if soft is None else soft.small(trained.model)
         run.phase, run.model = "judging", small.to(device_of(studio.model)).eval()
         self._heard()
-        after, _ = studio.predict(run.model)
+        after, _ = studio.measuring.predict(run.model)
         epochs, seconds = (
             len([row for row in trained.history if row[f"val_{task.metric}"] is not None]),
             time.monotonic(),

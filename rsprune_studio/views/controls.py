@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import ipywidgets as widgets
 import numpy as np
+from traitlets import Bunch
 
 from rsprune_lib.entries import menu
 from rsprune_lib.pruning import CRITERIA, SCOPES, SELECTORS
@@ -146,21 +148,25 @@ class Controls(widgets.VBox):
         fields = ("criterion", "scope", "normalise", "recovery", "amount", "ratio", "threshold", "macs", "selector")
         fields += ("multiple_of",)
         for name in fields:
-            getattr(self, name).observe(lambda change, name=name: self._moved(name, change.new), "value")
+            getattr(self, name).observe(partial(self._moved, name), "value")
         for name, slider in self.own.items():
-            slider.observe(
-                lambda change, name=name: self._moved("own", {**self._setting.own, name: change.new}), "value"
-            )
+            slider.observe(partial(self._own_moved, name), "value")
         for name, lock in self.locks.items():
-            lock.observe(lambda change, name=name: self._lock(name, change.new), "value")
+            lock.observe(partial(self._lock_moved, name), "value")
 
-    def _lock(self, name: str, locked: bool) -> None:
-        self._moved("locked", tuple({*self._setting.locked, name} if locked else {*self._setting.locked} - {name}))
-
-    def _moved(self, field: str, value: object) -> None:
+    def _moved(self, field: str, change: Bunch) -> None:
         if not self._quiet:
-            value = None if field == "normalise" and value == "" else plain(value)
+            value = None if field == "normalise" and change.new == "" else plain(change.new)
             self._ask(replace(self._setting, **{field: value}))
+
+    def _own_moved(self, group: str, change: Bunch) -> None:
+        if not self._quiet:
+            self._ask(replace(self._setting, own=plain({**self._setting.own, group: change.new})))
+
+    def _lock_moved(self, group: str, change: Bunch) -> None:
+        if not self._quiet:
+            locked = {*self._setting.locked, group} if change.new else {*self._setting.locked} - {group}
+            self._ask(replace(self._setting, locked=tuple(locked)))
 
     def show(self, setting: Setting, *, tuned: bool = False) -> None:
         """Moves all controls to a setting, without asking for anything.

@@ -76,7 +76,7 @@ class GraphView(Part):
             how = snapshot.plan.how
             common = 1 - setting.threshold if setting.amount == "threshold" else how.get("threshold", 1.0)
             return how.get("thresholds", {}).get(name, common)
-        return 1 - self.studio.cuts(snapshot)[name]
+        return 1 - self.studio.planner.cuts(snapshot.setting, snapshot.plan)[name]
 
     def _refresh(self) -> None:
         with self._screen:
@@ -91,7 +91,7 @@ class GraphView(Part):
             return
         snapshot, name = turn.job
         try:
-            similar = self.studio.similar(Watch(turn.stale, partial(self._tell, turn)))
+            similar = self.studio.scoring.similar(Watch(turn.stale, partial(self._tell, turn)))
             if name in similar.blind:
                 text = html.note(f"{name} is left out: {similar.blind[name]}.")
             else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import replace
+from functools import partial
 
 import ipywidgets as widgets
 
@@ -77,7 +77,8 @@ class PruningPanel(View):
         self.explorer = Explorer(studio, start, self, measured=measured)
         names = [group.name for group in studio.groups]
         how = {"masks": studio.data.masks is not None, "hide": hidden - {"presets"}}
-        self.controls = Controls(list(criteria or studio.criteria), names, self._moved, studio.votes, **how)
+        moved = partial(self.explorer.go, by_hand=True)
+        self.controls = Controls(list(criteria or studio.criteria), names, moved, studio.scoring.votes, **how)
         self.presets = PresetBar(self._preset)
         self.trail = Trail(lambda point: self.explorer.go(point.setting))
         self._make_views()
@@ -117,7 +118,7 @@ class PruningPanel(View):
             if self.studio.gates is not None
             else ""
         )
-        about = html.note(f"{name} on {data}{folded}; numbers are computed in {self.studio.precision}")
+        about = html.note(f"{name} on {data}{folded}; numbers are computed in {self.studio.trained.precision}")
         about = widgets.HTML(STYLE + (html.message(task) if task else "") + about, layout=_WIDE)
         left = [self.controls, self.hint, *([] if "presets" in hide else [self.presets]), buttons]
         column = widgets.VBox(
@@ -168,20 +169,6 @@ class PruningPanel(View):
             part.close()
         super().close()
 
-    def _moved(self, setting: Setting) -> None:
-        """Called when a person moves a control; another way to say how much begins where the last one stood."""
-        before, on_screen = self.setting, self.explorer.last
-        if on_screen is not None and setting.amount != before.amount:
-            share = round(1 - sum(on_screen.plan.widths.values()) / sum(on_screen.plan.sizes.values()), 2)
-            macs = min(1.0, max(0.02, on_screen.cost.macs / on_screen.dense.cost.macs))
-            setting = replace(setting, ratio=share, macs=macs, threshold=None)
-        elif setting.amount == "threshold" and on_screen is not None and _scale(setting) != _scale(before):
-            share = 1 - sum(on_screen.plan.widths.values()) / sum(on_screen.plan.sizes.values())
-            setting = replace(setting, ratio=share, threshold=None)  # a score means nothing on another scale
-        if before.recovery == setting.recovery == "tuned" and on_screen is not None:
-            setting = replace(setting, recovery=self.studio.kept.tuned_from(on_screen.plan))  # it fits one plan only
-        self.explorer.go(setting)
-
     def _preset(self, search: object) -> None:
         """Looks for the setting of a preset, beginning with what is on the screen."""
         if self.snapshot is not None:
@@ -215,7 +202,9 @@ class PruningPanel(View):
         text = f"A channel’s score by {setting.criterion}: {CRITERIA[setting.criterion].summary}"
         if setting.criterion == "class_taylor" and setting.rule == "minority_group":
             with suppress(RspruneError):  # there are not so many classes: `fail` says so
-                names = [self.studio.data.classes[number] for number in self.studio.votes.voters(**setting.options)]
+                names = [
+                    self.studio.data.classes[number] for number in self.studio.scoring.votes.voters(**setting.options)
+                ]
                 text += f". Rare here: {', '.join(names)}"
         return text
 
@@ -233,10 +222,12 @@ class PruningPanel(View):
         self.gauges.value = gauges.gauges(snapshot, measured=self.measured)
         self.words.value = html.message(snapshot.sentence())
         if before is None or before.setting != snapshot.setting or self._blank:
-            values = self.studio.values_of(snapshot.setting)
-            self.controls.follow(snapshot, values, tuned=self.studio.kept.has_tuned(snapshot.plan))
+            values = self.studio.scoring.values_of(snapshot.setting)
+            self.controls.follow(snapshot, values, tuned=self.studio.networks.kept.has_tuned(snapshot.plan))
             self.bars.value = html.bars(snapshot, before)
-            self.scores.value = scores_and_trail.histograms(values, snapshot, self.studio.cuts(snapshot))
+            self.scores.value = scores_and_trail.histograms(
+                values, snapshot, self.studio.planner.cuts(snapshot.setting, snapshot.plan)
+            )
             self._draw_code()
             self._blank = False
         self.classes.value = gauges.classes(snapshot, self.studio.data.classes, self._rare)
@@ -252,15 +243,12 @@ class PruningPanel(View):
     def _draw_code(self) -> None:
         self.code.layout.display = "" if self.code_button.value else "none"
         if self.code_button.value and self.snapshot is not None:
-            self.code.value = html.code(self.studio.code(self.snapshot.setting, self.studio.note(self.snapshot)))
+            self.code.value = html.code(
+                self.studio.code(self.snapshot.setting, self.studio.networks.note(self.snapshot))
+            )
 
 
 def _button(text: str, icon: str, tip: str, act: object) -> widgets.Button:
     button = widgets.Button(description=text, icon=icon, tooltip=tip, layout=widgets.Layout(width="82px"))
     button.on_click(lambda _: act())
     return button
-
-
-def _scale(setting: Setting) -> tuple:
-    """What a threshold's number depends on."""
-    return setting.criterion, setting.normalise, setting.options

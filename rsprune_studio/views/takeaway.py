@@ -63,12 +63,12 @@ def bundle_zip(studio: Studio, snapshot: Snapshot, first: Plan | None = None, or
     measured = {
         "params": snapshot.cost.params, "macs": snapshot.cost.macs, "latency_ms": snapshot.latency.median_ms,
         "part": "val", **quality.to_dict(), "recovery": snapshot.setting.recovery, "pruned_from": origin,
-        "precision": studio.precision,
+        "precision": studio.trained.precision,
     }  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
-        code = studio.code(snapshot.setting, studio.note(snapshot))
+        code = studio.code(snapshot.setting, studio.networks.note(snapshot))
         origins = {"data": studio.data.info(), "provenance": provenance(studio.data.info(), seed=0), "command": code}
-        save_bundle(folder, studio.recovered(snapshot), plan=plan, measured=measured, half=True, **origins)
+        save_bundle(folder, studio.networks.recovered(snapshot), plan=plan, measured=measured, half=True, **origins)
         packed = io.BytesIO()
         with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
             for path in sorted(Path(folder).iterdir()):
@@ -233,7 +233,7 @@ class TakeAway(Part):
                 link("plan_of_the_unpruned_network.json", plan.to_json().encode(), "application/json", "Whole plan")
             )
         self.links.value = " ".join(shown) + "&nbsp;"
-        self.code.value = html.code(self.studio.code(snapshot.setting, self.studio.note(snapshot)))
+        self.code.value = html.code(self.studio.code(snapshot.setting, self.studio.networks.note(snapshot)))
 
 
 def _upload(text: str, tip: str) -> widgets.FileUpload:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import ipywidgets as widgets
+from traitlets import Bunch
 
 from rsprune_studio.engine.class_votes import ClassVotes
 from rsprune_studio.engine.setting import Setting
@@ -25,13 +27,13 @@ class VoteControls(widgets.VBox):
 
     Args:
         votes: knows the classes.
-        moved: called with the name of a field of `Setting` and its value.
+        moved: called with the name of a field of `Setting` and the change of its control.
 
     Attributes:
         rule, minority: the widgets that are moved.
     """
 
-    def __init__(self, votes: ClassVotes, moved: Callable[[str, object], None]) -> None:
+    def __init__(self, votes: ClassVotes, moved: Callable[[str, Bunch], None]) -> None:
         self._usual, self._moved = len(votes.voters()), moved
         self.rule = widgets.Dropdown(
             options=list(_RULES.items()), description="votes of", style=_STYLE, layout=wide(),
@@ -43,11 +45,12 @@ class VoteControls(widgets.VBox):
             continuous_update=False, layout=wide(),
         )  # fmt: skip
         super().__init__([self.rule, self.minority])
-        self.rule.observe(lambda change: self._moved("rule", change.new), "value")
-        self.minority.observe(lambda change: self._moved("minority", self._none_if_usual(change.new)), "value")
+        self.rule.observe(partial(moved, "rule"), "value")
+        self.minority.observe(self._minority_moved, "value")
 
-    def _none_if_usual(self, count: int) -> int | None:
-        return None if count == self._usual else count
+    def _minority_moved(self, change: Bunch) -> None:
+        usual = change.new == self._usual
+        self._moved("minority", Bunch(change, new=None) if usual else change)
 
     def show(self, setting: Setting) -> None:
         """Moves the controls to a setting."""

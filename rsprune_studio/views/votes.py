@@ -75,12 +75,12 @@ class VotesView(Part):
             Stopped: it is no longer wanted.
         """
         studio = self.studio
-        table = studio.votes.tables(watch)[name].numpy()
+        table = studio.scoring.votes.tables(watch)[name].numpy()
         kept = np.isin(np.arange(table.shape[1]), snapshot.plan.keep[name])
         setting = snapshot.setting
         counts = setting.minority if setting.criterion == "class_taylor" else None
-        rare = studio.votes.voters(minority=counts)
-        return Votes(name, table, kept, studio.values_of(setting)[name], studio.data.classes, rare)
+        rare = studio.scoring.votes.voters(minority=counts)
+        return Votes(name, table, kept, studio.scoring.values_of(setting)[name], studio.data.classes, rare)
 
     def _refresh(self) -> None:
         with self._screen:

@@ -69,7 +69,7 @@ class PercentSlider(widgets.HBox):
         )  # fmt: skip
         super().__init__([self.slider, self.percent], layout={"width": width}, value=low)
         self.add_class("rsprune-percent")
-        self.slider.observe(lambda change: setattr(self, "value", change.new), "value")
+        traitlets.dlink((self.slider, "value"), (self, "value"))
         self.percent.observe(lambda change: self._typed(change.new), "value")
         self.observe(lambda change: self._show(), "value")
         self.observe(lambda change: self._able(change.new), "disabled")

@@ -9,41 +9,38 @@ from typing import Any
 
 from torch import nn
 
-from rsprune_lib.data import Batches, Dataset
+from rsprune_lib.data import Batches
 from rsprune_lib.measure import lean
 from rsprune_lib.models import units
 from rsprune_lib.pruning import RECOVERIES, Plan, Repair, apply
 from rsprune_lib.pruning.recovery.live import Live
 from rsprune_lib.pruning.recovery.sequential import reestimate_bn, settle_norms
 from rsprune_studio.engine.network_cache import Kept, private_copy
-from rsprune_studio.engine.planner import Planner
 from rsprune_studio.engine.setting import LIVE, Snapshot
 from rsprune_studio.engine.threads import UNWATCHED, Collector, Stop, Watch
+from rsprune_studio.engine.trained import Trained
 
-__all__ = ["Workshop"]
+__all__ = ["Networks"]
 
 _NORMALISED = ("bn", "live", "live_balanced")  # recoveries that end with a batch-norm re-estimation
 _NORMS = "Re-estimating the batch norms"
 _SKETCH_IMAGES = 64  # training images of the one behind a first estimate
 
 
-class Workshop(Planner):
+class Networks:
     """Makes the really pruned network of a plan, repaired as asked for.
 
     Args:
-        model: the network as trained.
-        data: its data set.
-        **options: of `Planner`.
+        trained: the network it comes from, with its training images.
 
     Attributes:
         collectors: recovery -> what makes the matrices that it needs.
         kept: networks that were judged lately, and fine-tuned ones.
     """
 
-    def __init__(self, model: nn.Module, data: Dataset, **options: Any) -> None:  # noqa: ANN401 - handed on unchanged
-        super().__init__(model, data, **options)
-        self.kept = Kept()
-        few, steps = self.batches("train", self.images), 1 + len(units(self.model))
+    def __init__(self, trained: Trained) -> None:
+        self._trained, self.kept = trained, Kept()
+        few, steps = trained.batches("train", trained.images), 1 + len(units(trained.model))
         self.collectors = {
             name: Collector(partial(self._collect, few, positions), len(few) * steps)
             for name, positions in LIVE.items()
@@ -52,6 +49,17 @@ class Workshop(Planner):
     def is_live(self, recovery: str = "live") -> bool:
         """Whether the matrices behind a live recovery are there."""
         return self.collectors[recovery].ready
+
+    def quickest(self, recovery: str) -> str:
+        """The recovery behind a first estimate: the wanted one if it takes no time, else what is at hand."""
+        if recovery in ("none", "bn", "tuned"):
+            return recovery
+        return next((name for name in (recovery, *LIVE) if name in LIVE and self.is_live(name)), "bn")
+
+    def stop_collecting(self, wanted: str | None) -> None:
+        """Ends the collecting of all matrices but those of the wanted recovery."""
+        for name in LIVE.keys() - {wanted}:
+            self.collectors[name].stop()
 
     def live(self, watch: Watch = UNWATCHED, recovery: str = "live") -> Live:
         """The Gram matrices behind a live recovery, collected once; takes some seconds.
@@ -74,10 +82,10 @@ class Workshop(Planner):
             yield
 
     def _collect(self, batches: Batches, positions: str, stop: Stop) -> Live:
-        with self.using:
-            dense = private_copy(self.model)  # others may use the original meanwhile
+        with self._trained.using:
+            dense = private_copy(self._trained.model)  # others may use the original meanwhile
         batches = Watch(stop).over(batches, "Collecting Gram matrices")
-        return Live(dense, self.groups, batches, positions=positions, progress=False)
+        return Live(dense, self._trained.groups, batches, positions=positions, progress=False)
 
     def network(
         self,
@@ -113,17 +121,17 @@ class Workshop(Planner):
         """What `network` makes, before its batch norms are re-estimated; takes its arguments."""
         if recovery == "tuned":
             return self.kept.tuned(plan).model
-        with self.using:
-            small = apply(self.plain, plan, self.groups)
+        with self._trained.using:
+            small = apply(self._trained.plain, plan, self._trained.groups)
         if recovery in LIVE:
             return self.live(watch, recovery).refit(small, plan)
         if recovery in ("none", "bn"):
             return small
-        batches = self.batches("train", images or self.images)
-        batches = watch.over(batches, "Refitting layer by layer", len(batches) * (1 + len(units(self.model))))
+        batches = self._trained.batches("train", images or self._trained.images)
+        batches = watch.over(batches, "Refitting layer by layer", len(batches) * (1 + len(units(self._trained.model))))
         repair = RECOVERIES["closed_form" if recovery == "sequential" else recovery]
-        with self.using:
-            return repair.run(Repair(self.model, small, plan, self.groups, batches, progress=False))
+        with self._trained.using:
+            return repair.run(Repair(self._trained.model, small, plan, self._trained.groups, batches, progress=False))
 
     def finish(
         self, small: nn.Module, recovery: str, *, images: int | None = None, watch: Watch = UNWATCHED
@@ -134,7 +142,7 @@ class Workshop(Planner):
             Stopped: the network is no longer wanted; it is as it was.
         """
         if recovery in _NORMALISED:
-            few = self.batches("train", min(images or self.images, self.norm_images))
+            few = self._trained.batches("train", min(images or self._trained.images, self._trained.norm_images))
             reestimate_bn(small, watch.over(few, _NORMS, 2 * len(few)), progress=False, quick=True)
         return small
 
@@ -146,7 +154,7 @@ class Workshop(Planner):
         """
         worker = lean(small, fuse=recovery not in _NORMALISED)
         if recovery in _NORMALISED:
-            few = self.batches("train", min(_SKETCH_IMAGES, self.norm_images // 2))
+            few = self._trained.batches("train", min(_SKETCH_IMAGES, self._trained.norm_images // 2))
             settle_norms(worker, watch.over(few, _NORMS), progress=False)
         return worker
 
@@ -159,6 +167,11 @@ class Workshop(Planner):
         network = self.network(plan, recovery, watch=watch)
         self.kept.remember(plan, recovery, network)
         return network
+
+    def close(self) -> None:
+        """Ends the collecting and lets the matrices go; the networks stay as they are."""
+        for collector in self.collectors.values():
+            collector.close()
 
     def note(self, snapshot: Snapshot) -> dict[str, Any] | None:
         """How the network of a snapshot was fine-tuned; None if it was not."""
