@@ -32,6 +32,12 @@ def run(
         str | None,
         typer.Option("--data", help="eurosat, synthetic or a folder; auto takes EuroSAT if it is here."),
     ] = None,
+    minutes: Annotated[
+        float, typer.Option("--minutes", min=1, help="About what profile quick may take on large images of your own.")
+    ] = 12,
+    size: Annotated[
+        int | None, typer.Option("--size", min=8, max=4096, help="Pixels a side at which the notebooks work.")
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder of the run; by default runs/<time>.")] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in --out; what is stale is executed again.")
@@ -43,6 +49,7 @@ def run(
     from rsprune_lib.course import profile as get_profile
     from rsprune_lib.course.headless.notebooks import notebooks_folder, select
     from rsprune_lib.course.headless.runner import course_folder, earlier, is_path, run_course
+    from rsprune_lib.course.own_images import fitting
     from rsprune_lib.course.tables import closing_table
     from rsprune_lib.data import load_data
     from rsprune_lib.device import pick_device
@@ -60,11 +67,15 @@ def run(
     say(f"Data: {loaded.title}. Profile: {how.name}.")
     if loaded.synthetic and data != loaded.name:
         say("No real images here: the course runs on synthetic scenes. Real ones: rsprune data fetch eurosat")
+    if plan := fitting(loaded, how, minutes, size or before.get("size")):
+        say(plan.words)
+        loaded = load_data(data, image_size=plan.side)
     about = provenance(loaded.info(), seed=None, profile=how.name, device=pick_device())
     about["command"] = " ".join(["rsprune", *sys.argv[1:]])
     course = run_course(
-        notebooks, out=folder, profile_name=how.name, data=data if is_path(data) else loaded.name, about=about, tell=say
-    )
+        notebooks, out=folder, profile_name=how.name, data=data if is_path(data) else loaded.name,
+        size=plan and plan.side, about=about, tell=say,
+    )  # fmt: skip
     failed = [f"{n.name}: {n.error}" for n in course.notebooks if not n.ok]
     lines = [closing_table(course.results["rows"]), *course.results["notes"], ""]
     lines += [f"Report: {course.folder / 'report.html'}", *(f"FAILED {line}" for line in failed)]

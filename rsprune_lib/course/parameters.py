@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from numbers import Real
 
+from rsprune_lib.course.own_images import course_data
 from rsprune_lib.course.profiles import PROFILES, Profile, profile
 from rsprune_lib.data import Dataset, at_hand, get_card, is_card, load_data
 from rsprune_lib.errors import RspruneError
@@ -36,7 +37,8 @@ def begin(
     wrong = [f"Got {n} = {v!r:.60}; expected {rules[n][0]}." for n, v in given.items() if not rules[n][1](v)]
     if wrong:
         raise RspruneError(" ".join(wrong))
-    return profile(profile_name), _with_masks(data_name) if masks else load_data(data_name)
+    choice = profile(profile_name)
+    return choice, _with_masks(data_name) if masks else course_data(data_name, choice)
 
 
 def _with_masks(name: str) -> Dataset:

@@ -17,6 +17,7 @@ class Profile:
         name: ``"smoke"``, ``"quick"`` or ``"full"``.
         train_images: Images of a training run that a notebook shows (class-balanced).
         train_epochs: Its epochs.
+        train_seconds: What training a network may take on images that no bundle was made for; None: those epochs.
         finetune_images: Images of a fine-tuning run.
         finetune_epochs: Its epochs.
         val_images: Validation images, e.g. after each epoch or for a slider.
@@ -35,6 +36,7 @@ class Profile:
     name: str
     train_images: int | None
     train_epochs: int
+    train_seconds: float | None
     finetune_images: int | None
     finetune_epochs: int
     val_images: int | None
@@ -52,17 +54,20 @@ class Profile:
 
 PROFILES: dict[str, Profile] = {
     "smoke": Profile(
-        "smoke", train_images=128, train_epochs=1, finetune_images=128, finetune_epochs=1, val_images=64,
+        "smoke", train_images=128, train_epochs=1, train_seconds=None,
+        finetune_images=128, finetune_epochs=1, val_images=64,
         test_images=64, gate_images=64, calibration_images=64, score_images=32, sensitivity_images=32,
         sensitivity_ratios=(0.0, 0.7), latency_repeats=3, seeds=(0,), width=0.25, cell_timeout=300,
     ),
     "quick": Profile(
-        "quick", train_images=1600, train_epochs=4, finetune_images=3200, finetune_epochs=3, val_images=500,
+        "quick", train_images=1600, train_epochs=4, train_seconds=90,
+        finetune_images=3200, finetune_epochs=3, val_images=500,
         test_images=2000, gate_images=2000, calibration_images=1024, score_images=256, sensitivity_images=128,
         sensitivity_ratios=(0.0, 0.3, 0.5, 0.7, 0.9), latency_repeats=30, seeds=(0,), width=0.5, cell_timeout=900,
     ),
     "full": Profile(
-        "full", train_images=None, train_epochs=30, finetune_images=None, finetune_epochs=20, val_images=None,
+        "full", train_images=None, train_epochs=30, train_seconds=None,
+        finetune_images=None, finetune_epochs=20, val_images=None,
         test_images=None, gate_images=None, calibration_images=4096, score_images=2048, sensitivity_images=1000,
         sensitivity_ratios=(0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9), latency_repeats=100, seeds=(0, 1, 2),
         width=1.0, cell_timeout=None,

@@ -6,8 +6,10 @@ from torch import nn
 
 from rsprune_lib.bundle import Bundle, load_bundle, save_bundle
 from rsprune_lib.code_version import code_hash
+from rsprune_lib.course.own_images import training
 from rsprune_lib.course.profiles import Profile, equal_pixels, profile
 from rsprune_lib.data import Batches, Dataset, measuring_batch
+from rsprune_lib.data.notes import tell
 from rsprune_lib.errors import unknown
 from rsprune_lib.measure import measure, provenance
 from rsprune_lib.models import create_model
@@ -50,9 +52,22 @@ def trained(data: Dataset, kind: str = "dense", *, choice: Profile | None = None
     if (place / "config.json").is_file():
         bundle = load_bundle(place)
         if _fits(bundle, data) and bundle.config["provenance"].get("code") == code:
-            return bundle
+            return _said(bundle, data)
     _train(data, kind, place, choice, progress, code)
-    return load_bundle(place)
+    return _said(load_bundle(place), data)
+
+
+def _said(bundle: Bundle, data: Dataset) -> Bundle:
+    """The bundle, after a note where its network knows so little that pruning it means little."""
+    right, chance = (bundle.config["measured"] or {}).get("val_accuracy") or 0.0, 1 / data.num_classes
+    if data.masks is None and right < max(0.5, 2 * chance):
+        note = (
+            f"the network that was trained on these images here is right for {right:.0%} of the validation images (one "
+            f"guess in {data.num_classes} is right by chance); what pruning does to it says little: train longer with "
+            "the profile full, or add images"
+        )
+        tell(data.name, [note])
+    return bundle
 
 
 def _fits(bundle: Bundle, data: Dataset) -> bool:
@@ -94,7 +109,8 @@ def _dense(data: Dataset, choice: Profile, how: dict) -> Made:
         run, limit = recipe("segmentation", epochs=choice.train_epochs), equal_pixels(choice.train_images, data)
         return fit(model, data, run, limit=limit, **how).model, None, None
     model = create_model(KINDS["dense"][0], data.num_classes, width=choice.width, seed=0)
-    model = fit(model, data, recipe("strong", epochs=choice.train_epochs), limit=choice.train_images, **how).model
+    epochs, limit = training(data, choice, choice.train_seconds)
+    model = fit(model, data, recipe("strong", epochs=epochs), limit=limit, **how).model
     return model, None, gate_statistics(model, Batches(data, "train", 64, limit=choice.gate_images), how["progress"])
 
 
@@ -108,6 +124,10 @@ def _pruned(data: Dataset, choice: Profile, how: dict) -> Made:
             {"ratio": 0.5, "criterion": "class_taylor"},
         )
     small = prune(dense.model, data, gates=dense.gates, images=images, progress=how["progress"], **asked)
-    limit = choice.train_images if data.masks is None else equal_pixels(choice.train_images, data)
-    model = fit(small.model, data, recipe(run, epochs=choice.finetune_epochs), limit=limit, **how).model
+    epochs, limit = choice.finetune_epochs, choice.train_images
+    if data.masks is not None:
+        limit = equal_pixels(limit, data)
+    elif choice.train_seconds:
+        epochs, limit = training(data, choice, choice.train_seconds / 3)
+    model = fit(small.model, data, recipe(run, epochs=epochs), limit=limit, **how).model
     return model, small.plan, None

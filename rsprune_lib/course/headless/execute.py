@@ -41,7 +41,9 @@ class NotebookRun:
     reused: bool = False
 
 
-def execute(path: Path, folder: Path, how: Profile, data: str = "auto", *, progress: bool = True) -> NotebookRun:
+def execute(
+    path: Path, folder: Path, how: Profile, data: str = "auto", *, size: int | None = None, progress: bool = True
+) -> NotebookRun:
     """Executes one notebook into an empty ``folder``; whatever the notebook does, it does not raise.
 
     Args:
@@ -49,6 +51,7 @@ def execute(path: Path, folder: Path, how: Profile, data: str = "auto", *, progr
         folder: Where the executed copy and ``results.json`` go.
         how: Profile.
         data: What the notebook gets as ``data_name``.
+        size: Pixels a side at which the notebook works.
         progress: Show a progress bar over the cells.
 
     Raises:
@@ -56,7 +59,7 @@ def execute(path: Path, folder: Path, how: Profile, data: str = "auto", *, progr
     """
     folder.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
-    with environment(RSPRUNE_PROFILE=how.name, RSPRUNE_RESULTS=str(folder)):
+    with environment(RSPRUNE_PROFILE=how.name, RSPRUNE_RESULTS=str(folder), RSPRUNE_SIZE=str(size or "")):
         error = _papermill(path, folder / path.name, {"profile_name": how.name, "data_name": data}, how, progress)
     recorded = folder / "results.json"
     try:

@@ -46,6 +46,7 @@ def run_course(
     out: RunFolder | str | Path | None = None,
     profile_name: str | None = None,
     data: str = "auto",
+    size: int | None = None,
     about: Mapping[str, object] | None = None,
     folder: Path | None = None,
     progress: bool = True,
@@ -60,6 +61,7 @@ def run_course(
         out: Folder of the run, see `course_folder`; a path must not exist yet.
         profile_name: A profile; by default that of the environment.
         data: What the notebooks get as ``data_name``: ``"auto"``, a data set or a folder.
+        size: Pixels a side at which the notebooks work, see `rsprune_lib.course.own_images`.
         about: Provenance that the report shows, see `rsprune_lib.measure.provenance`.
         folder: Where the notebooks lie.
         progress: Show a progress bar over the cells.
@@ -77,7 +79,8 @@ def run_course(
     asked = [path.stem for path in select(notebooks or before, folder)]
     paths = select(sorted({*before, *asked}) if before else asked, folder)
     data = str(Path(data).expanduser().resolve()) if is_path(data) else data
-    head = {"started": started, "profile": how.name, "data": data, "about": dict(about or {}), "wanted": paths}
+    head = {"started": started, "profile": how.name, "data": data, "size": size}
+    head |= {"about": dict(about or {}), "wanted": paths}
     library = library_hash()
     same = {p: identity(p, {"profile_name": how.name, "data_name": data}, head["about"], library) for p in paths}
     with run.open(["results.json", "report.html"], needed=ROOM * len(paths)) as place:
@@ -88,7 +91,7 @@ def run_course(
         for path in (path for path in paths if path not in done):
             tell(f"{path.stem} …")
             with run.making(path.stem) as work:
-                done[path] = execute(path, work, how, data, progress=progress)
+                done[path] = execute(path, work, how, data, size=size, progress=progress)
                 write_json(work / "status.json", asdict(done[path]) | {"same": same[path]})
             tell(_line(done[path]))
             results = _write(place, done, head)  # after each, so that an interrupted run has its report too
