@@ -52,7 +52,7 @@ def run_course(
     progress: bool = True,
     tell: Callable[[str], None] = lambda line: None,
 ) -> CourseRun:
-    """Executes notebooks into ``out``, each in a folder of its own, and writes ``results.json`` and ``report.html``.
+    """Executes notebooks into ``out``, each in its own folder; writes ``results.json`` and ``report.html``.
 
     Where a run is resumed, its other notebooks stay in the report, and those of all that are stale are executed again.
 
@@ -66,9 +66,6 @@ def run_course(
         folder: Where the notebooks lie.
         progress: Show a progress bar over the cells.
         tell: Called with one line before and after each notebook.
-
-    Returns:
-        The run; look at ``.ok``.
 
     Raises:
         RspruneError: No such notebook or profile, ``out`` is not fit for a run, or the disk is full.
