@@ -2,11 +2,15 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rsprune_lib.commands.common import Force, Json, emit, say
+
+if TYPE_CHECKING:
+    from rsprune_lib.course import Profile
+    from rsprune_lib.data import Dataset
 
 __all__ = ["run"]
 
@@ -18,15 +22,11 @@ def run(
     ] = None,
     path: Annotated[
         str | None,
-        typer.Option(
-            "--path", help="zero: 00, 01, 03, 08 for beginners; engineer: 00, 03, 08, e.g. on images of your own."
-        ),
+        typer.Option("--path", help="zero: 00, 01, 03, 08 for beginners; engineer: 00, 03, 08, e.g. on your images."),
     ] = None,
     profile: Annotated[
         str | None,
-        typer.Option(
-            "--profile", help="smoke, quick or full; by default that of the resumed run, RSPRUNE_PROFILE, quick."
-        ),
+        typer.Option("--profile", help="smoke, quick, full; without, the resumed run's, RSPRUNE_PROFILE's, or quick."),
     ] = None,
     data: Annotated[
         str | None,
@@ -49,9 +49,7 @@ def run(
     from rsprune_lib.course import profile as get_profile
     from rsprune_lib.course.headless.notebooks import notebooks_folder, select
     from rsprune_lib.course.headless.runner import course_folder, earlier, is_path, run_course
-    from rsprune_lib.course.own_images import fitting
     from rsprune_lib.course.tables import closing_table
-    from rsprune_lib.data import load_data
     from rsprune_lib.device import pick_device
     from rsprune_lib.measure import provenance
 
@@ -63,25 +61,34 @@ def run(
     how, data = get_profile(profile or before.get("profile")), data or before.get("data") or "auto"
     if is_path(data):
         folder.apart_from(data)
-    loaded = load_data(data)
-    say(f"Data: {loaded.title}. Profile: {how.name}.")
-    if loaded.synthetic and data != loaded.name:
-        say("No real images here: the course runs on synthetic scenes. Real ones: rsprune data fetch eurosat")
-    if plan := fitting(loaded, how, minutes, size or before.get("size")):
-        say(plan.words)
-        loaded = load_data(data, image_size=plan.side)
+    loaded, sides = _data(data, how, minutes, size or before.get("size"))
     about = provenance(loaded.info(), seed=None, profile=how.name, device=pick_device())
     about["command"] = " ".join(["rsprune", *sys.argv[1:]])
     course = run_course(
         notebooks, out=folder, profile_name=how.name, data=data if is_path(data) else loaded.name,
-        size=plan and plan.side, about=about, tell=say,
+        size=sides, about=about, tell=say,
     )  # fmt: skip
-    failed = [f"{n.name}: {n.error}" for n in course.notebooks if not n.ok]
-    lines = [closing_table(course.results["rows"]), *course.results["notes"], ""]
-    lines += [f"Report: {course.folder / 'report.html'}", *(f"FAILED {line}" for line in failed)]
+    failed = [f"FAILED {n.name}: {n.error}" for n in course.notebooks if not n.ok]
+    report = f"Report: {course.folder / 'report.html'}"
+    lines = [closing_table(course.results["rows"]), *course.results["notes"], "", report, *failed]
     emit({"out": str(course.folder), "ok": course.ok, **course.results}, as_json, "\n".join(lines))
-    if failed:
-        raise typer.Exit(1)
+    raise typer.Exit(bool(failed))
+
+
+def _data(name: str, how: "Profile", minutes: float, size: int | None) -> "tuple[Dataset, int | None]":
+    """The data of a run, and the pixels a side at which it works where that is not their own; says both."""
+    from rsprune_lib.course.own_images import fitting
+    from rsprune_lib.data import load_data
+
+    loaded = load_data(name)
+    say(f"Data: {loaded.title}. Profile: {how.name}.")
+    if loaded.synthetic and name != loaded.name:
+        say("No real images here: the course runs on synthetic scenes. Real ones: rsprune data fetch eurosat")
+    plan = fitting(loaded, how, minutes, size)
+    if plan is None:
+        return loaded, None
+    say(plan.words)
+    return load_data(name, image_size=plan.side), plan.side
 
 
 def _of_path(path: str, notebooks: list[str] | None) -> list[str]:
