@@ -11,7 +11,8 @@ Example:
 import argparse
 from pathlib import Path
 
-from fair_table import RESULTS, Table, measured
+from fair_table import Table, measured
+from rows import RESULTS
 from similarity_table import origin, trained
 
 from rsprune_lib.bundle import Bundle

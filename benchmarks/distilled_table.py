@@ -12,14 +12,14 @@ import json
 import statistics
 from pathlib import Path
 
+from rows import RESULTS, ROOT, RUNS
+
 from rsprune_lib.bundle import load_bundle, save_bundle
 from rsprune_lib.data import Batches, load_data
 from rsprune_lib.files import read_json, write_json
 from rsprune_lib.measure import evaluate, measure
 from rsprune_lib.pruning import prune
 from rsprune_lib.training import Distillation, fit, recipe
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 def one(sweep: dict, name: str, seed: int) -> dict:
@@ -29,7 +29,7 @@ def one(sweep: dict, name: str, seed: int) -> dict:
     cut = prune(dense.model, data, gates=dense.gates, progress=False, **run["prune"])
     how = recipe(run.get("recipe", "strong_finetune"), **run.get("train", {}))
     objective = Distillation([dense.model], **run["teach"]) if run["teach"] else None
-    out = ROOT / "runs" / "distilled" / f"{name}_s{seed}"
+    out = RUNS / "distilled" / f"{name}_s{seed}"
     trained = fit(cut.model, data, how, objective=objective, seed=seed, out=out, resume=True, progress=False)
     row = measure(
         f"{name}, seed {seed}", trained.model, Batches(data, "test", 256), seed=seed, progress=False
@@ -73,7 +73,7 @@ def main() -> None:
     parser.add_argument("--page", action="store_true", help="only write the page")
     args = parser.parse_args()
     sweep = read_json(args.sweep, "a sweep")
-    store = ROOT / "results" / f"{args.sweep.stem}.json"
+    store = RESULTS / f"{args.sweep.stem}.json"
     rows = json.loads(store.read_text())["rows"] if store.exists() else []
     for name in [args.run] if args.run else sweep["runs"]:
         for seed in [] if args.page else args.seed or (0, 1, 2):

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from rows import RESULTS, ROOT, RUNS
 
 from rsprune_lib.bundle import load_bundle
 from rsprune_lib.data import Batches, Dataset, load_data
@@ -41,7 +42,6 @@ from rsprune_lib.models import add_exits, without_exits
 from rsprune_lib.plots import latency_front, png
 from rsprune_lib.training import Distillation, fit, fit_heads, recipe
 
-ROOT = Path(__file__).resolve().parents[1]
 KINDS = ("max_probability", "entropy", "margin", "patience")
 
 
@@ -53,7 +53,7 @@ def network(sweep_: dict, entry: dict, data: Dataset) -> torch.nn.Module:
     fitted = fit_heads(made, images, progress=False)
     if "train" not in entry:
         return fitted.eval()
-    out = ROOT / "runs" / "exits" / f"{entry['bundle'].split('/')[-1]}_{entry['way']}".replace(" ", "_")
+    out = RUNS / "exits" / f"{entry['bundle'].split('/')[-1]}_{entry['way']}".replace(" ", "_")
     teachers = [load_bundle(ROOT / path).model for path in entry["teachers"]]
     objective, how = Distillation(teachers, **entry["teach"]), recipe("strong_finetune", **entry["train"])
     trained = fit(fitted, data, how, objective=objective, seed=0, out=out, resume=True, progress=False)
@@ -215,7 +215,7 @@ def main() -> None:
     parser.add_argument("--page", action="store_true", help="only write page and figure")
     args = parser.parse_args()
     sweep_ = read_json(args.sweep, "a sweep")
-    store = ROOT / "results" / f"{args.sweep.stem}.json"
+    store = RESULTS / f"{args.sweep.stem}.json"
     if not args.page:
         data = load_data(sweep_["data"])
         rows, networks = [], {}

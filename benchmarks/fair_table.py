@@ -18,6 +18,7 @@ from itertools import product
 from pathlib import Path
 
 from fair_summary import page
+from rows import RESULTS
 
 from rsprune_lib.bundle import load_bundle
 from rsprune_lib.data import Batches, Dataset, load_data
@@ -28,7 +29,6 @@ from rsprune_lib.pruning import CRITERIA, fold, gate_statistics, prune, reestima
 from rsprune_lib.pruning.criteria.registry import scale_of
 from rsprune_lib.training import LOSSES, fit, recipe
 
-RESULTS = Path(__file__).resolve().parents[1] / "results"
 SCOPES = {"local": ("local", None), "global": ("global", None), "global, by layer mean": ("global", "mean")}
 CELL = ("criterion", "scope", "loss", "stage")  # what rows of one cell share; they differ in the seed
 KEY = ("seed", *CELL, "budget", "epochs")  # what no two rows share

@@ -9,10 +9,10 @@ Example:
 """
 
 import argparse
-from pathlib import Path
 
 import numpy as np
 import torch
+from rows import RESULTS
 from seeds_table import tested
 
 from rsprune_lib.bundle import Bundle, load_bundle
@@ -21,8 +21,6 @@ from rsprune_lib.explain import gate_values
 from rsprune_lib.files import write_json
 from rsprune_lib.measure import provenance
 from rsprune_lib.models import create_model
-
-RESULTS = Path(__file__).resolve().parents[1] / "results"
 
 
 def layers(bundle: Bundle, images: int) -> list[dict]:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rows import RESULTS
 from torch import nn
 
 from rsprune_lib.bundle import load_bundle
@@ -44,7 +45,6 @@ from rsprune_lib.pruning import (
     sequential,
 )
 
-RESULTS = Path(__file__).resolve().parents[1] / "results"
 Cell = tuple[str, Callable[[], nn.Module]]  # its name, and how to make the network
 
 

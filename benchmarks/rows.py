@@ -1,4 +1,12 @@
-"""Lines of the speed tables, and how they are rendered."""
+"""Lines of the speed tables and how they are rendered, and where all scripts here write."""
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+# a cell of a sweep has a folder of its own for both (`rsprune reproduce` names it)
+RESULTS = Path(os.environ.get("RSPRUNE_TABLES") or ROOT / "results")
+RUNS = Path(os.environ["RSPRUNE_TABLES"]) / "runs" if os.environ.get("RSPRUNE_TABLES") else ROOT / "runs"
 
 
 def row(name: str, ours: float, baseline: float, against: str, ratio: float | None, budget: float | None) -> dict:

@@ -12,12 +12,13 @@ import argparse
 import statistics
 from pathlib import Path
 
+from rows import RESULTS
+
 from rsprune_lib.bundle import Bundle, load_bundle
 from rsprune_lib.data import Batches, load_again
 from rsprune_lib.files import write_json
 from rsprune_lib.measure import measure
 
-RESULTS = Path(__file__).resolve().parents[1] / "results"
 KEYS = ("params", "macs", "accuracy", "ci", "n", "per_class", "ece", "nll", "part")
 
 

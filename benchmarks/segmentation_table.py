@@ -23,6 +23,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import torch
+from rows import RESULTS, ROOT, RUNS
 from segmentation_page import page
 from torch import nn
 
@@ -34,8 +35,6 @@ from rsprune_lib.measure import Speed, evaluate, latencies, measure, provenance
 from rsprune_lib.models import create_model
 from rsprune_lib.pruning import class_scores, find_groups, prune
 from rsprune_lib.training import SoftPruning, fit, recipe
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True)
@@ -179,8 +178,8 @@ def main() -> None:
     parser.add_argument("--page", action="store_true", help="only write the page")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    sweep, runs = read_json(args.sweep, "a sweep"), ROOT / "runs" / "segmentation" / args.sweep.stem
-    store = ROOT / "results" / f"{args.sweep.stem}.json"
+    sweep, runs = read_json(args.sweep, "a sweep"), RUNS / "segmentation" / args.sweep.stem
+    store = RESULTS / f"{args.sweep.stem}.json"
     table = read_json(store, "a table") if store.exists() else {"sweep": args.sweep.name, "times": {}, "rows": []}
     order = list(cells(sweep))
     places = {tuple(asdict(cell).values()): number for number, cell in enumerate(order)}

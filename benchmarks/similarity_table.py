@@ -23,7 +23,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
-from fair_table import RESULTS, Table, measured
+from fair_table import Table, measured
+from rows import RESULTS
 from torch import Tensor, nn
 from torch.nn import functional as F
 

@@ -73,6 +73,22 @@ def run(tmp_path_factory):
     return course, options, told
 
 
+def test_parameters_reach_the_notebooks_and_unknown_ones_are_told(tmp_path):
+    head = "profile_name = None\ndata_name = 'auto'\nratio = 0.1"
+    write(tmp_path / "nb", "00_one", "print('ratio is', ratio)", parameters=head)
+    options = {"profile_name": "smoke", "data": "synthetic", "folder": tmp_path / "nb", "progress": False}
+    with pytest.raises(
+        RspruneError, match="No notebook of this run has a parameter 'ratios'; known: data_name, profile_"
+    ):
+        run_course(None, out=tmp_path / "out", parameters={"ratios": 0.7}, **options)
+    assert not (tmp_path / "out").exists()
+    course = run_course(None, out=tmp_path / "out", parameters={"ratio": 0.7}, **options)
+    assert course.ok and "ratio is 0.7" in (tmp_path / "out" / "00_one" / "00_one.ipynb").read_text()
+    told = []
+    again = course_folder(tmp_path / "out", resume=True)
+    assert run_course(None, out=again, parameters={"ratio": 0.7}, tell=told.append, **options).notebooks[0].reused
+
+
 def test_one_failure_does_not_stop_the_others(run):
     course, _, told = run
     assert [n.ok for n in course.notebooks] == [True, False, False, False]

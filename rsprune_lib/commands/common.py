@@ -191,7 +191,8 @@ def named_options(given: Iterable[str] | None, flag: str = "--option") -> dict[s
         typer.BadParameter: One has no name or no value.
     """
     found: dict[str, object] = {}
-    example = "rule=borda" if flag == "--option" else "positions=uniform"
+    examples = {"--option": "rule=borda", "--parameter": "ratio=0.5"}
+    example = examples.get(flag, "positions=uniform")
     for text in given or ():
         name, equals, value = text.partition("=")
         if not name or not equals:

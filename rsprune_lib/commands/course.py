@@ -6,13 +6,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rsprune_lib.commands.common import Force, Json, emit, say
+from rsprune_lib.commands.common import Force, Json, emit, named_options, say
 
 if TYPE_CHECKING:
     from rsprune_lib.course import Profile
     from rsprune_lib.data import Dataset
 
 __all__ = ["run"]
+
+Size = Annotated[int | None, typer.Option("--size", min=8, max=4096, help="Pixels a side at which the notebooks work.")]
+Parameters = Annotated[
+    list[str] | None,
+    typer.Option("--parameter", metavar="NAME=VALUE", help="Of the notebooks, e.g. ratio=0.5; several times."),
+]
 
 
 def run(
@@ -35,13 +41,12 @@ def run(
     minutes: Annotated[
         float, typer.Option("--minutes", min=1, help="About what profile quick may take on large images of your own.")
     ] = 12,
-    size: Annotated[
-        int | None, typer.Option("--size", min=8, max=4096, help="Pixels a side at which the notebooks work.")
-    ] = None,
+    size: Size = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder of the run; by default runs/<time>.")] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in --out; what is stale is executed again.")
     ] = False,
+    parameter: Parameters = None,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -66,7 +71,7 @@ def run(
     about["command"] = " ".join(["rsprune", *sys.argv[1:]])
     course = run_course(
         notebooks, out=folder, profile_name=how.name, data=data if is_path(data) else loaded.name,
-        size=sides, about=about, tell=say,
+        size=sides, about=about, tell=say, parameters=named_options(parameter, "--parameter"),
     )  # fmt: skip
     failed = [f"FAILED {n.name}: {n.error}" for n in course.notebooks if not n.ok]
     report = f"Report: {course.folder / 'report.html'}"

@@ -43,7 +43,7 @@ def evaluate(
     from rsprune_lib.data import Batches, measuring_batch
     from rsprune_lib.data.split import PARTS
     from rsprune_lib.device import pick_device
-    from rsprune_lib.measure import boundary_f1, deployed_cost, exit_costs, outcome, predict
+    from rsprune_lib.measure import boundary_f1, deployed_cost, exit_costs, outcome, predict, provenance
     from rsprune_lib.measure import cost as measure_cost
     from rsprune_lib.tasks import task_of
 
@@ -66,6 +66,8 @@ def evaluate(
     row = {"folder": str(folder), "data": loaded.name, "synthetic": loaded.synthetic, "split": split, **quality}
     row |= {"per_class": classes, "params": size.params, "macs": size.macs}
     row |= {"without": without, "exclude": exclude} if without else {}
+    seed = (bundle.config.get("provenance") or {}).get("seed")
+    row["provenance"] = provenance(loaded.info(), seed=seed, device=device)
     lines = [f"{loaded.title}, {split}, {quality_text(found, loaded.classes)}"]
     less = deployed_cost(bundle.model, loaded.image_size)
     row |= {} if less is None else {"deployed": asdict(less)}

@@ -6,6 +6,7 @@ for errors afterwards; and it calls a run bad where a cell was meant to raise, s
 
 import errno
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,8 +43,9 @@ class NotebookRun:
 
 
 def execute(
-    path: Path, folder: Path, how: Profile, data: str = "auto", *, size: int | None = None, progress: bool = True
-) -> NotebookRun:
+    path: Path, folder: Path, how: Profile, data: str = "auto", *, size: int | None = None,
+    parameters: Mapping[str, object] | None = None, progress: bool = True,
+) -> NotebookRun:  # fmt: skip
     """Executes one notebook into an empty ``folder``; whatever the notebook does, it does not raise.
 
     Args:
@@ -52,6 +54,7 @@ def execute(
         how: Profile.
         data: What the notebook gets as ``data_name``.
         size: Pixels a side at which the notebook works.
+        parameters: More of them by name; those that the notebook does not have are left out.
         progress: Show a progress bar over the cells.
 
     Raises:
@@ -60,7 +63,8 @@ def execute(
     folder.mkdir(parents=True, exist_ok=True)
     start = time.perf_counter()
     with environment(RSPRUNE_PROFILE=how.name, RSPRUNE_RESULTS=str(folder), RSPRUNE_SIZE=str(size or "")):
-        error = _papermill(path, folder / path.name, {"profile_name": how.name, "data_name": data}, how, progress)
+        wanted = {**(parameters or {}), "profile_name": how.name, "data_name": data}
+        error = _papermill(path, folder / path.name, wanted, how, progress)
     recorded = folder / "results.json"
     try:
         if recorded.exists():

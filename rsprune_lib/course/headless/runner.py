@@ -47,6 +47,7 @@ def run_course(
     profile_name: str | None = None,
     data: str = "auto",
     size: int | None = None,
+    parameters: Mapping[str, object] | None = None,
     about: Mapping[str, object] | None = None,
     folder: Path | None = None,
     progress: bool = True,
@@ -62,6 +63,7 @@ def run_course(
         profile_name: A profile; by default that of the environment.
         data: What the notebooks get as ``data_name``: ``"auto"``, a data set or a folder.
         size: Pixels a side at which the notebooks work, see `rsprune_lib.course.own_images`.
+        parameters: Others of the notebooks by name, e.g. ``{"ratio": 0.5}``; at least one of them must have each.
         about: Provenance that the report shows, see `rsprune_lib.measure.provenance`.
         folder: Where the notebooks lie.
         progress: Show a progress bar over the cells.
@@ -79,7 +81,8 @@ def run_course(
     head = {"started": started, "profile": how.name, "data": data, "size": size}
     head |= {"about": dict(about or {}), "wanted": paths}
     library = library_hash()
-    same = {p: identity(p, {"profile_name": how.name, "data_name": data}, head["about"], library) for p in paths}
+    given = {"profile_name": how.name, "data_name": data, **_known(parameters or {}, paths)}
+    same = {p: identity(p, given, head["about"], library) for p in paths}
     with run.open(["results.json", "report.html"], needed=ROOM * len(paths)) as place:
         done = {
             path: kept for path in paths if (kept := _kept(place / path.stem, same[path], path.stem in asked, tell))
@@ -88,11 +91,24 @@ def run_course(
         for path in (path for path in paths if path not in done):
             tell(f"{path.stem} …")
             with run.making(path.stem) as work:
-                done[path] = execute(path, work, how, data, size=size, progress=progress)
+                done[path] = execute(path, work, how, data, size=size, parameters=parameters, progress=progress)
                 write_json(work / "status.json", asdict(done[path]) | {"same": same[path]})
             tell(_line(done[path]))
             results = _write(place, done, head)  # after each, so that an interrupted run has its report too
     return CourseRun(run.out, tuple(done[path] for path in paths), results)
+
+
+def _known(parameters: Mapping[str, object], paths: list[Path]) -> Mapping[str, object]:
+    """The parameters, if each is one of some notebook."""
+    if parameters:
+        from papermill import inspect_notebook  # imported lazily: takes 1 s
+
+        names = {name for path in paths for name in inspect_notebook(str(path))}
+        if stray := [name for name in parameters if name not in names]:
+            raise RspruneError(
+                f"No notebook of this run has a parameter {stray[0]!r}; known: {', '.join(sorted(names))}."
+            )
+    return parameters
 
 
 def course_folder(
