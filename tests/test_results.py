@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import learnt_page
 import pytest
 import segmentation_page
 import similarity_table
@@ -141,3 +142,9 @@ def test_pages_of_masks_say_what_their_rows_say(name):
     for row in cut:
         sizes[row["network"], row["keep"]].add(row["macs"])
     assert all(len(macs) == 1 for macs in sizes.values()), "equal MACs, whatever the method"
+
+
+def test_the_page_of_what_we_learnt_says_what_the_results_say():
+    shown = (ROOT / "docs" / "learnt.md").read_text(encoding="utf-8")
+    assert shown == learnt_page.page(), "make it anew: python benchmarks/learnt_page.py"
+    assert all(title in shown for title, *_ in learnt_page.SYSTEMS.values())
