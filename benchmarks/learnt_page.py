@@ -94,7 +94,7 @@ def similarity() -> list[str]:
     """Similarity graph: does look-alike mean expendable?"""
     found, lines, behind = rows("similarity_cifar10", stage="closed form"), [], []
     methods = ("l1", "random", "similarity, dominating")
-    for budget in sorted({row["budget"] for row in found}, reverse=True):
+    for budget in sorted({row["budget"] for row in found if row["budget"]}, reverse=True):
         own = {m: [row for row in found if (row["budget"], row["method"]) == (budget, m)] for m in methods}
         if all(own.values()):
             numbers = "; ".join(f"{name} {said(one)}" for name, one in own.items())
