@@ -147,7 +147,9 @@ def minority() -> list[str]:
     for keep in sorted({row["keep"] for row in found if row["keep"] < 1}, reverse=True):
         tuned = [row for row in found if row["keep"] == keep and row["stage"] == "fine-tuned"]
         if len(tuned) > 1:
-            lead = max(tuned, key=lambda row: row["metrics"]["minority mIoU"])["method"]
+            order = sorted(tuned, key=lambda row: -row["metrics"]["minority mIoU"])
+            gap = 100 * (order[0]["metrics"]["minority mIoU"] - order[1]["metrics"]["minority mIoU"])
+            lead = order[0]["method"] if gap >= 1 else "none; differences below a point are not one seed's to tell"
             words = "; ".join(f"{row['method']} {points(row)}" for row in tuned)
             lines.append(
                 f"- **CamVid, unet1, {keep:.0%} of the channels stay, fine-tuned** (mIoU / rare classes, one seed): "
