@@ -8,9 +8,13 @@ BIN := .venv/bin
 PROFILE ?= quick
 DATA ?= auto
 SMOKE := runs/test
+JOBS := 2
 PORT := 8866
 HOST :=
 VOILA :=
+
+# Tests run in two processes, a file in one of them: one thread each, or they wait for each other's spinning threads.
+test: export OMP_NUM_THREADS ?= 1
 
 # One heap for all threads: the holes that one heap a thread leaves added up to 0.2 GB in the live tool (the app's own
 # setting: notebooks/serve/voila.py).
@@ -37,7 +41,8 @@ test: env ## Lint, unit tests, notebooks in profile smoke, their outputs a secon
 	$(BIN)/ruff check . || status=1; \
 	$(BIN)/ruff format --check . || status=1; \
 	$(BIN)/rsprune run --profile smoke --data synthetic --out $(SMOKE) --force || status=1; \
-	$(BIN)/python -m pytest -v -rs tests $$(ls -d $(SMOKE) 2>/dev/null) --nbval-lax --nbval-current-env --nbval-cell-timeout=300 || status=1; \
+	$(BIN)/python -m pytest -v -rs tests $$(ls -d $(SMOKE) 2>/dev/null) --nbval-lax --nbval-current-env --nbval-cell-timeout=300 \
+	  -n $(JOBS) --dist loadfile --durations=25 || status=1; \
 	exit $$status
 
 lab: env ## Open the course in JupyterLab
