@@ -21,6 +21,7 @@ from rsprune_lib.commands import (
     explain,
     export,
     prune,
+    results,
     segment,
     sweep,
     train,
@@ -50,6 +51,16 @@ COMMANDS: dict[str, tuple[Callable[..., None], str, str]] = {
         sweep.reproduce,
         "Run a sweep file: a grid of commands or notebooks.",
         "rsprune reproduce benchmarks/sweeps/attention.yaml --profile smoke",
+    ),
+    "results": (
+        results.results,
+        "Show, filter, compare and export measured results.",
+        "rsprune results --where data=eurosat --where 'params<=1e6' --format markdown",
+    ),
+    "report": (
+        results.report,
+        "Write one HTML page about sweeps and course runs.",
+        "rsprune report runs/sweeps/attention_smoke --out report.html",
     ),
     "train": (
         train.train,

@@ -36,7 +36,7 @@ def pareto(
         points: Rows with ``name``, the cost (e.g. ``macs``), the gain in [0, 1] (e.g. ``accuracy``) and, if several
             families are compared, ``series``.
         cost: Key of the horizontal axis (logarithmic).
-        gain: Key of the vertical axis.
+        gain: Key of the vertical axis; a point with ``low`` and ``high`` gets a bar between them.
         series: Key of the family, which chooses colour and marker.
         title: Title of the figure.
         synthetic: The data are synthetic.
@@ -55,6 +55,9 @@ def pareto(
         label = family if len(families) > 1 else None
         ax.scatter([x[i] for i in mine], [y[i] for i in mine], s=52, color=colour, marker=marker, label=label,
                    edgecolors="white", linewidths=1.0, zorder=3)  # fmt: skip
+    for at, point in zip(x, points, strict=True):
+        if point.get("low") is not None:
+            ax.plot([at, at], [point["low"], point["high"]], color=MUTED, linewidth=1.6, zorder=2)
     _cost_axes(ax, cost, gain, max(x) / min(x))
     if len(families) > 1:
         legend(ax, outside=True)

@@ -14,12 +14,12 @@ def published() -> tuple[dict, ...]:
     """Returns all published rows.
 
     Returns:
-        Rows with ``table``, ``system``, ``source``, ``protocol``, ``name``, ``data``, ``metric``, ``value`` (a share)
-        and, where known, ``params``, ``macs`` and ``ours``: what our rows must hold to stand beside.
+        Rows with ``table``, ``system``, ``source``, ``protocol``, ``explained``, ``name``, ``data``, ``metric``,
+        ``value`` (a share) and, where known, ``params``, ``macs`` and ``ours``: what our rows beside it must hold.
     """
     tables = read_json(Path(__file__).with_name("published.json"), "published numbers")["tables"]
     return tuple(
-        {"table": name, **{key: table[key] for key in ("system", "source", "protocol")}, **row}
+        {"table": name, **{key: table[key] for key in ("system", "source", "protocol", "explained")}, **row}
         for name, table in tables.items()
         for row in table["rows"]
     )

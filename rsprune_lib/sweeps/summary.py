@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rsprune_lib.sweeps.cell import Outcome
 
-__all__ = ["STATES", "Progress", "summary_text"]
+__all__ = ["STATES", "TITLES", "Progress", "summary_text"]
 
 STATES = ("ok", "kept", "failed", "waits")
 TITLES = {"ok": "done", "kept": "kept", "failed": "failed", "waits": "not run", "left": "left"}

@@ -9,7 +9,7 @@ from rsprune_lib.course.headless.record import read_results
 from rsprune_lib.course.tables import CLOSING, cells, closing_rows
 from rsprune_lib.files import atomic
 
-__all__ = ["build_report"]
+__all__ = ["build_report", "page", "picture", "plain_table", "provenance_table", "sections"]
 
 STYLE = Path(__file__).with_name("report.css")
 
@@ -28,17 +28,28 @@ def build_report(folder: str | Path) -> Path:
     """
     folder = Path(folder)
     results = read_results(folder / "results.json")
-    parts = [_head(results), _closing(results), *(_notebook(n, results, folder) for n in results["notebooks"])]
-    page = _page("\n".join([*parts, _provenance(results)]))
     with atomic(folder / "report.html") as temporary:
-        temporary.write_text(page, encoding="utf-8")
+        temporary.write_text(page("Course report", "\n".join(sections(results, folder))), encoding="utf-8")
     return folder / "report.html"
 
 
-def _page(body: str) -> str:
+def sections(results: Mapping, folder: Path, link: str = "") -> list[str]:
+    """Returns the parts of the report of a course run.
+
+    Args:
+        results: What its ``results.json`` holds.
+        folder: Of the run, with its figures.
+        link: What leads from the page to that folder, e.g. ``"course/"``.
+    """
+    parts = [_head(results), _closing(results), *(_notebook(n, results, folder, link) for n in results["notebooks"])]
+    return [*parts, _provenance(results)]
+
+
+def page(title: str, body: str) -> str:
+    """Returns a whole page in the style of the course, with nothing to load."""
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>Course report</title>\n'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>{escape(title)}</title>\n'
         f"<style>\n{STYLE.read_text(encoding='utf-8')}</style>\n</head>\n<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
     )
 
@@ -81,14 +92,14 @@ def _closing(results: Mapping) -> str:
     )
 
 
-def _notebook(notebook: Mapping, results: Mapping, folder: Path) -> str:
+def _notebook(notebook: Mapping, results: Mapping, folder: Path, link: str) -> str:
     name = notebook["name"]
     rows = [row for row in results["rows"] if row["notebook"] == name]
     figures = [figure for figure in results["figures"] if figure["notebook"] == name]
     state = (
         f'<span class="badge {"good" if notebook["ok"] else "bad"}">{"passed" if notebook["ok"] else "failed"}</span>'
     )
-    link = f'<a href="{escape(name)}/{escape(name)}.ipynb">{escape(name)}</a>'
+    link = f'<a href="{escape(link)}{escape(name)}/{escape(name)}.ipynb">{escape(name)}</a>'
     body = f"<h2>{link} {state} <small>{notebook['seconds']:.0f} s</small></h2>"
     if notebook["error"]:
         body += f'<p class="error">{escape(notebook["error"])}</p>'
@@ -98,7 +109,11 @@ def _notebook(notebook: Mapping, results: Mapping, folder: Path) -> str:
 
 
 def _table(rows: Sequence[Mapping]) -> str:
-    heads, body = cells(rows)
+    return plain_table(*cells(rows))
+
+
+def plain_table(heads: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    """Returns a table that scrolls sideways where there is no room."""
     head = "".join(f"<th>{escape(text)}</th>" for text in heads)
     lines = "".join("<tr>" + "".join(f"<td>{escape(text)}</td>" for text in row) + "</tr>" for row in body)
     return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table></div>'
@@ -108,8 +123,12 @@ def _figure(figure: Mapping, folder: Path) -> str:
     path = folder / figure["file"]
     if not path.is_file():
         return f'<p class="error">The figure {escape(figure["title"])} is missing ({escape(figure["file"])}).</p>'
-    data = base64.b64encode(path.read_bytes()).decode("ascii")
-    title = escape(figure["title"])
+    return picture(path.read_bytes(), figure["title"])
+
+
+def picture(png: bytes, title: str) -> str:
+    """Returns a figure that the page holds itself."""
+    data, title = base64.b64encode(png).decode("ascii"), escape(title)
     return f'<figure><img src="data:image/png;base64,{data}" alt="{title}"><figcaption>{title}</figcaption></figure>'
 
 
@@ -120,7 +139,12 @@ def _provenance(results: Mapping) -> str:
     if git:
         facts["git commit"] = git.get("commit", "")[:12] + (" with local changes" if git.get("dirty") else "")
     facts |= about
+    return provenance_table(facts)
+
+
+def provenance_table(facts: Mapping[str, object]) -> str:
+    """Returns the section that says where numbers come from; facts that are None or empty are left out."""
     rows = "".join(
-        f"<tr><th>{escape(str(k))}</th><td>{escape(str(v))}</td></tr>" for k, v in facts.items() if v is not None
+        f"<tr><th>{escape(str(k))}</th><td>{escape(str(v))}</td></tr>" for k, v in facts.items() if v not in (None, "")
     )
     return f'<section><h2>Where these numbers come from</h2><table class="facts">{rows}</table></section>'

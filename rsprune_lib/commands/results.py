@@ -1,0 +1,102 @@
+"""``rsprune results`` and ``rsprune report``: what was measured, as tables and as one page."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rsprune_lib.commands.common import Json, emit, say
+
+__all__ = ["report", "results"]
+
+Where = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--where", metavar="CONDITION", help="E.g. data=eurosat, 'params<=1e6', 'name=*attention*'; repeatable."
+    ),
+]
+Compare = Annotated[
+    tuple[str, str, str] | None,
+    typer.Option(
+        "--compare", metavar="NAME A B", help="Pair results that differ in this field alone: criterion l1 attention."
+    ),
+]
+
+
+def results(
+    sources: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[TABLE|RUN|BUNDLE]...", help="What to read; without, results/, bundles/ and runs/sweeps."
+        ),
+    ] = None,
+    condition: Where = None,
+    compare: Compare = None,
+    published: Annotated[bool, typer.Option("--published", help="Of others, ours beside them.")] = False,
+    columns: Annotated[
+        str | None, typer.Option("--columns", help="E.g. name,criterion,value; any field of rows.")
+    ] = None,
+    form: Annotated[
+        str, typer.Option("--format", help="table, markdown, csv, json or parquet (with DuckDB).")
+    ] = "table",
+    out: Annotated[Path | None, typer.Option("--out", help="File to write in place of the screen.")] = None,
+    store: Annotated[Path | None, typer.Option("--store", help="sqlite file that keeps what was read.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show, filter, compare and export measured results, each with its commit and source."""
+    from rsprune_lib.errors import RspruneError, unknown
+    from rsprune_lib.files import atomic
+    from rsprune_lib.sweeps import published as numbers
+    from rsprune_lib.sweeps import queries
+    from rsprune_lib.sweeps.store import Store
+
+    form = "json" if as_json else form
+    if form not in queries.FORMATS:
+        raise unknown("format", form, queries.FORMATS)
+    if form == "parquet" and out is None:
+        raise RspruneError("Parquet is no text; name a file with --out.")
+    held = Store(store)
+    held.collect(sources or _usual())
+    rows = queries.where(held.rows(), condition or ())
+    shown = columns.split(",") if columns else list(queries.SHOWN)
+    if published:
+        rows = numbers.beside(rows)
+        shown = ["table", "name", "data", "metric", "value", "mean", "spread", "difference", "seeds", "commits"]
+    elif compare:
+        rows, shown = queries.compare(rows, *compare), None
+    if form == "parquet" and out is not None:
+        queries.write_parquet(rows, out)
+    else:
+        text = queries.rendered(rows, form, shown)
+        if out is None:
+            print(text)
+        else:
+            with atomic(out) as temporary:
+                temporary.write_text(text + "\n", encoding="utf-8")
+    say(f"{len(rows)} {'pairs' if compare else 'results'}" + (f", written to {out}" if out else ""))
+    for row in {row["table"]: row for row in rows}.values() if published else ():
+        say(f"{row['table']}: {row['system']}; {row['source']}. Protocol: {row['protocol']} {row['explained']}")
+
+
+def _usual() -> list[Path]:
+    """Tables, bundles and sweeps of the project, as far as they are there."""
+    from rsprune_lib.places import bundles_folder, project_root
+
+    root = project_root()
+    return [path for path in (root / "results", bundles_folder(), root / "runs" / "sweeps") if path.is_dir()]
+
+
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of sweeps and of course runs.")],
+    out: Annotated[Path, typer.Option("--out", help="The page.")] = Path("report.html"),
+    force: Annotated[bool, typer.Option("--force", help="Replace a page that is already there.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Write one HTML page about runs: tables, figures, what failed, where numbers come from. It opens offline."""
+    from rsprune_lib.errors import RspruneError
+    from rsprune_lib.sweeps.page import write_page
+
+    if out.exists() and not force:
+        raise RspruneError(f"{out} is already there; choose another name, or pass --force to replace it.")
+    facts = write_page(runs, out)
+    emit({"out": str(out), **facts}, as_json, f"{out}: {facts['cells']} cells, {facts['failed']} failed")
