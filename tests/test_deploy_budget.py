@@ -5,12 +5,16 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from rsprune_lib.bundle import save_bundle
 from rsprune_lib.cli import main
+from rsprune_lib.commands import export
+from rsprune_lib.commands import prune as commands
 from rsprune_lib.data import load_data
 from rsprune_lib.deploy import Facts, budget, ratio_within
 from rsprune_lib.errors import RspruneError
 from rsprune_lib.measure import Latency
 from rsprune_lib.models import create_model
+from rsprune_lib.pruning import Plan
 
 
 @pytest.fixture
@@ -53,6 +57,32 @@ def test_a_network_that_fits_stays_whole_and_one_that_cannot_is_refused(tried):
 def test_one_amount_at_a_time(capsys):
     assert main(["prune", "nowhere", "--out", "x", "--ratio", "0.5", "--budget-ms", "1"]) == 2
     assert "--budget-ms and --plan, not 2" in " ".join(capsys.readouterr().err.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(("more", "step"), [((), 8), (("--multiple-of", "1"), 1), (("--multiple-of", "4"), 4)])
+def test_what_is_pruned_for_a_budget_has_widths_in_eights(more, step, tmp_path, monkeypatch, capsys):
+    asked = []
+    monkeypatch.setattr(commands, "_within", lambda ms, request, *_: asked.append(request) or request)
+    folder, data = tmp_path / "dense", load_data("synthetic", progress=False)
+    model = create_model("resnet18", data.num_classes, width=0.25, seed=0).eval()
+    save_bundle(folder, model, data=data.info(), provenance={}, measured={})
+    given = ["prune", str(folder), "--recovery", "none", "--images", "8", "--out"]
+    assert main([*given, str(tmp_path / "small"), "--budget-ms", "5", *more]) == 0
+    assert ("multiples of 8, which" in capsys.readouterr().err) == (not more)
+    assert asked[0].choosing == {"multiple_of": step}
+    widths = Plan.load(tmp_path / "small" / "plan.json").widths.values()
+    assert all(width % step == 0 for width in widths) and (step > 1 or any(width % 2 for width in widths))
+    assert main([*given, str(tmp_path / "plain"), "--ratio", "0.7"]) == 0  # as published
+    assert any(width % 8 for width in Plan.load(tmp_path / "plain" / "plan.json").widths.values())
+
+
+@pytest.mark.parametrize(("kept", "size", "hint"), [(5, 16, "1 of 2 groups"), (8, 16, ""), (5, 8, "")])
+def test_an_export_says_where_other_widths_would_be_faster(kept, size, hint, capsys):
+    plan = Plan({}, {"a": tuple(range(kept)), "b": (0,)}, {"a": size, "b": 4})
+    export._hint_at_widths(SimpleNamespace(plan=plan))
+    err = capsys.readouterr().err
+    assert hint in err and bool(err) == bool(hint)
+    export._hint_at_widths(SimpleNamespace(plan=None))
 
 
 def test_a_budget_is_met_on_a_real_export(tmp_path):

@@ -92,6 +92,7 @@ def export(
     run = RunFolder(out, "export", force=force, inputs=[folder, *data_paths(data), *data_paths(calibration)])
     bundle, loaded = open_run(folder, data, bands) if int8 else _opened(folder, data, bands)
     other = open_run(folder, calibration, bands)[1] if calibration is not None else None
+    _hint_at_widths(bundle)
     with run.open(wish.files, needed=needed(bundle.model, 3), resumable=False) as place:
         made = ship(bundle, loaded, place, wish, calibration=other, say=say)
     classes = made.file.facts.classes
@@ -111,6 +112,21 @@ def _list(names: Sequence[str], as_json: bool) -> None:
     emit({"networks": rows}, as_json, f"{good} of {len(rows)} networks export.")
     if good < len(rows):
         raise typer.Exit(1)
+
+
+def _hint_at_widths(bundle: "Bundle") -> None:
+    """Says that other widths would be faster, where those of the plan are not the ones that are usual for a file."""
+    from rsprune_lib.pruning.layers import deployed_multiple
+
+    if bundle.plan is None:
+        return
+    step, widths = deployed_multiple(bundle.plan.sizes.values()), bundle.plan.widths
+    odd = sum(width % step != 0 for name, width in widths.items() if bundle.plan.sizes[name] >= step)
+    if odd:
+        say(
+            f"{odd} of {len(widths)} groups have a number of channels that is no multiple of {step}; a network from "
+            f"rsprune prune --multiple-of {step} answers faster at about the same accuracy (results/deploy_widths.md)."
+        )
 
 
 def _opened(folder: Path, data: str | None, bands: str | None) -> "tuple[Bundle, Dataset | None]":

@@ -72,7 +72,14 @@ Macs = Annotated[str | None, typer.Option("--macs", help="Most MACs that may be 
 PlanFile = Annotated[Path | None, typer.Option("--plan", help="Replay a plan.json; nothing is scored then.")]
 Recovery = Annotated[str, typer.Option("--recovery", help="{recoveries}.")]
 Images = Annotated[int, typer.Option("--images", min=1, help="Training images for scores and recovery.")]
-MultipleOf = Annotated[int, typer.Option("--multiple-of", min=1, help="Channel counts are multiples of this.")]
+MultipleOf = Annotated[
+    int | None,
+    typer.Option(
+        "--multiple-of", min=1,
+        help="Channel counts are multiples of this; by default 8 with --budget-ms (what is deployed is faster so), "
+        "else 1, as published.",
+    ),
+]  # fmt: skip
 BudgetMs = Annotated[
     float | None,
     typer.Option(
@@ -85,7 +92,7 @@ BudgetMs = Annotated[
 def prune(
     folder: BundleFolder, out: Out, criterion: Criterion = None, scope: Scope = "local", ratio: Ratio = None,
     threshold: Threshold = None, macs: Macs = None, plan: PlanFile = None, recovery: Recovery = "closed_form",
-    images: Images = 1024, multiple_of: MultipleOf = 1, selector: Selector = None, rank: Rank = None,
+    images: Images = 1024, multiple_of: MultipleOf = None, selector: Selector = None, rank: Rank = None,
     least: Least = None, option: Options = None, recovery_option: RecoveryOptions = None, data: Data = None,
     bands: Bands = None, budget_ms: BudgetMs = None, seed: Seed = 0, force: Force = False, half: Half = False,
     as_json: Json = False,
@@ -104,7 +111,7 @@ def prune(
         raise typer.BadParameter(f"--{next(iter(own))} {belongs}")
     if least is not None and criterion != "similarity":
         raise typer.BadParameter(f"--least {belongs}")
-    more = {"multiple_of": multiple_of}
+    more = {"multiple_of": multiple_of or 1}
     if least is not None:
         own, more = {"selector": "dominating", **own}, {**more, "least": least}
     from rsprune_lib.bundle_files import FILES
@@ -124,13 +131,15 @@ def prune(
     bundle, loaded = open_run(folder, data, bands)
     run.apart_from(*data_paths(loaded.source))
     if budget_ms is not None:
+        request = request if multiple_of else _in_eights(request, bundle, loaded)
         request = _within(budget_ms, request, bundle, loaded)
     if criterion is None and plan is None and (taken := usual_criterion(bundle.model)) != "attention":
         say(f"No criterion was named, and the network has no SE gates: its channels are judged by {taken}.")
     with run.open(FILES, needed=needed(bundle.model, 2), resumable=False) as place:
         result = prune_network(bundle.model, loaded, request, first=bundle.plan, gates=bundle.gates)
-        if narrow := sum(group.size < multiple_of for group in result.groups):
-            say(f"{narrow} of {len(result.groups)} groups have fewer than {multiple_of} channels and stay whole.")
+        step = request.choosing["multiple_of"]
+        if narrow := sum(group.size < step for group in result.groups):
+            say(f"{narrow} of {len(result.groups)} groups have fewer than {step} channels and stay whole.")
         if sum(map(len, result.plan.keep.values())) == sum(group.size for group in result.groups):
             say("No channel was removed; ask for a larger --ratio, a higher --threshold or fewer --macs.")
         how, dense = result.plan.how, bundle.config.get("measured") or {}
@@ -142,6 +151,21 @@ def prune(
         less = ", ".join(f"{1 - row[what] / dense[what]:.1%} less {what}" for what in ("macs", "params"))
         say(f"Compared with {folder}: {less}.")
     emit({"out": str(run.out), "how": how, **row}, as_json, f"{row_text(row)}\nWritten to {run.out}")
+
+
+def _in_eights(request: "Request", bundle: "Bundle", data: "Dataset") -> "Request":
+    """The same request with the widths of what is deployed, where its scope can keep them."""
+    from rsprune_lib.pruning import find_groups
+    from rsprune_lib.pruning.criteria.gates import without_gates
+    from rsprune_lib.pruning.layers import deployed_multiple
+
+    if request.by_graph and request.scope == "global":  # one threshold for all layers
+        return request
+    groups = find_groups(without_gates(bundle.model), data.image_size)
+    step = deployed_multiple(group.size for group in groups)
+    if step > 1:
+        say(f"Channel counts are multiples of {step}, which runtimes compute faster; --multiple-of 1 leaves that out.")
+    return replace(request, choosing={**request.choosing, "multiple_of": step})
 
 
 def _within(budget_ms: float, request: "Request", bundle: "Bundle", data: "Dataset") -> "Request":

@@ -7,7 +7,7 @@ function is new to `rsprune_lib.pruning.labels`, one rule there.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,7 @@ __all__ = [
     "axis_of",
     "channels",
     "channels_left",
+    "deployed_multiple",
     "kind_of",
     "make_cut",
     "makes_channels",
@@ -182,3 +183,15 @@ def channels_left(total: int, ratio: float, least: int = 0) -> int:
     10 * (1 - 0.9) = 0.9999999999999998.
     """
     return max(least, math.floor(total * (1 - ratio) + 1e-9))
+
+
+def deployed_multiple(sizes: Iterable[int]) -> int:
+    """The number of which channel counts are multiples in a network that is deployed, unless another is asked for.
+
+    Runtimes compute eight channels at a time, so widths in eights are faster at the same accuracy. A network of which
+    no group has 16 channels would lose its choice of widths; there it is 1.
+
+    Args:
+        sizes: number of channels of each group.
+    """
+    return 8 if max(sizes, default=0) >= 16 else 1

@@ -9,6 +9,7 @@ from typing import Any
 
 from rsprune_lib.errors import unknown
 from rsprune_lib.pruning import Plan
+from rsprune_lib.pruning.layers import deployed_multiple
 from rsprune_studio.engine.session import Session
 from rsprune_studio.engine.setting import Setting
 from rsprune_studio.engine.studio import Studio
@@ -157,8 +158,8 @@ def lesson_panel(
         RspruneError: there is no such lesson.
     """
     chosen = lesson if isinstance(lesson, Lesson) else get_lesson(lesson)
-    widest = max(group.size for group in studio.groups)
-    eights = {"multiple_of": 8} if "takeaway" in chosen.parts and widest >= 16 else {}  # what is taken away is deployed
+    deployed = "takeaway" in chosen.parts
+    eights = {"multiple_of": deployed_multiple(group.size for group in studio.groups)} if deployed else {}
     start = replace(Setting(criterion=studio.criteria[0], **eights), **_possible(chosen, studio))
     parts = {}
     if "graph" in chosen.parts:
