@@ -15,6 +15,7 @@ from rsprune_lib.errors import PlanError, RspruneError, Stopped
 from rsprune_lib.measure import Speed, cost, predict
 from rsprune_lib.models import create_model
 from rsprune_lib.pruning import choose, full_plan, masked
+from rsprune_lib.pruning.recovery.live import Live
 from rsprune_studio import (
     LatestWins,
     PruningPanel,
@@ -144,9 +145,36 @@ def test_answers_come_step_by_step_and_end_complete(fresh, recovery):
     assert steps[2].latency is not None
     assert [step.final for step in steps] == [False] * (len(steps) - 1) + [True]
     assert steps[-1].complete
-    assert steps[-1].recovered == recovery
+    assert steps[-1].recovered == fresh.networks.used(steps[-1].plan, recovery)
+    assert recovery == "live" or steps[-1].recovered == recovery
     assert steps[-1].quality.n == len(fresh.data.split.val)
     assert ("so far" in steps[1].sentence()) == (recovery in ("live", "sequential"))
+
+
+def test_a_live_repair_that_is_worse_than_the_raw_cut_gives_way_to_it(fresh, monkeypatch):
+    setting, refit = Setting("l2", ratio=0.5), Live.refit
+    fine = fresh.final(replace(setting, ratio=0.3))
+    assert fresh.networks.used(fine.plan, "live") == fine.recovered
+
+    def spoilt(live, small, plan):
+        refit(live, small, plan).fc.bias.data[0] = 50.0
+        return small
+
+    monkeypatch.setattr(Live, "refit", spoilt)
+    shown, raw = fresh.final(setting), fresh.final(replace(setting, recovery="bn"))
+    assert (shown.recovered, shown.setting.recovery) == ("bn", "live") and shown.complete
+    assert shown.quality.nll == pytest.approx(raw.quality.nll, rel=1e-4)
+    assert "with BN re-estimation because closed form, live is worse here" in shown.sentence()
+    assert "worse here" in gauges.gauges(shown)
+    assert fresh.code(setting) == fresh.code(raw.setting) and "Live" not in fresh.code(setting)
+    fresh.networks.kept = type(fresh.networks.kept)()  # others have come since
+    small = fresh.networks.recovered(shown)
+    assert all(torch.equal(*pair) for pair in zip(
+        small.state_dict().values(), fresh.networks.recovered(raw).state_dict().values(), strict=True
+    ))  # fmt: skip
+    spoilt_one = fresh.network(shown.plan, "live")  # what is asked for by name is not exchanged
+    assert spoilt_one.fc.bias[0] == 50.0
+    assert fresh.networks.chosen(shown.plan, "sequential", small) is small
 
 
 def test_an_answer_that_has_begun_goes_on_to_the_same_numbers(fresh):

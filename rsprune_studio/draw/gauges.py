@@ -9,7 +9,7 @@ import numpy as np
 from rsprune_lib.colours import COLOURS, CUT, GRID, INK, KEPT, MUTED, short, signed
 from rsprune_lib.tasks import headline
 from rsprune_studio.draw.html import card, cards, escape, message, note, rows
-from rsprune_studio.engine.setting import Dense, Snapshot, recovery_titles
+from rsprune_studio.engine.setting import Dense, Snapshot
 
 __all__ = ["DENSE", "classes", "gauges", "pending", "rare_mark"]
 
@@ -91,8 +91,8 @@ def _quality(snapshot: Snapshot) -> str:
     if now is None:
         return card(title, "…", against.removeprefix("; "), None)
     kind = f"{now.n} validation images"
-    if snapshot.recovered != snapshot.setting.recovery:
-        kind += f", {recovery_titles(tuned=True, masks=True)[snapshot.recovered]} so far"
+    if snapshot.instead:
+        kind += f", {snapshot.instead}"
     elif not snapshot.final:
         kind += ", first estimate"
     low, high = now.ci

@@ -54,7 +54,7 @@ class Measuring:
         recovery = snapshot.setting.recovery
         quality = self._qualities.get((snapshot.plan.hash, recovery))
         there = quality is not None
-        recovered = recovery if there else None
+        recovered = self._networks.used(snapshot.plan, recovery) if there else None
         return replace(self.with_times(snapshot), quality=quality, recovered=recovered, final=there, made=there)
 
     def with_times(self, snapshot: Snapshot) -> Snapshot:

@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from rsprune_lib.data import Batches
-from rsprune_lib.measure import lean
+from rsprune_lib.measure import lean, predict
 from rsprune_lib.models import units
 from rsprune_lib.pruning import RECOVERIES, Plan, Repair, apply
 from rsprune_lib.pruning.recovery.live import Live
@@ -24,7 +24,7 @@ __all__ = ["Networks"]
 
 _NORMALISED = ("bn", "live", "live_balanced")  # recoveries that end with a batch-norm re-estimation
 _NORMS = "Re-estimating the batch norms"
-_SKETCH_IMAGES = 64  # training images of the one behind a first estimate
+_SKETCH_IMAGES = 64  # training images behind a first estimate, and behind the choice between a repair and none
 
 
 class Networks:
@@ -40,6 +40,7 @@ class Networks:
 
     def __init__(self, trained: Trained) -> None:
         self._trained, self.kept = trained, Kept()
+        self._instead: dict[tuple[str, str], str] = {}  # by hash of the plan and the recovery asked for
         few, steps = trained.batches("train", trained.images), 1 + len(units(trained.model))
         self.collectors = {
             name: Collector(partial(self._collect, few, positions), len(few) * steps)
@@ -154,8 +155,7 @@ class Networks:
         """
         worker = lean(small, fuse=recovery not in _NORMALISED)
         if recovery in _NORMALISED:
-            few = self._trained.batches("train", min(_SKETCH_IMAGES, self._trained.norm_images // 2))
-            settle_norms(worker, watch.over(few, _NORMS), progress=False)
+            settle_norms(worker, watch.over(self._few(), _NORMS), progress=False)
         return worker
 
     def recovered(self, snapshot: Snapshot, watch: Watch = UNWATCHED) -> nn.Module:
@@ -164,9 +164,47 @@ class Networks:
         recent = self.kept.recent(plan, recovery)
         if recent is not None:
             return recent.model
-        network = self.network(plan, recovery, watch=watch)
+        network = self.chosen(plan, recovery, self.network(plan, recovery, watch=watch), watch)
         self.kept.remember(plan, recovery, network)
         return network
+
+    def chosen(self, plan: Plan, recovery: str, small: nn.Module, watch: Watch = UNWATCHED) -> nn.Module:
+        """The network of a live recovery, or the one that is only cut, where that is better; `used` says which.
+
+        The live closed form takes the dense network's inputs for those of the pruned one. Behind layer norms, in a
+        segmenter, or where next to nothing was removed, that can cost more than the repair wins. So the losses of both
+        on a few training images are compared; equal losses keep the repair.
+
+        Args:
+            plan: what stays.
+            recovery: any; those that are not live are left as they are.
+            small: the network that it made.
+            watch: of the work.
+
+        Raises:
+            Stopped: it is no longer wanted.
+        """
+        if recovery not in LIVE:
+            return small
+        raw, other = self.unfinished(plan, "none", watch=watch), "bn" if _normalised(small) else "none"
+        losses = [self._loss(one, watch) for one in (lean(small, fuse=True), self.sketch(raw, other, watch))]
+        if not losses[1] < losses[0]:
+            self._instead.pop((plan.hash, recovery), None)
+            return small
+        self._instead[plan.hash, recovery] = other
+        return self.finish(raw, other, watch=watch)
+
+    def used(self, plan: Plan, recovery: str) -> str:
+        """The recovery that a plan's network really has: the one asked for, or what `chosen` took instead."""
+        return self._instead.get((plan.hash, recovery), recovery)
+
+    def _loss(self, worker: nn.Module, watch: Watch) -> float:
+        few = watch.over(self._few(), "Comparing the repair with the raw cut")
+        return self._trained.task.quality(*predict(worker, few, progress=False)).nll
+
+    def _few(self) -> Batches:
+        """The training images behind a first estimate."""
+        return self._trained.batches("train", min(_SKETCH_IMAGES, self._trained.norm_images // 2))
 
     def close(self) -> None:
         """Ends the collecting and lets the matrices go; the networks stay as they are."""
@@ -176,3 +214,8 @@ class Networks:
     def note(self, snapshot: Snapshot) -> dict[str, Any] | None:
         """How the network of a snapshot was fine-tuned; None if it was not."""
         return self.kept.tuned(snapshot.plan).note if snapshot.setting.recovery == "tuned" else None
+
+
+def _normalised(network: nn.Module) -> bool:
+    """Whether a network has batch norms, which the raw cut gets re-estimated."""
+    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules())

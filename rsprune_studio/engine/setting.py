@@ -228,7 +228,8 @@ class Snapshot:
         latency: measured on the really pruned network, batch 1, one thread, in turn with the trained one.
         speed: how much faster that is than the trained network.
         quality: how good it is on validation images.
-        recovered: the recovery behind ``quality``; another one than the setting's while that is still being computed.
+        recovered: the recovery behind ``quality``; another one than the setting's while that is still being computed,
+            or where that is worse, see `rsprune_studio.engine.networks.Networks.chosen`.
         final: ``quality`` is that of the setting's recovery on all the images that the studio uses.
         made: the network of the setting's recovery is there, though it may not have seen all images yet.
     """
@@ -259,6 +260,15 @@ class Snapshot:
         """Whether nothing is removed but the SE gates, which stand as constants in the weights."""
         return self.dense.gated and self.plan.widths == self.plan.sizes
 
+    @property
+    def instead(self) -> str:
+        """Which other recovery than the setting's is behind ``quality``, and why; empty if it is the setting's."""
+        if self.recovered in (None, self.setting.recovery):
+            return ""
+        titles = recovery_titles(tuned=True, masks=True)
+        why = f"because {titles[self.setting.recovery]} is worse here" if self.final else "so far"
+        return f"{titles[self.recovered]} {why}"
+
     def sentence(self) -> str:
         """Says the whole snapshot in one line of words."""
         kept, all_ = sum(self.plan.widths.values()), sum(self.plan.sizes.values())
@@ -272,8 +282,7 @@ class Snapshot:
             about = "" if self.final else "about "
             text += f"; {self.dense.metric} {about}{self._against_dense(self.dense.metric)}"
             text += "".join(f", {name} {self._against_dense(name)}" for name in self.beside)
-            if self.recovered != self.setting.recovery:
-                text += f" with {recovery_titles(tuned=True, masks=True)[self.recovered]} so far"
+            text += f" with {self.instead}" if self.instead else ""
         if self.only_folded:
             text += (
                 ". No channel is removed, but the SE gates are folded into the weights: each image then gets the mean "

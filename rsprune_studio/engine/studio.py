@@ -115,6 +115,7 @@ class Studio:
         """Python code that does what a setting stands for, with the library alone; ``tuned`` as `as_code` takes it."""
         snapshot = self.apply(setting)
         choosing = {} if setting.amount == "plan" else self.planner.choosing(snapshot.setting)
+        setting = replace(setting, recovery=self.networks.used(snapshot.plan, setting.recovery))
         return as_code(setting, choosing, snapshot.plan, self.trained.basis, tuned)
 
     def keep_tuned(self, plan: Plan, model: nn.Module, note: Mapping[str, Any]) -> None:
@@ -207,6 +208,7 @@ class Studio:
             networks.finish(small, recovery, watch=silent)
         else:
             small = networks.network(plan, recovery, watch=watch)
+        small = networks.chosen(plan, recovery, small, silent)
         if self.data.masks is not None:  # pictures of single images need not wait for the numbers of all
             networks.kept.remember(plan, recovery, small)
             yield replace(guess, made=True)

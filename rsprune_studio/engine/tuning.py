@@ -89,7 +89,9 @@ class FineTune:
                     f"There is no fine-tuned network to keep ({'none yet' if run is None else run.phase}); "
                     "let a run finish at least one epoch first."
                 )
-            self.studio.keep_tuned(run.snapshot.plan, run.model, run.note())
+            plan, recovery = run.snapshot.plan, run.snapshot.setting.recovery
+            note = run.note() | {"recovery": self.studio.networks.used(plan, recovery)}
+            self.studio.keep_tuned(plan, run.model, note)
             run.phase, run.model = "kept", None
         self._heard()
         return replace(run.snapshot.setting, recovery="tuned")

@@ -62,7 +62,7 @@ def bundle_zip(studio: Studio, snapshot: Snapshot, first: Plan | None = None, or
     quality = snapshot.quality
     measured = {
         "params": snapshot.cost.params, "macs": snapshot.cost.macs, "latency_ms": snapshot.latency.median_ms,
-        "part": "val", **quality.to_dict(), "recovery": snapshot.setting.recovery, "pruned_from": origin,
+        "part": "val", **quality.to_dict(), "recovery": snapshot.recovered, "pruned_from": origin,
         "precision": studio.trained.precision,
     }  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
