@@ -296,6 +296,22 @@ def test_without_a_bundle_or_when_it_is_gone_the_cache_is_used(studio, tmp_path,
     assert not (tmp_path / "gone").exists()
 
 
+def test_a_scan_belongs_to_the_options_of_its_criterion(studio, bundle, home, no_scan):
+    other = Setting("tmm", ratio=0.5, options_of={"tmm": {"k": 3}})
+    scanner, usual = scanned(studio, bundle, "tmm")
+    assert studio.scan_of(Setting("tmm")) == usual and studio.scan_of(other) is None
+    assert "options" not in usual.to_dict()
+    with pytest.raises(RspruneError, match="no sensitivity scan by tmm, k 3 yet"):
+        guided_setting(studio, studio.apply(other), 0.02)
+    made = scanner.scan("tmm", options=other.options, images=8, ratios=RATIOS)
+    assert studio.scan_of(other) == made and studio.scan_of(Setting("tmm")) is None
+    studio.scans.clear()
+    assert "tmm" in Scanner(studio, bundle).restore() and studio.scan_of(other) == made
+    with pytest.raises(PlanError, match="Expected a sensitivity scan"):
+        Scan.from_dict(made.to_dict() | {"options": [1]})
+    studio.scans.clear()
+
+
 # guided ratios
 
 

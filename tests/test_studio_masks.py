@@ -10,11 +10,12 @@ from rsprune_lib.data.masks import UNKNOWN
 from rsprune_lib.errors import RspruneError, TrainingError
 from rsprune_lib.explain import class_maps
 from rsprune_lib.models import create_model
-from rsprune_lib.pruning import score
+from rsprune_lib.pruning import Scan, score
 from rsprune_lib.training import fit, recipe
 from rsprune_studio import Setting, Studio
 from rsprune_studio.draw import gauges, masks
 from rsprune_studio.draw.votes import Votes, vote_map
+from rsprune_studio.engine import scans
 from rsprune_studio.engine.class_maps import MapChoice, MapRoom
 from rsprune_studio.engine.inside import Inside
 from rsprune_studio.engine.mask_answers import BOTH_WRONG, LOST, RIGHT, WON, MaskAnswer
@@ -23,6 +24,7 @@ from rsprune_studio.engine.tune_run import TuneOptions
 from rsprune_studio.engine.tuning import FineTune
 from rsprune_studio.views.inside import LookInside
 from rsprune_studio.views.lessons import lesson_panel
+from rsprune_studio.views.scan import ScanView
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +85,23 @@ def test_votes_are_asked_once_and_agree_with_the_library(studio, model, fields):
         studio.apply(dataclasses.replace(setting, minority=4))
     with pytest.raises(RspruneError, match="minority"):
         Setting("class_taylor", minority=0)
+
+
+def test_a_scan_goes_by_the_classes_that_vote(studio, monkeypatch, tmp_path):
+    seen = []
+    monkeypatch.setattr(scans, "sensitivity_scan", lambda model, groups, scores, *_, **__: (
+        seen.append(scores) or Scan("class_taylor", (0.5,), {g.name: (0.5,) for g in groups}, 0.9, 4, "mIoU")
+    ))  # fmt: skip
+    monkeypatch.setenv("RSPRUNE_HOME", str(tmp_path))
+    view = ScanView(studio)
+    view.settle()
+    view.snapshot = studio.apply(Setting("class_taylor", ratio=0.5, minority=2))
+    view.run()
+    view.settle()
+    assert seen[0] is studio.scoring.scores("class_taylor", minority=2)
+    assert view.scan.options == {"minority": 2} and not view.guided.disabled
+    view.close()
+    studio.scans.clear()
 
 
 def test_code_of_a_minority_and_a_balanced_recovery_runs(studio, model, fields):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
@@ -35,6 +35,7 @@ class Scan:
         dense: that of the whole network on the same images.
         n: number of images.
         metric: which number it is, see `rsprune_lib.tasks`.
+        options: of the criterion, as far as they were given.
     """
 
     criterion: str
@@ -43,6 +44,7 @@ class Scan:
     dense: float
     n: int
     metric: str = "accuracy"
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def fragile(self) -> list[str]:
@@ -50,8 +52,9 @@ class Scan:
         return sorted(self.curves, key=lambda name: sum(self.curves[name]))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return {**asdict(self), "ratios": list(self.ratios), "curves": {k: list(v) for k, v in self.curves.items()}}
+        """Plain JSON values; without options if none were given."""
+        rows = {"ratios": list(self.ratios), "curves": {k: list(v) for k, v in self.curves.items()}}
+        return {key: value for key, value in (asdict(self) | rows).items() if key != "options" or value}
 
     @classmethod
     def from_dict(cls, values: object) -> Scan:
@@ -64,7 +67,9 @@ class Scan:
             values = {"metric": "accuracy", "curves": values["accuracy"], **values}
             del values["accuracy"]
         keys = {"criterion", "ratios", "curves", "dense", "n", "metric"}
-        if not isinstance(values, Mapping) or values.keys() != keys or not isinstance(values["curves"], Mapping):
+        options = values.get("options", {}) if isinstance(values, Mapping) else {}
+        whole = isinstance(values, Mapping) and values.keys() - {"options"} == keys
+        if not whole or not isinstance(values["curves"], Mapping) or not isinstance(options, Mapping):
             raise PlanError(f"Expected a sensitivity scan with {', '.join(sorted(keys))}, got {str(values)[:80]!r}.")
         ratios, curves, n = values["ratios"], values["curves"], values["n"]
         lists = all(isinstance(row, list | tuple) and len(row) == len(ratios) for row in (ratios, *curves.values()))
@@ -76,9 +81,8 @@ class Scan:
                 "The sensitivity scan's ratios must increase within [0, 1), on one image or more; scan again."
             )
         rows = {str(name): tuple(float(share) for share in row) for name, row in curves.items()}
-        return cls(
-            str(values["criterion"]), tuple(map(float, ratios)), rows, float(values["dense"]), n, str(values["metric"])
-        )
+        criterion, metric = str(values["criterion"]), str(values["metric"])
+        return cls(criterion, tuple(map(float, ratios)), rows, float(values["dense"]), n, metric, dict(options))
 
 
 @torch.no_grad()

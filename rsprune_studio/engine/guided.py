@@ -124,9 +124,12 @@ def guided_setting(studio: Studio, snapshot: Snapshot, drop: float | None = None
         PlanError: the scan does not reach so few MACs.
     """
     setting, groups = snapshot.setting, studio.groups
-    scan = studio.scans.get(setting.criterion)
+    scan = studio.scan_of(setting)
     if scan is None:
-        raise RspruneError(f"There is no sensitivity scan by {setting.criterion} yet; run one under Sensitivity first.")
+        how = "".join(f", {name} {value}" for name, value in setting.options.items())
+        raise RspruneError(
+            f"There is no sensitivity scan by {setting.criterion}{how} yet; run one under Sensitivity first."
+        )
     if drop is None:
         own, _ = ratios_within(scan, groups, studio.trained.costs, snapshot.cost.macs, locked=setting.locked)
     else:

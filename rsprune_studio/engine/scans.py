@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -90,6 +90,7 @@ class Scanner:
         self,
         criterion: str,
         *,
+        options: Mapping[str, Any] | None = None,
         images: int = 256,
         ratios: Sequence[float] = RATIOS,
         watch: Watch = UNWATCHED,
@@ -98,6 +99,7 @@ class Scanner:
 
         Args:
             criterion: key of `CRITERIA`.
+            options: of the criterion, see `Setting.options`.
             images: validation images, class-balanced.
             ratios: shares of a group's channels to remove.
             watch: of the work.
@@ -107,7 +109,7 @@ class Scanner:
             RspruneError: the criterion is unknown or not for this network, or there is no image.
         """
         studio = self.studio
-        scores = studio.scoring.scores(criterion, watch)
+        scores = studio.scoring.scores(criterion, watch, **(options or {}))
         size = min(_BATCH, studio.trained.batch_size)
         batches = Batches(studio.data, "val", size, limit=images, device=device_of(studio.model))
         steps = len(batches) * (1 + len(studio.groups) * len(ratios))
@@ -115,6 +117,7 @@ class Scanner:
         with studio.trained.using:
             network = private_copy(studio.plain)
         made = sensitivity_scan(network, studio.groups, scores, batches, ratios, progress=False)
+        made = replace(made, options=dict(options or {}))
         studio.scans[criterion] = made
         self.refused.pop(criterion, None)
         self.saved = self._save(made)

@@ -103,6 +103,11 @@ class Studio:
         cost = plan_cost(self.trained.costs, self.groups, plan.keep)
         return self.measuring.known(Snapshot(setting, plan, cost, self.dense))
 
+    def scan_of(self, setting: Setting) -> Scan | None:
+        """The sensitivity scan by a setting's criterion with its options; None if there is none."""
+        scan = self.scans.get(setting.criterion)
+        return scan if scan is not None and scan.options == setting.options else None
+
     def network(self, plan: Plan, recovery: str = "none") -> nn.Module:
         """The really pruned network of a plan, see `Networks.network`."""
         return self.networks.network(plan, recovery)

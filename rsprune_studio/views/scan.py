@@ -7,10 +7,12 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import ipywidgets as widgets
 
 from rsprune_lib.errors import RspruneError, Stopped
+from rsprune_lib.pruning import Scan
 from rsprune_studio.draw import html
 from rsprune_studio.draw.html import in_words, time_left
 from rsprune_studio.draw.scan import fragility, scan_curves
@@ -110,6 +112,11 @@ class ScanView(Part):
         """The criterion on the screen, by which the next scan goes; None while the setting has no answer."""
         return None if self.snapshot is None else self.snapshot.setting.criterion
 
+    @property
+    def scan(self) -> Scan | None:
+        """The scan of the setting on the screen; None while there is none."""
+        return None if self.snapshot is None else self.studio.scan_of(self.snapshot.setting)
+
     def run(self) -> None:
         """Starts a scan by the criterion on the screen; while one runs, that is refused in a sentence."""
         with self._screen:
@@ -117,7 +124,8 @@ class ScanView(Part):
             try:
                 if criterion is None:
                     raise RspruneError(_NOTHING)
-                self._background.start(partial(self._work, criterion, self.images.value, stop))
+                options = self.snapshot.setting.options
+                self._background.start(partial(self._work, criterion, options, self.images.value, stop))
             except RspruneError as error:
                 self._fail(error)
                 return
@@ -180,11 +188,11 @@ class ScanView(Part):
             with self._screen:
                 self._refresh()
 
-    def _work(self, criterion: str, images: int, stop: threading.Event) -> None:
+    def _work(self, criterion: str, options: dict[str, Any], images: int, stop: threading.Event) -> None:
         """Runs on the thread."""
         try:
             self._reader.settle()
-            self.scanner.scan(criterion, images=images, watch=Watch(stop.is_set, self._tell))
+            self.scanner.scan(criterion, options=options, images=images, watch=Watch(stop.is_set, self._tell))
         except Stopped:
             self._ended(None, f"The scan by {criterion} was cancelled; nothing of it was kept.")
         except Exception as error:
@@ -220,17 +228,17 @@ class ScanView(Part):
         busy = self.running is not None
         self.run_button.disabled, self.cancel_button.disabled = busy or self.snapshot is None, not busy
         self.progress.layout.visibility = "visible" if busy else "hidden"
-        missing = self.criterion not in self.studio.scans or self.snapshot is None
-        self.guided.disabled = self.guided_macs.disabled = missing
+        self.guided.disabled = self.guided_macs.disabled = self.scan is None
 
     def _refresh(self) -> None:
         with self._screen:
             self._buttons()
             if not self._active:
                 return
-            scan, refused = self.studio.scans.get(self.criterion), self.scanner.refused.get(self.criterion, "")
+            scan, refused = self.scan, self.scanner.refused.get(self.criterion, "")
             if scan is None:
-                empty = f"No scan by {self.criterion} yet. It takes a minute or so on two cores, and is kept. {refused}"
+                how = f"{self.criterion} with these options" if self.criterion in self.studio.scans else self.criterion
+                empty = f"No scan by {how} yet. It takes a minute or so on two cores, and is kept. {refused}"
                 empty = _NOTHING if self.criterion is None else empty
                 self.hint.value, self.curves.value, self.table.value = html.note(empty), "", ""
                 return
