@@ -85,6 +85,23 @@ def test_sessions_of_earlier_versions_have_clear_points(studio, clock):
     assert Point.from_dict(values) == Point.from_dict({k: v for k, v in values.items() if k != "clear"})
     with pytest.raises(RspruneError, match="measured point"):
         Point.from_dict(values | {"clear": 1})
+    older = {{"score": "accuracy", "dense_score": "dense_accuracy"}.get(k, k): v for k, v in values.items()}
+    assert Point.from_dict(older) == Point.from_dict(values)
+
+
+@pytest.mark.parametrize("wrong", [
+    {"n": True}, {"params": 0}, {"macs": 1.5}, {"macs": 2**63}, {"score": 1.5}, {"low": -0.1}, {"latency_ms": 0},
+    {"latency_ms": float("inf")}, {"dense_score": float("nan")}, {"plan": 3}, {"setting": []}, {"more": 1},
+])  # fmt: skip
+def test_a_point_that_cannot_be_is_named(wrong, studio, clock):
+    clock["small"] = [(2, 2, 2, 2)]
+    values = json.loads(json.dumps(Point.of(studio.final(START)).to_dict()))
+    with pytest.raises(RspruneError, match=rf"measured point.*{next(iter(wrong))} is none that the app writes"):
+        Point.from_dict(values | wrong)
+    with pytest.raises(RspruneError, match=r"measured point 3|got '3' \(it is none"):
+        Point.from_dict(3)
+    with pytest.raises(RspruneError, match="is impossible"):
+        Point.from_dict(values | {"low": 1.0, "score": 0.5})
 
 
 def test_widths_in_multiples(studio, clock):

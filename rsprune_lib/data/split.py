@@ -1,4 +1,7 @@
-"""Disjoint train, validation and test parts: made by rule, saved as small index files with a hash."""
+"""Disjoint train, validation and test parts: made by rule, saved as small index files with a hash.
+
+An index file is read without pydantic: it has four fields, and the hash over the parts finds whatever is wrong in them.
+"""
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,4 +1,8 @@
-"""A plan: which original channels each group keeps. Plain data to share, edit, compare and replay; it runs nothing."""
+"""A plan: which original channels each group keeps. Plain data to share, edit, compare and replay; it runs nothing.
+
+It is checked where it is made, from a file or not, and without pydantic: most checks compare fields (ascending channels
+within the sizes, a fingerprint of both), and as people edit plans by hand, each fault has its own sentence.
+"""
 
 from __future__ import annotations
 

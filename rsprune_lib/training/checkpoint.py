@@ -1,4 +1,8 @@
-"""Checkpoints: after a kill at any moment a run goes on from its last whole epoch and ends with the same numbers."""
+"""Checkpoints: after a kill at any moment a run goes on from its last whole epoch and ends with the same numbers.
+
+What a checkpoint says of its run is not checked by a schema (pydantic): it must equal what the resuming run says of
+itself, which is stricter, and the first field that differs is named.
+"""
 
 import pickle
 from collections.abc import Callable

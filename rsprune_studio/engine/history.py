@@ -4,14 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from rsprune_lib.errors import RspruneError
 from rsprune_studio.engine.setting import Setting, Snapshot
 
 __all__ = ["LONGEST", "History", "Point", "pareto"]
 
+_Count, _Share = Annotated[int, Field(gt=0, lt=2**63)], Annotated[float, Field(ge=0, le=1)]
 LONGEST = 20_000  # settings of a path: four hours of a move a second have fewer
+
+
+class _SavedPoint(BaseModel):
+    """A point as a file has it; earlier versions of the app wrote accuracy for score, and no ``clear``."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+    setting: dict[str, Any]
+    plan: str
+    params: _Count
+    macs: _Count
+    dense_macs: _Count
+    n: _Count
+    latency_ms: Annotated[float, Field(gt=0, lt=1e9)]
+    score: _Share = Field(validation_alias=AliasChoices("score", "accuracy"))
+    dense_score: _Share = Field(validation_alias=AliasChoices("dense_score", "dense_accuracy"))
+    low: _Share
+    high: _Share
+    clear: bool = True
 
 
 @dataclass(frozen=True)
@@ -77,27 +98,17 @@ class Point:
         Raises:
             RspruneError: it is no point.
         """
-        if isinstance(values, Mapping):  # files from before tasks say accuracy
-            values = {_OLD.get(name, name): value for name, value in values.items()}
-        kinds = {"plan": str} | dict.fromkeys(("params", "macs", "dense_macs", "n"), int)
-        kinds |= dict.fromkeys(("latency_ms", "score", "low", "high", "dense_score"), (int, float))
-        if isinstance(values, Mapping):
-            values = {"clear": True, **values}  # sessions of earlier versions do not say
-        kinds["clear"] = bool
-        whole = isinstance(values, Mapping) and values.keys() == {*kinds, "setting"}
-        if not whole or any(
-            isinstance(values[k], bool) != (t is bool) or not isinstance(values[k], t) for k, t in kinds.items()
-        ):
-            raise RspruneError(f"Expected a measured point, got {str(values)[:80]!r}; take a session the app wrote.")
-        counts = [values[key] for key in ("params", "macs", "dense_macs", "n")]
-        if not all(0 < count < 2**63 for count in counts) or not 0 < values["latency_ms"] < 1e9:
+        try:
+            saved = _SavedPoint.model_validate(values)
+        except ValidationError as error:
+            where = ".".join(map(str, error.errors()[0]["loc"]))[:40]
+            raise RspruneError(
+                f"Expected a measured point, got {str(values)[:80]!r} ({where or 'it'} is none that the app writes); "
+                "take a session the app wrote."
+            ) from None
+        if not saved.low <= saved.score <= saved.high:
             raise RspruneError(f"The measured point {str(values)[:80]!r} is impossible; take a session the app wrote.")
-        if not 0 <= values["dense_score"] <= 1 or not 0 <= values["low"] <= values["score"] <= values["high"] <= 1:
-            raise RspruneError(f"The measured point {str(values)[:80]!r} is impossible; take a session the app wrote.")
-        return cls(**{**values, "setting": Setting.from_dict(values["setting"])})
-
-
-_OLD = {"accuracy": "score", "dense_accuracy": "dense_score"}
+        return cls(**{**dict(saved), "setting": Setting.from_dict(saved.setting)})
 
 
 def pareto(points: Sequence[Point]) -> list[int]:

@@ -1,4 +1,8 @@
-"""A whole session of the live tool as one small JSON file: where it stands, where it has been, what was scanned."""
+"""A whole session of the live tool as one small JSON file: where it stands, where it has been, what was scanned.
+
+Tables of plain values in it (measured points, the note of a training) are checked by pydantic; settings, plans and
+scans by their own classes, which check them wherever they come from.
+"""
 
 from __future__ import annotations
 

@@ -6,9 +6,10 @@ import base64
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import safetensors.torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from torch import nn
 
@@ -21,8 +22,29 @@ from rsprune_studio.engine.tune_run import TuneOptions
 __all__ = ["MOST_WEIGHTS", "TunedFile"]
 
 MOST_WEIGHTS = 16_000_000  # bytes; more would make a page with the session as a link too slow
-_NOTE = {"loss": str, "epochs": int, "lr": float, "images": int, "seed": int, "val_images": int, "recovery": str}
-_NOTE |= {"batch_size": int, "decay": float}
+_Count = Annotated[int, Field(gt=0, lt=2**31)]
+
+
+class _Note(BaseModel):
+    """How a network was trained, as a file has it; numbers are checked further as those of a new training are."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+    loss: str
+    epochs: int
+    lr: float
+    images: int
+    seed: int
+    recovery: str
+    val_images: _Count = 1
+    batch_size: _Count = 1
+    decay: float = 0.0
+
+
+class _Saved(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid")
+    plan: dict[str, Any]
+    note: _Note
+    weights: str
 
 
 @dataclass(frozen=True)
@@ -47,7 +69,7 @@ class TunedFile:
         return (
             None
             if len(weights) > MOST_WEIGHTS
-            else cls(plan, {key: note[key] for key in _NOTE if key in note}, weights)
+            else cls(plan, {key: note[key] for key in _Note.model_fields if key in note}, weights)
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -65,22 +87,17 @@ class TunedFile:
             RspruneError: it is no fine-tuned network, or a part of it is impossible.
         """
         wrong = RspruneError("The session's fine-tuned network is broken; take a session that the app wrote.")
-        if not isinstance(values, Mapping) or values.keys() != {"plan", "note", "weights"}:
+        try:
+            saved = _Saved.model_validate(values)
+        except ValidationError:
+            raise wrong from None
+        note = saved.note.model_dump(exclude_unset=True)
+        if note["recovery"] not in recovery_titles(masks=True):
             raise wrong
-        note, weights = values["note"], values["weights"]
-        if not isinstance(note, Mapping) or not note.keys() <= _NOTE.keys() or not isinstance(weights, str):
-            raise wrong
-        if any(type(value) is not _NOTE[key] for key, value in note.items()) or note.get(
-            "recovery"
-        ) not in recovery_titles(masks=True):
-            raise wrong
-        options = {key: note[key] for key in ("loss", "epochs", "lr", "images", "seed") if key in note}
-        counts = note.get("val_images", 1), note.get("batch_size", 1)
-        if len(options) < 5 or not all(0 < count < 2**31 for count in counts):
-            raise wrong
+        options = {key: note[key] for key in ("loss", "epochs", "lr", "images", "seed")}
         TuneOptions(**options, decay=note.get("decay"))
         try:
-            return cls(Plan.from_json(json.dumps(values["plan"])), dict(note), base64.b64decode(weights, validate=True))
+            return cls(Plan.from_json(json.dumps(saved.plan)), note, base64.b64decode(saved.weights, validate=True))
         except ValueError:  # `binascii.Error` is one
             raise wrong from None
 
