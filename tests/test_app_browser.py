@@ -42,7 +42,7 @@ from studio_browser import (
 )
 
 from rsprune_lib.data.upload import MAX_BYTES
-from rsprune_studio.draw.graph import RULES
+from rsprune_studio.draw.graph import SELECTOR_WORDS
 from rsprune_studio.engine.setting import Setting
 
 PHONE = {"width": 390, "height": 844}
@@ -220,7 +220,7 @@ def test_the_graph_follows_the_cut(page, shots):
     def drawn():
         """Edges, similarity and channels that stay, once the drawing is one where the graph decides."""
         found = words.search(caption.inner_text()) if caption.count() else None
-        by_graph = found and RULES[Setting("similarity").selector] in found[4]
+        by_graph = found and SELECTOR_WORDS[Setting("similarity").selector] in found[4]
         return (int(found[1].replace(",", "")), float(found[2]), int(found[3])) if by_graph else None
 
     ready = page.locator(".widget-slider:visible", has_text="cut at").locator(".noUi-target:not([disabled])")

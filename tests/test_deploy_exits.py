@@ -11,7 +11,7 @@ from rsprune_lib.deploy import Deployed, Facts, OnnxNetwork, export_onnx, traced
 from rsprune_lib.deploy.exit_graph import early
 from rsprune_lib.deploy.quantiser import Quantiser
 from rsprune_lib.errors import ModelError
-from rsprune_lib.measure import RULES, ExitRule
+from rsprune_lib.measure import EXIT_RULES, ExitRule
 from rsprune_lib.models import add_exits
 
 
@@ -137,7 +137,7 @@ def test_parts_are_quantised_before_they_are_joined(images, exported, tmp_path):
         assert kinds == {onnx.TensorProto.INT8}, "every part has weights of its own in 8 bits"
 
 
-@pytest.mark.parametrize("kind", RULES)
+@pytest.mark.parametrize("kind", EXIT_RULES)
 def test_every_rule_decides_on_a_threshold_that_is_a_tensor_as_it_does_on_a_number(network, images, kind):
     rule = rule_of(kind, network, images)
     with torch.no_grad():

@@ -10,17 +10,15 @@ from scipy.stats import entropy
 
 from rsprune_lib.errors import ModelError, RspruneError
 from rsprune_lib.measure.early_exit import (
-    RULES,
-    ExitRule,
     Outcome,
     conformal_level,
-    exit_features,
     oracle,
     outcome,
     promise,
     sweep,
     tuned_to,
 )
+from rsprune_lib.measure.exit_rules import EXIT_RULES, ExitRule, exit_features
 from rsprune_lib.models import add_exits, create_model, run_early
 
 COSTS = (1.0, 2.0, 4.0)
@@ -58,7 +56,7 @@ def test_features_of_a_certain_answer_are_finite_and_carry_no_gradient():
     assert found.tolist() == [[1.0, 0.0, 1.0, 0.0]] and not found.requires_grad
 
 
-@pytest.mark.parametrize("kind", RULES)
+@pytest.mark.parametrize("kind", EXIT_RULES)
 def test_a_real_pass_lets_the_same_images_leave(kind):
     model = add_exits(create_model("resnet18", 5, width=0.125, seed=0), ["layer1", "layer2", "layer3"]).eval()
     for head in model.exits.heads:

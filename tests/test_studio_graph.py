@@ -12,7 +12,7 @@ from rsprune_lib.plots import graph_places
 from rsprune_lib.pruning import SELECTORS, select
 from rsprune_lib.pruning.similarity.selectors import Graph, nested
 from rsprune_studio import Setting, Studio, lesson_panel
-from rsprune_studio.draw.graph import RULES, graph
+from rsprune_studio.draw.graph import SELECTOR_WORDS, graph
 from rsprune_studio.views.graph import GraphView
 
 
@@ -56,7 +56,7 @@ def test_every_selector_is_at_hand(studio):
         snapshot = panel.settle()
         panel.parts["Graph"].settle()
         kept[name] = drawn(panel.parts["Graph"].picture.value)[1]
-        assert RULES[name] in panel.parts["Graph"].picture.value
+        assert SELECTOR_WORDS[name] in panel.parts["Graph"].picture.value
         own = {"selector": name, "rank": studio.scoring.scores("l1") if name != "nested" else None}
         expected = select(studio.scoring.similar(), studio.groups, threshold=0.7, **own)
         assert snapshot.plan.hash == expected.hash and kept[name] == expected.widths["conv1"]
@@ -98,7 +98,7 @@ def test_the_drawing_has_the_edges_that_the_budget_led_to(studio, scope):
     at = how["threshold"] if scope == "global" else how["thresholds"]["conv1"]
     edges, stay, _ = drawn(view.picture.value)
     assert edges == Graph.at(values, at).edges.sum() // 2 and stay == snapshot.plan.widths["conv1"]
-    assert RULES["scored"] in view.picture.value and not panel.controls.scope.disabled
+    assert SELECTOR_WORDS["scored"] in view.picture.value and not panel.controls.scope.disabled
     assert panel.controls.selector.layout.display == ""
 
 

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from rsprune_lib.data import Batches
 from rsprune_lib.errors import TrainingError
 from rsprune_lib.measure import ExitRule, evaluate, outcome, predict
-from rsprune_lib.measure.early_exit import exit_features
+from rsprune_lib.measure.exit_rules import exit_features
 from rsprune_lib.models import add_exits, create_model, hooked
 from rsprune_lib.training import fit, fit_gates, fit_heads, gate_targets, recipe
 

@@ -98,14 +98,14 @@ class HelpWithNames(TyperCommand):
 def _known_names() -> dict[str, str]:
     from rsprune_lib.deploy import RUNTIMES
     from rsprune_lib.explain import METHODS
-    from rsprune_lib.measure import RULES
+    from rsprune_lib.measure import EXIT_RULES
     from rsprune_lib.models import NETWORKS
     from rsprune_lib.pruning import CRITERIA, RECOVERIES, SCOPES, SELECTORS
     from rsprune_lib.training import LOSSES, RECIPES
 
     known = {
         "networks": NETWORKS, "criteria": CRITERIA, "scopes": SCOPES, "selectors": SELECTORS, "recoveries": RECOVERIES,
-        "losses": LOSSES, "recipes": RECIPES, "rules": RULES, "runtimes": RUNTIMES, "maps": METHODS,
+        "losses": LOSSES, "recipes": RECIPES, "rules": EXIT_RULES, "runtimes": RUNTIMES, "maps": METHODS,
     }  # fmt: skip
     return {kind: ", ".join(names) for kind, names in known.items()}
 

@@ -67,11 +67,11 @@ def exits(
     Without --promise, --accuracy or --cost the threshold is the cheapest one that is as accurate as the whole network
     on the images that it is chosen on.
     """
-    from rsprune_lib.measure import RULES
+    from rsprune_lib.measure import EXIT_RULES
 
     for what, value, known in (
         ("stages", stages, STAGES),
-        ("rule", rule, RULES),
+        ("rule", rule, EXIT_RULES),
         ("norm", norm, ("own", "shared", "none")),
     ):
         if value not in known:

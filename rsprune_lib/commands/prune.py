@@ -102,8 +102,7 @@ def prune(
     given = [key for key, value in (*amounts.items(), ("plan", plan), ("ms", budget_ms)) if value is not None]
     if len(given) > 1:
         raise typer.BadParameter(f"give one of --ratio, --threshold, --macs, --budget-ms and --plan, not {len(given)}")
-    if not given or budget_ms is not None:
-        amounts["ratio"] = 0.7
+    amounts |= {"ratio": 0.7} if not given or budget_ms is not None else {}
     named, repairing = named_options(option), named_options(recovery_option, "--recovery-option")
     own = {key: value for key, value in (("selector", selector), ("rank", rank)) if value is not None}
     belongs = f"belongs to --criterion similarity, not to {criterion or 'another'}"
@@ -131,8 +130,7 @@ def prune(
     bundle, loaded = open_run(folder, data, bands)
     run.apart_from(*data_paths(loaded.source))
     if budget_ms is not None:
-        request = request if multiple_of else _in_eights(request, bundle, loaded)
-        request = _within(budget_ms, request, bundle, loaded)
+        request = _within(budget_ms, request if multiple_of else _in_eights(request, bundle, loaded), bundle, loaded)
     if criterion is None and plan is None and (taken := usual_criterion(bundle.model)) != "attention":
         say(f"No criterion was named, and the network has no SE gates: its channels are judged by {taken}.")
     with run.open(FILES, needed=needed(bundle.model, 2), resumable=False) as place:

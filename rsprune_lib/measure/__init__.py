@@ -4,8 +4,6 @@ from rsprune_lib.confusion import EXCLUDE, ClassNumbers, class_numbers, resample
 from rsprune_lib.measure.boundaries import boundary_counts, boundary_f1, edges_of
 from rsprune_lib.measure.cost import Cost, LayerCost, cost, deployed_cost, example_images, layer_costs
 from rsprune_lib.measure.early_exit import (
-    RULES,
-    ExitRule,
     Outcome,
     conformal_level,
     oracle,
@@ -14,6 +12,7 @@ from rsprune_lib.measure.early_exit import (
     sweep,
     tuned_to,
 )
+from rsprune_lib.measure.exit_rules import EXIT_RULES, ExitRule
 from rsprune_lib.measure.latency import Latency, latencies, latency
 from rsprune_lib.measure.layer_time import LayerTime, layer_times, macs_beside_times
 from rsprune_lib.measure.lean import lean
@@ -25,7 +24,7 @@ from rsprune_lib.measure.speed import Speed
 
 __all__ = [
     "EXCLUDE",
-    "RULES",
+    "EXIT_RULES",
     "ClassNumbers",
     "Cost",
     "EarlyExit",

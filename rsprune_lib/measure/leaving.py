@@ -18,7 +18,7 @@ from rsprune_lib.background import at_rest
 from rsprune_lib.data import Batches
 from rsprune_lib.errors import ModelError, RspruneError
 from rsprune_lib.measure.cost import example_images
-from rsprune_lib.measure.early_exit import ExitRule
+from rsprune_lib.measure.exit_rules import ExitRule
 from rsprune_lib.measure.latency import Latency, Pass, summary, timed, using_threads
 from rsprune_lib.measure.result import Result, measure, times_of
 from rsprune_lib.measure.speed import Speed

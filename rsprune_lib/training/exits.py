@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from tqdm.auto import tqdm
 
 from rsprune_lib.errors import TrainingError
-from rsprune_lib.measure.early_exit import exit_features
+from rsprune_lib.measure.exit_rules import exit_features
 from rsprune_lib.models import evaluating, hooked, placement
 
 __all__ = ["fit_gates", "fit_heads", "gate_targets"]

@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rsprune_lib.errors import TrainingError, unknown
-from rsprune_lib.measure.early_exit import ExitRule, exit_features, outcome
+from rsprune_lib.measure.early_exit import outcome
+from rsprune_lib.measure.exit_rules import ExitRule, exit_features
 from rsprune_lib.training.exits import gate_targets
 from rsprune_lib.training.warm_up import ExitStage, exit_accuracies
 

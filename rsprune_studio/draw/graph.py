@@ -8,9 +8,9 @@ from rsprune_lib.colours import GRID, INK, KEPT, MUTED
 from rsprune_lib.pruning.similarity.hashes import TIE
 from rsprune_studio.draw.html import escape, note
 
-__all__ = ["RULES", "graph"]
+__all__ = ["SELECTOR_WORDS", "graph"]
 
-RULES = {
+SELECTOR_WORDS = {
     "paper": "The published sweep, by the degrees of the whole graph.",
     "dominating": "The busiest stays, its neighbours go; every removed channel keeps a look-alike.",
     "core": "In the densest core the filter with the largest L1 norm stays, again and again.",
@@ -31,7 +31,7 @@ def graph(values: np.ndarray, places: np.ndarray, kept: np.ndarray, threshold: f
         places: (C, 2) in [0, 1].
         kept: (C,) bool, what the plan keeps.
         threshold: of the edges.
-        rule: key of `RULES`, the selector that decided by these edges; None if another criterion made the plan.
+        rule: key of `SELECTOR_WORDS`, the selector that decided by these edges; None if another criterion did.
     """
     count = len(values)
     edges = np.triu(values >= threshold - TIE, 1)
@@ -68,7 +68,7 @@ def graph(values: np.ndarray, places: np.ndarray, kept: np.ndarray, threshold: f
     if rule is None:
         words += "Colours show what another criterion keeps: look for edges between two blue channels."
     else:
-        words += f"{RULES[rule]} Point at a channel to see whom it resembles."
+        words += f"{SELECTOR_WORDS[rule]} Point at a channel to see whom it resembles."
     return f'<div style="color:{MUTED}">{note(words)}</div>{drawing}'
 
 

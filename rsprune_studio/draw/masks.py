@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rsprune_lib.colours import CUT, INK, KEPT, MUTED
+from rsprune_lib.colours import CUT, INK, KEPT, MUTED, painted
 from rsprune_lib.data import Dataset
 from rsprune_lib.data.masks import UNKNOWN
 from rsprune_studio.draw.gauges import rare_mark
@@ -59,9 +59,7 @@ def class_picture(mask: np.ndarray, palette: Sequence[Sequence[int]]) -> np.ndar
         palette: K RGB colours.
     """
     mask = _thinned(mask)
-    colours = np.zeros((UNKNOWN + 1, 3), np.uint8)
-    colours[: len(palette)] = palette
-    return _hatched(colours[mask], mask == UNKNOWN)
+    return _hatched(painted(mask, palette), mask == UNKNOWN)
 
 
 def change_picture(pixels: np.ndarray, answer: MaskAnswer) -> np.ndarray:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from rsprune_lib.errors import RspruneError
 from rsprune_lib.measure import (
-    RULES,
+    EXIT_RULES,
     EarlyExit,
     ExitRule,
     Latency,
@@ -38,7 +38,9 @@ from rsprune_studio.engine.threads import UNWATCHED, Watch
 
 __all__ = ["GOALS", "KINDS", "ExitStudy", "Judged", "make_study", "solve", "time_exits"]
 
-KINDS = {name: RULES[name] for name in ("max_probability", "entropy", "margin", "patience")}  # need no fit of their own
+KINDS = {
+    name: EXIT_RULES[name] for name in ("max_probability", "entropy", "margin", "patience")
+}  # need no fit of their own
 GOALS = {
     "accuracy": "lose no accuracy",
     "promise": "promise: lost at most",

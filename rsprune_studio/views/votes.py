@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import ipywidgets as widgets
 import numpy as np
 
-from rsprune_lib.errors import Stopped
-from rsprune_studio.draw import html
-from rsprune_studio.draw.html import in_words
 from rsprune_studio.draw.votes import ORDERS, Votes, vote_map
 from rsprune_studio.engine.setting import Snapshot
 from rsprune_studio.engine.studio import Studio
-from rsprune_studio.engine.threads import LatestWins, Turn, Watch
-from rsprune_studio.views.tab import Part
+from rsprune_studio.engine.threads import Watch
+from rsprune_studio.views.tab import PicturePart
 
 __all__ = ["VotesView"]
 
-Job = tuple[Snapshot, str, str]
 
-
-class VotesView(Part):
+class VotesView(PicturePart):
     """A map of classes by channels of a group, and what a plan leaves each class.
 
     The classes are asked once, on a worker, when the view is first in front or when their criterion is chosen.
@@ -45,28 +38,10 @@ class VotesView(Part):
             options=list(ORDERS.items()), description="columns", style=style, layout=widgets.Layout(width="200px"),
             tooltip="Channels of one class side by side, or the best score first",
         )  # fmt: skip
-        self.picture, self.status = (widgets.HTML(layout=widgets.Layout(width="auto")) for _ in range(2))
-        self._worker: LatestWins[Job | None] = LatestWins(self._draw)
         for control in (self.group, self.order):
             control.observe(lambda _: self._refresh(), "value")
         row = widgets.HBox([self.group, self.order], layout=widgets.Layout(flex_flow="row wrap"))
         self.children = [row, self.status, self.picture]
-
-    def settle(self, timeout: float = 120.0) -> None:
-        """Waits for the drawing.
-
-        Raises:
-            Exception: what went wrong (it is on the screen as a sentence, too).
-            TimeoutError: there is still work.
-        """
-        self._worker.settle(timeout)
-        if self.error is not None:
-            raise self.error
-
-    def close(self) -> None:
-        """Ends its worker; the view is gone."""
-        self._worker.close()
-        super().close()
 
     def votes(self, snapshot: Snapshot, name: str, watch: Watch) -> Votes:
         """What the channels of a group mean to each class.
@@ -82,34 +57,8 @@ class VotesView(Part):
         rare = studio.scoring.votes.voters(minority=counts)
         return Votes(name, table, kept, studio.scoring.values_of(setting)[name], studio.data.classes, rare)
 
-    def _refresh(self) -> None:
-        with self._screen:
-            if self.snapshot is None:
-                self.picture.value = ""
-            wanted = self._active and self.snapshot is not None
-            self._worker.submit((self.snapshot, self.group.value, self.order.value) if wanted else None)
+    def _wish(self) -> tuple[str, str]:
+        return self.group.value, self.order.value
 
-    def _draw(self, turn: Turn[Job | None]) -> None:
-        """Runs on a worker."""
-        if turn.job is None:
-            return
-        snapshot, name, order = turn.job
-        self.error = None
-        try:
-            votes = self.votes(snapshot, name, Watch(turn.stale, partial(self._tell, turn)))
-            self._show(turn, vote_map(votes, order), "")
-        except Stopped:
-            return
-        except Exception as error:
-            self.error = error
-            self._show(turn, "", html.message(in_words(error), error=True))
-
-    def _show(self, turn: Turn, picture: str, status: str) -> None:
-        with self._screen:
-            if not turn.stale():
-                self.picture.value, self.status.value = picture, status
-
-    def _tell(self, turn: Turn, text: str, share: float | None = None) -> None:
-        with self._screen:
-            if not turn.stale():
-                self.status.value = html.working(text, share)
+    def _make(self, snapshot: Snapshot, name: str, order: str, *, watch: Watch) -> str:
+        return vote_map(self.votes(snapshot, name, watch), order)
