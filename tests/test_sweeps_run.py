@@ -129,16 +129,12 @@ def test_a_key_knows_command_script_input_and_code(place, monkeypatch):
 
     from rsprune_lib.sweeps import keys
 
-    def anew():
-        keys._file_hash.cache_clear()
-        return key()
-
     (place / "in.json").write_text("1")
     sweep(place, "python s.py {n} {out} in.json")
     seen = [key()]
-    assert anew() == seen[0]
+    assert key() == seen[0]
     (place / "in.json").write_text("2")
-    seen.append(anew())
+    seen.append(key())
     (place / "s.py").write_text(SCRIPT + "# changed")
     seen.append(key())
     sweep(place, "python s.py {n} {out} in.json more")
@@ -165,6 +161,30 @@ def test_steps_that_ended_before_a_kill_do_not_run_again(place):
     assert "was ended by SIGKILL" in run(place).outcomes[0].error
     assert run(place).ok
     assert ledger(place) == ["first", "second1", "second1"]
+
+
+@pytest.mark.parametrize(("command", "resumed"), [("train resnet20", True), ("prune bundle", False)])
+def test_an_interrupted_command_goes_on_from_its_checkpoint_if_it_has_one(place, monkeypatch, command, resumed):
+    from rsprune_lib.run_mark import write_mark
+    from rsprune_lib.sweeps.processes import Ended
+
+    (place / "s.yaml").write_text(f"title: T\njobs: {{a: {{run: 'rsprune {command} --out {{out}}'}}}}")
+    order = reproduce.prepare(place / "s.yaml", profile="smoke", out=place / "out").orders[0]
+    left = place / "out" / "attempts" / order.folder / "0" / "out"  # as a killed worker leaves it
+    left.mkdir(parents=True)
+    (left / "half").write_text("x")
+    write_mark(left, command.split()[0], {"half"})
+    seen = []
+
+    def ended(words, *_):
+        seen.append((words, (left / "half").exists()))
+        return Ended(True)
+
+    monkeypatch.setattr(cell_module, "run_process", ended)
+    assert run_cell(order).ok
+    (words, there), record = seen[0], read_json(place / "out" / "cells" / order.folder / "result.json", "a result")
+    assert ("--resume" in words, there, record["resumed"]) == (resumed, resumed, True) and "--json" in words
+    assert words[words.index("--out") + 1] == str(left)
 
 
 def test_driver_killed_and_started_again(place):

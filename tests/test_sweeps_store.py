@@ -131,6 +131,7 @@ def test_published_rows_have_a_source_and_a_protocol_and_ours_beside(held):
         r for r in published() if r["table"] == "similarity_graph" and r.get("ours", {}).get("threshold") == 0.7
     )
     ours = [row(s, a, **wanted["ours"]) for s, a in ((0, 0.8), (1, 0.9))]
+    ours.append(row(2, 0.1, **{**wanted["ours"], "part": "val"}))
     for one in ours:
         one["provenance"]["data"]["name"] = "cifar10"
     found = next(r for r in beside(held(*ours, row(7)), ["similarity_graph"]) if r["name"] == wanted["name"])

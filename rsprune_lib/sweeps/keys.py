@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 
+import rsprune_lib
 from rsprune_lib.code_version import code_hash, code_version
 from rsprune_lib.files import sha256
 from rsprune_lib.places import absolute, project_root
@@ -49,7 +51,21 @@ class Order:
 
 
 def current_code() -> str:
-    """Returns the version of the library as it lies here, with a hash of its source and the version of PyTorch."""
+    """Returns the version of the library as it lies here, with a hash of its source and the version of PyTorch.
+
+    The source is read again only where a file has another time or size, since every cell asks.
+    """
+    folder, stamps = Path(rsprune_lib.__file__).parent, []
+    for place, _, names in os.walk(folder):
+        for name in names:
+            if name.endswith(".py"):
+                state = os.stat(os.path.join(place, name))
+                stamps.append((place, name, state.st_mtime_ns, state.st_size))
+    return _code(tuple(sorted(stamps)))
+
+
+@lru_cache(maxsize=1)
+def _code(_stamps: tuple) -> str:
     return code_version("rsprune_lib")
 
 
@@ -69,12 +85,12 @@ def orders_of(
     Raises:
         RspruneError: A data set cannot be loaded.
     """
-    code, found = current_code(), {}
+    code, found, known = current_code(), {}, {}
     for cell in cells:
         folders = {job: found[name].folder for job, name in cell.needs.items()}
         keys = {job: found[name].key for job, name in cell.needs.items()}
         steps = [[NEED.sub(lambda m, keys=keys: keys[m[1]], word) for word in shown(words)] for words in cell.steps]
-        about = {"steps": steps, "code": code, "profile": profile, "inputs": _inputs(cell.steps, cwd)}
+        about = {"steps": steps, "code": code, "profile": profile, "inputs": _inputs(cell.steps, cwd, known)}
         key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:12]
         found[cell.name] = Order(str(root), cell, key, folders, code, profile, threads, tries, str(cwd))
     return list(found.values())
@@ -88,21 +104,30 @@ def shown(words: Sequence[str]) -> list[str]:
     return ["python", str(script.relative_to(root)) if script.is_relative_to(root) else script.name, *words[2:]]
 
 
-def _inputs(steps: Iterable[Sequence[str]], cwd: Path) -> dict[str, str]:
-    """What commands read -> its hash: data sets, bundles, files; the folder of a script with it."""
+def _inputs(steps: Iterable[Sequence[str]], cwd: Path, known: dict[str, str | None]) -> dict[str, str]:
+    """What commands read -> its hash: data sets, bundles, files; the folder of a script with it.
+
+    Args:
+        steps: Commands.
+        cwd: Where they run.
+        known: Hashes of this sweep so far; a file is read once, however many cells name it.
+    """
     found = {}
     for words in steps:
         for before, word in zip(("", *words), words, strict=False):
             if before == "--data":
-                found[word] = _data_hash(word)
-            elif words[0] == "python" and word.endswith(".py") and before == "python":
-                found[Path(word).name] = code_hash(files=tuple(Path(word).parent.glob("*.py")))
-            elif (digest := _file_hash(cwd / word)) is not None:
-                found[word] = digest
+                name, read = word, _data_hash
+            elif before == "python":
+                name, read = Path(word).name, _script_hash
+            else:
+                name, read = word, lambda word: _file_hash(cwd / word)
+            if name not in known:
+                known[name] = read(word)
+            if known[name] is not None:
+                found[name] = known[name]
     return found
 
 
-@cache
 def _data_hash(name: str) -> str:
     from rsprune_lib.data import is_card, load_data
 
@@ -110,7 +135,11 @@ def _data_hash(name: str) -> str:
     return f"{info.get('name')} {info.get('content_hash')} {info.get('split_hash')}"
 
 
-@cache
+def _script_hash(script: str) -> str:
+    """Hash of a script and of those beside it, which it may import."""
+    return code_hash(files=tuple(Path(script).parent.glob("*.py")))
+
+
 def _file_hash(path: Path) -> str | None:
     """Hash of a file, or of the description of a bundle, which holds the hashes of its other files; else None."""
     try:

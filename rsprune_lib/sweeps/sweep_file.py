@@ -149,7 +149,8 @@ def _checked_axes(axes: Axes) -> Axes:
         if not values:
             raise ValueError(f"the axis {name!r} has no values")
         texts = [repr(value) for value in values]
-        if double := next((text for text in texts if texts.count(text) > 1), None):
+        if len({*texts}) < len(texts):
+            double = next(text for text in texts if texts.count(text) > 1)
             raise ValueError(f"the axis {name!r} has the value {double:.60} twice")
         for value in values:
             for number in [value] if isinstance(value, float) else ():
