@@ -62,7 +62,8 @@ def one(place: Path, cells: int, workers: int) -> dict:
     sizes = [file.stat().st_size for file in out.rglob("*") if file.is_file()]
     shutil.rmtree(out)
     return {
-        "name": f"{cells:,} empty cells, {workers} side by side", "cells": cells, "workers": workers, "prepare_s": prepared[0], "run_s": ran[0], "run_cpu_s": ran[1],
+        "name": f"{cells:,} empty cells, {workers} side by side",
+        "cells": cells, "workers": workers, "prepare_s": prepared[0], "run_s": ran[0], "run_cpu_s": ran[1],
         "ms_a_cell": 1000 * ran[0] / cells, "cpu_ms_a_cell": 1000 * ran[1] / cells, "again_s": again[0],
         "store_s": read[0], "files_a_cell": len(sizes) / cells, "bytes_a_cell": sum(sizes) / cells,
         "peak_mb": psutil.Process().memory_info().rss / 1e6, "load": os.getloadavg(),
