@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import importlib
 import os
 from pathlib import Path
 
@@ -17,6 +18,37 @@ _MIRROR = Path(os.environ.get("RSPRUNE_MIRROR") or ROOT.parent / "shared" / "dat
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread():
     torch.set_num_threads(1)  # tiny tensors: threads cost more than they bring, and sums become repeatable
+
+
+@pytest.fixture(scope="module")
+def float32():
+    """Lean copies keep float32, for what is compared with plain torch; test_measure_lean sees to bfloat16."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(importlib.import_module("rsprune_lib.measure.lean"), "supports_bf16", lambda device: False)
+        yield
+
+
+@pytest.fixture
+def home(tmp_path_factory, monkeypatch):
+    """One cache for all tests of the command line, no mirror, no profile from outside."""
+    folder = tmp_path_factory.getbasetemp() / "cli-home"
+    monkeypatch.setenv("RSPRUNE_HOME", str(folder))
+    for name in ("MIRROR", "PROFILE", "DEBUG", "NOTEBOOKS"):
+        monkeypatch.delenv(f"RSPRUNE_{name}", raising=False)
+    return folder
+
+
+@pytest.fixture
+def run(capsys):
+    """Calls the command line; returns exit status, standard output and standard error."""
+    from rsprune_lib.cli import main
+
+    def call(*arguments):
+        capsys.readouterr()
+        status = main([str(a) for a in arguments])
+        return status, *capsys.readouterr()
+
+    return call
 
 
 @pytest.fixture

@@ -17,26 +17,7 @@ from rsprune_lib.commands.common import amount
 DATA = ["list", "fetch", "verify"]
 
 
-@pytest.fixture(autouse=True)
-def home(tmp_path_factory, monkeypatch):
-    """One cache for this file, no mirror, no profile from outside."""
-    folder = tmp_path_factory.getbasetemp() / "cli-home"
-    monkeypatch.setenv("RSPRUNE_HOME", str(folder))
-    for name in ("RSPRUNE_MIRROR", "RSPRUNE_PROFILE", "RSPRUNE_DEBUG", "RSPRUNE_NOTEBOOKS"):
-        monkeypatch.delenv(name, raising=False)
-    return folder
-
-
-@pytest.fixture
-def run(capsys):
-    """Calls the command line; returns exit status, standard output and standard error."""
-
-    def call(*arguments):
-        capsys.readouterr()
-        status = main([str(a) for a in arguments])
-        return status, *capsys.readouterr()
-
-    return call
+pytestmark = pytest.mark.usefixtures("home")
 
 
 @pytest.mark.parametrize("command", [*([name] for name in COMMANDS), *(["data", name] for name in DATA)], ids=" ".join)

@@ -9,23 +9,9 @@ from rsprune_lib.cli import main
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("RSPRUNE_HOME", str(tmp_path_factory.getbasetemp() / "cli-home"))
+def _tracked(home, monkeypatch):
     monkeypatch.setenv("RSPRUNE_TRACKING", "json")
-    for name in ("RSPRUNE_MIRROR", "RSPRUNE_PROFILE", "RSPRUNE_DEBUG", "MLFLOW_TRACKING_URI"):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture
-def run(capsys):
-    """Calls the command line; returns exit status, standard output and standard error."""
-
-    def call(*arguments):
-        capsys.readouterr()
-        status = main([str(a) for a in arguments])
-        return status, *capsys.readouterr()
-
-    return call
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
 
 @pytest.fixture(scope="module")

@@ -10,22 +10,7 @@ from rsprune_lib.bundle import load_bundle
 from rsprune_lib.cli import main
 from rsprune_lib.explain import class_maps
 
-
-@pytest.fixture(autouse=True)
-def home(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("RSPRUNE_HOME", str(tmp_path_factory.getbasetemp() / "cli-home"))
-    for name in ("RSPRUNE_MIRROR", "RSPRUNE_PROFILE", "RSPRUNE_DEBUG"):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture
-def run(capsys):
-    def call(*arguments):
-        capsys.readouterr()
-        status = main([str(a) for a in arguments])
-        return status, *capsys.readouterr()
-
-    return call
+pytestmark = pytest.mark.usefixtures("home")
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """Class maps in the studio: dense beside pruned for the picked image, dropped by the next move, nothing left behind."""
 
-import importlib
 import threading
 
 import numpy as np
@@ -16,12 +15,7 @@ from rsprune_studio.engine.inside import Inside
 from rsprune_studio.engine.threads import Watch
 from rsprune_studio.views.inside import LookInside
 
-
-@pytest.fixture(scope="module", autouse=True)
-def float32():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(importlib.import_module("rsprune_lib.measure.lean"), "supports_bf16", lambda device: False)
-        yield
+pytestmark = pytest.mark.usefixtures("float32")
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """The look inside the pruned network: answers, comparison, channels, uploads, and the view that shows them."""
 
-import importlib
 import io
 import struct
 import threading
@@ -31,13 +30,7 @@ from rsprune_studio.engine.threads import Watch
 from rsprune_studio.views.gallery import SLOTS
 from rsprune_studio.views.inside import LookInside
 
-
-@pytest.fixture(scope="module", autouse=True)
-def float32():
-    """What is drawn is compared with plain torch; test_studio and test_measure_lean see to bfloat16."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(importlib.import_module("rsprune_lib.measure.lean"), "supports_bf16", lambda device: False)
-        yield
+pytestmark = pytest.mark.usefixtures("float32")
 
 
 @pytest.fixture(scope="module")
