@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rsprune_lib.colours import INK, MUTED, overlay
+from rsprune_lib.colours import overlay
 from rsprune_lib.explain import METHODS
 from rsprune_studio.draw.html import escape, message, note
 from rsprune_studio.draw.inside import picture
+from rsprune_studio.draw.theme import INK, MUTED
 from rsprune_studio.engine.class_maps import MapPair
 
 __all__ = ["class_map_wall", "class_map_words"]

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from rsprune_lib.colours import BLUE_RAMP, CUT, GRID, INK, KEPT, MUTED, shade, short, signed
+from rsprune_lib.colours import BLUE_RAMP, CUT, KEPT, shade, short, signed
 from rsprune_lib.data import Dataset
 from rsprune_lib.measure import Latency, Speed
 from rsprune_studio.draw.html import card, cards, escape, note, ticks
 from rsprune_studio.draw.inside import thumbnail
+from rsprune_studio.draw.theme import GRID, INK, MUTED, PAPER
 from rsprune_studio.engine.exits import ExitStudy, Judged
 
 __all__ = ["curve", "exit_gauges", "gallery", "rates", "sentence"]
@@ -105,7 +106,7 @@ def curve(study: ExitStudy, judged: Judged) -> str:
     x, y = at(judged.oracle.cost, judged.oracle.accuracy)
     parts.append(f'<text x="{x:.1f}" y="{y + 5:.1f}" text-anchor="middle" font-size="17" fill="{INK}">★</text>')
     x, y = at(judged.outcome.cost, judged.outcome.accuracy)
-    parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="6.5" fill="white" stroke="{CUT}" stroke-width="3"/>')
+    parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="6.5" fill="{PAPER}" stroke="{CUT}" stroke-width="3"/>')
     axis = f'<text x="{(_LEFT + _RIGHT) / 2}" y="244" text-anchor="middle">mean MACs of an image</text></svg>'
     about = (
         "Blue: this rule with one threshold for all exits, from strict (right) to loose. Squares: everyone leaves "

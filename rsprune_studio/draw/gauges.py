@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rsprune_lib.colours import COLOURS, CUT, GRID, INK, KEPT, MUTED, short, signed
+from rsprune_lib.colours import COLOURS, CUT, KEPT, short, signed
 from rsprune_lib.tasks import headline
 from rsprune_studio.draw.html import card, cards, escape, message, note, rows
+from rsprune_studio.draw.theme import GRID, INK, MUTED
 from rsprune_studio.engine.setting import Dense, Snapshot
 
 __all__ = ["DENSE", "classes", "gauges", "pending", "rare_mark"]

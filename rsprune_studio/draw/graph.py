@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from rsprune_lib.colours import GRID, INK, KEPT, MUTED
+from rsprune_lib.colours import KEPT
 from rsprune_lib.pruning.similarity.hashes import TIE
 from rsprune_studio.draw.html import escape, note
+from rsprune_studio.draw.theme import GRID, INK, MUTED, PAPER
 
 __all__ = ["SELECTOR_WORDS", "graph"]
 
@@ -50,7 +51,7 @@ def graph(values: np.ndarray, places: np.ndarray, kept: np.ndarray, threshold: f
         colour = KEPT if kept[c] else _GONE
         tip = _tip(c, kept, near, threshold)
         dots.append(
-            f'<circle cx="{at[c, 0]:.1f}" cy="{at[c, 1]:.1f}" r="{radius}" fill="{colour}" stroke="white">'
+            f'<circle cx="{at[c, 0]:.1f}" cy="{at[c, 1]:.1f}" r="{radius}" fill="{colour}" stroke="{PAPER}">'
             f"<title>{escape(tip)}</title></circle>"
         )
     lonely = int((~(values >= threshold - TIE) | np.eye(count, dtype=bool)).all(1).sum())

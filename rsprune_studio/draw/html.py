@@ -4,9 +4,10 @@ import html
 import math
 from collections.abc import Iterable, Sequence
 
-from rsprune_lib.colours import CUT, GRID, INK, KEPT, MUTED
+from rsprune_lib.colours import CUT, KEPT
 from rsprune_lib.errors import RspruneError, visible
 from rsprune_lib.pruning import Plan, diff
+from rsprune_studio.draw.theme import ACCENT, GRID, INK, MUTED, PAPER, SOFT
 from rsprune_studio.engine.setting import Snapshot
 
 __all__ = [
@@ -185,8 +186,10 @@ def working(text: str, share: float | None = None) -> str:
 
 def code(text: str) -> str:
     """Code with a button that copies it; it can be selected, too."""
-    style = f"background:#F5F7F9;border:1px solid {GRID};border-radius:6px;padding:8px 12px;font:12px/1.4 monospace"
-    look = f"padding:3px 14px;border:1px solid {KEPT};border-radius:4px;color:{KEPT};background:white;cursor:pointer"
+    style = f"background:{SOFT};border:1px solid {GRID};border-radius:6px;padding:8px 12px;font:12px/1.4 monospace"
+    look = (
+        f"padding:3px 14px;border:1px solid {KEPT};border-radius:4px;color:{ACCENT};background:{PAPER};cursor:pointer"
+    )
     button = f'<button type="button" style="{look}" onclick="{escape(_COPY)}">Copy</button>'
     return f'<div>{button}<pre style="{style};margin-top:4px;overflow-x:auto">{escape(text)}</pre></div>'
 

@@ -9,8 +9,10 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from rsprune_lib.colours import BLUE_RAMP, CUT, DIVERGING_RAMP, GRID, INK, KEPT, MUTED, shade
+from rsprune_lib import colours
+from rsprune_lib.colours import BLUE_RAMP, CUT, DIVERGING_RAMP, KEPT, shade
 from rsprune_studio.draw.html import escape, note
+from rsprune_studio.draw.theme import ACCENT, GRID, INK, MUTED, PAPER, SOFT
 from rsprune_studio.engine.comparison import Answer, Comparison
 from rsprune_studio.engine.inside import Channels
 
@@ -195,8 +197,8 @@ def channels(page: Channels, criterion: str, caption: str) -> str:
 
 def _card(number: int, score: float, kept: bool, weights: np.ndarray, response: np.ndarray) -> str:
     frame = f"2px solid {KEPT}" if kept else f"2px dashed {MUTED}"
-    mark = f'<b style="color:{KEPT}">stays</b>' if kept else f'<span style="color:{MUTED}">✕ removed</span>'
-    ground = "white" if kept else "#F3F5F7"
+    mark = f'<b style="color:{ACCENT}">stays</b>' if kept else f'<span style="color:{MUTED}">✕ removed</span>'
+    ground = PAPER if kept else SOFT
     card = (
         f"border:{frame};border-radius:6px;padding:5px;font-size:11px;line-height:15px;color:{INK};background:{ground}"
     )
@@ -252,7 +254,7 @@ def _cell(count: int, row: int, column: int, size: float, limit: int, classes: S
     )
     if count == 0:
         return box
-    light = f'style="fill:{"white" if strength > 0.75 else INK};pointer-events:none"'
+    light = f'style="fill:{"white" if strength > 0.75 else colours.INK};pointer-events:none"'
     return box + _text(x + size / 2, y + size / 2 + 4, _signed(count), min(12.0, 0.5 * size), "middle", light)
 
 

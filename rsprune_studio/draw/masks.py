@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rsprune_lib.colours import CUT, INK, KEPT, MUTED, painted
+from rsprune_lib.colours import CUT, KEPT, painted
 from rsprune_lib.data import Dataset
 from rsprune_lib.data.masks import UNKNOWN
 from rsprune_studio.draw.gauges import rare_mark
 from rsprune_studio.draw.html import escape, note
 from rsprune_studio.draw.inside import png_source
+from rsprune_studio.draw.theme import INK, MUTED, SOFT
 from rsprune_studio.engine.mask_answers import BOTH_WRONG, LOST, WON, MaskAnswer, MaskComparison
 
 __all__ = [
@@ -138,7 +139,7 @@ def _cell(pixels: np.ndarray, caption: str, alt: str, below: str = "") -> str:
 
 def _empty(shape: tuple[int, ...], caption: str) -> str:
     """A place for a picture that is due, as large as that will be."""
-    look = f"aspect-ratio:{shape[1]}/{shape[0]};background:#EEF1F4;border-radius:3px"
+    look = f"aspect-ratio:{shape[1]}/{shape[0]};background:{SOFT};border-radius:3px"
     return f'<figure style="margin:0"><div style="{look}"></div><figcaption>{caption} …</figcaption></figure>'
 
 

@@ -1,14 +1,36 @@
 """The style of the whole tool: ten tabs on a laptop, one column on a phone, with the gauges in sight of the sliders."""
 
+from rsprune_studio.draw.theme import DARK, GRID, PAPER
+
 __all__ = ["STYLE"]
 
 _TABS = ".rsprune-panel .jupyter-widgets.widget-tab.jupyter-widget-tab > .lm-TabBar"
+# JupyterLab says by an attribute which theme it has. Voila's page has the light one, but follows the reader's system:
+# the colours of JupyterLab's widgets are set anew, at the root, where others are computed from them.
+_JUPYTER = {
+    "layout-color0": "#15191E", "layout-color1": "#15191E", "layout-color2": "#222931", "layout-color3": "#39424C",
+    "layout-color4": "#4B5662", "border-color0": "#66727F", "border-color1": "#5A6571", "border-color2": "#39424C",
+    "border-color3": "#2C343C", "ui-font-color0": "#F2F5F7", "ui-font-color1": "#E3E8ED", "ui-font-color2": "#A3AEB9",
+    "ui-font-color3": "#66727F", "content-font-color0": "#F2F5F7", "content-font-color1": "#E3E8ED",
+    "content-font-color2": "#A3AEB9", "content-font-color3": "#66727F", "input-active-background": "#222931",
+    "inverse-layout-color3": "#A3AEB9", "brand-color1": "#4FA3E0", "brand-color2": "#2C7FBE", "brand-color3": "#1D5C8C",
+}  # fmt: skip
+_PAGE = "".join(f"--jp-{name}:{colour};" for name, colour in _JUPYTER.items())
 # Below this width the two columns become one. A box that scrolls would hold the gauges within itself, so none does;
 # only what is wider than a phone by nature, a table of numbers, scrolls on its own.
 STYLE = f"""<style>
+body[data-jp-theme-light="false"] {{ {DARK} }}
+@media (prefers-color-scheme: dark) {{
+  :root:has(body[data-voila]) {{ {DARK}{_PAGE}color-scheme: dark; }}
+  body[data-voila] {{ background: {PAPER}; }}
+}}
 {_TABS} .lm-TabBar-tab {{ flex: 0 1 auto; padding: 0 9px; }}
 .rsprune-panel summary {{ cursor: pointer; }}
 .rsprune-panel .rsprune-table {{ overflow-x: auto; }}
+.rsprune-waiting .rsprune-pruned, .rsprune-waiting .rsprune-changed {{ visibility: hidden; }}
+.rsprune-waiting .rsprune-tile {{ border-color: {GRID} !important; }}
+.rsprune-hand .widget-toggle-button:not(.mod-active) {{ opacity: 0.75; }}
+.rsprune-hand .widget-toggle-button.mod-active {{ background: #0B6FB8; color: white; }}
 .rsprune-panel button:focus-visible, .rsprune-panel summary:focus-visible {{ outline: 2px solid #0B6FB8; }}
 @media (max-width: 760px) {{
   body[data-voila] .jp-Cell, body[data-voila] #rendered_cells {{ padding: 4px !important; }}
@@ -30,8 +52,11 @@ STYLE = f"""<style>
   .rsprune-panel .rsprune-answers {{ display: contents !important; }}
   .rsprune-panel .rsprune-answers > * {{ flex: 1 1 100%; width: 100% !important; }}
   .rsprune-panel .rsprune-gauges {{
-    order: -1; position: sticky; top: 0; z-index: 5; background: white; padding: 4px 0; margin: 0;
+    order: -1; position: sticky; top: 0; z-index: 5; background: {PAPER}; padding: 4px 0; margin: 0;
   }}
+  .rsprune-panel .rsprune-overview {{ display: contents !important; }}
+  .rsprune-panel .rsprune-overview > :first-child {{ order: -1; }}
+  .rsprune-panel .rsprune-overview > * {{ flex: 1 1 100%; width: 100% !important; }}
   .rsprune-panel .rsprune-legend {{ grid-column: 1 / -1; }}
   .rsprune-gauges .rsprune-cards {{ display: grid !important; grid-template-columns: 1fr 1fr; gap: 4px !important; }}
   .rsprune-gauges .rsprune-card {{ padding: 2px 8px !important; }}

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rsprune_lib.colours import CUT, GRID, INK, KEPT, MUTED, REMOVED, signed
+from rsprune_lib.colours import CUT, KEPT, signed
 from rsprune_lib.measure import wilson
 from rsprune_lib.pruning import Scan
 from rsprune_studio.draw.html import escape, note
+from rsprune_studio.draw.theme import GRID, INK, MUTED, PAPER, REMOVED
 from rsprune_studio.engine.guided import guided_ratios
 from rsprune_studio.engine.setting import Snapshot
 from rsprune_studio.engine.studio import Studio
@@ -62,7 +63,7 @@ def _scan_panel(scan: Scan, name: str, snapshot: Snapshot | None) -> str:
     if snapshot is not None:
         x, y = _place(scan, name, snapshot)
         text = f"−{x:.0%}: {y:.0%}"
-        ring = f'fill="white" stroke="{CUT}" stroke-width="2.6"'
+        ring = f'fill="{PAPER}" stroke="{CUT}" stroke-width="2.6"'
         parts.append(f'<circle cx="{_across(x):.1f}" cy="{_up(y):.1f}" r="4.6" {ring}><title>{text}</title></circle>')
     label = (
         f"{escape(name)}: {scan.metric} falls from {scan.dense:.0%} to {accuracy[-1]:.0%} at {ratios[-1]:.0%} removed"

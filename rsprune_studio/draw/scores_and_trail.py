@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from rsprune_lib.colours import CUT, GRID, INK, KEPT, MUTED, REMOVED, short
+from rsprune_lib.colours import CUT, KEPT, short
 from rsprune_studio.draw.html import escape, note, ticks
+from rsprune_studio.draw.theme import GRID, INK, MUTED, REMOVED
 from rsprune_studio.engine.history import Point
 from rsprune_studio.engine.setting import Snapshot, recovery_titles
 
@@ -122,7 +123,7 @@ def _staircase(front: Sequence[Point], floor: float) -> str:
 
 
 def _dot(number: int, point: Point, best: bool, now: bool, floor: float) -> str:
-    look = f'r="6.5" fill="{KEPT}"' if now else 'r="4.5" fill="white" fill-opacity="0.6"'
+    look = f'r="6.5" fill="{KEPT}"' if now else 'r="4.5" fill="{PAPER}" fill-opacity="0.6"'
     x, y = _x(point.share), _y(point.score, floor)
     ring = f'stroke="{CUT if best else KEPT}" stroke-width="{2 if best else 1}"'
     title = escape(describe(number, point, best))

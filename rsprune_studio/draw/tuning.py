@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from rsprune_lib.colours import CUT, GRID, INK, KEPT, MUTED, REMOVED
+from rsprune_lib.colours import CUT, KEPT
 from rsprune_studio.draw.html import ticks
+from rsprune_studio.draw.theme import GRID, INK, MUTED, REMOVED
 from rsprune_studio.engine.setting import Snapshot, recovery_titles
 from rsprune_studio.engine.tune_run import TuneRun
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rsprune_lib.colours import BLUE_RAMP, INK, KEPT, MUTED, REMOVED, shade
+from rsprune_lib.colours import BLUE_RAMP, KEPT, shade
 from rsprune_studio.draw.gauges import rare_mark
 from rsprune_studio.draw.html import escape, message, note
 from rsprune_studio.draw.inside import png_source
+from rsprune_studio.draw.theme import INK, MUTED, REMOVED
 
 __all__ = ["ORDERS", "Votes", "vote_map"]
 

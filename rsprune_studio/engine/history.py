@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from rsprune_lib.errors import RspruneError
+from rsprune_studio.engine.challenges import Challenges
 from rsprune_studio.engine.setting import Setting, Snapshot
 
 __all__ = ["LONGEST", "History", "Point", "pareto"]
@@ -134,11 +135,13 @@ class History:
     Attributes:
         start: where `reset` leads.
         points: what has been measured, in the order of its first measurement.
+        challenges: the one that is being tried, and the best attempts.
     """
 
     def __init__(self, start: Setting) -> None:
         self.start = start
         self.points: list[Point] = []
+        self.challenges = Challenges()
         self._path, self._place = [start], 0
         self._known: dict[tuple[str, str], int] = {}
 
@@ -193,6 +196,7 @@ class History:
 
         The same plan, recovered alike, is not, unless it answers otherwise now (it was fine-tuned once more).
         """
+        self.challenges.record(snapshot)
         point = Point.of(snapshot)
         known = self._known.get(point.key)
         if known is not None and (self.points[known].score, self.points[known].n) == (point.score, point.n):
@@ -214,6 +218,7 @@ class History:
             "path": [setting.to_dict() for setting in self._path],
             "place": self._place,
             "points": [point.to_dict() for point in self.points],
+            "challenges": self.challenges.to_dict(),
         }
 
     @classmethod
@@ -240,5 +245,6 @@ class History:
         history = cls(Setting.from_dict(values["start"]))
         history._path, history._place = [Setting.from_dict(setting) for setting in path], place
         history.points = [Point.from_dict(point) for point in points]
+        history.challenges = Challenges.from_dict(values.get("challenges"))
         history._known = {point.key: number for number, point in enumerate(history.points)}
         return history

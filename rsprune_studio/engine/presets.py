@@ -11,7 +11,7 @@ from rsprune_studio.engine.setting import Setting, Snapshot
 from rsprune_studio.engine.studio import Studio
 from rsprune_studio.engine.threads import UNWATCHED, Watch
 
-__all__ = ["PRESETS", "Preset", "fits_latency", "fits_macs"]
+__all__ = ["PRESETS", "Preset", "at_these_macs", "fits_latency", "fits_macs"]
 
 _STEPS = 9  # bisections of the MACs budget: enough to tell budgets apart that differ by 1 %
 
@@ -31,24 +31,24 @@ class Preset:
     make: Callable[[Studio, Snapshot], Setting]
 
 
-def _at_these_macs(snapshot: Snapshot, **changes: object) -> Setting:
+def at_these_macs(snapshot: Snapshot, **changes: object) -> Setting:
     """The setting with as many MACs as are on the screen, so that only who pays for them changes."""
     share = min(1.0, snapshot.cost.macs / snapshot.dense.cost.macs)
     return replace(snapshot.setting, amount="macs", macs=share, own={}, given=None, threshold=None, **changes)
 
 
 def _global(studio: Studio, snapshot: Snapshot) -> Setting:
-    return _at_these_macs(snapshot, scope="global", normalise=None)
+    return at_these_macs(snapshot, scope="global", normalise=None)
 
 
 def _uniform(studio: Studio, snapshot: Snapshot) -> Setting:
-    return _at_these_macs(snapshot, scope="local", normalise=None)
+    return at_these_macs(snapshot, scope="local", normalise=None)
 
 
 def _attention(studio: Studio, snapshot: Snapshot) -> Setting:
     if "attention" not in studio.criteria:
         raise RspruneError("This network has no SE gates, so no attention; take another preset or a network with SE.")
-    return _at_these_macs(snapshot, criterion="attention", scope="global", normalise="mean")
+    return at_these_macs(snapshot, criterion="attention", scope="global", normalise="mean")
 
 
 PRESETS = {

@@ -13,6 +13,7 @@ from traitlets import Bunch
 from rsprune_lib.entries import menu
 from rsprune_lib.pruning import CRITERIA, SCOPES, SELECTORS
 from rsprune_studio.draw import html
+from rsprune_studio.engine.by_hand import hand_groups
 from rsprune_studio.engine.class_votes import ClassVotes
 from rsprune_studio.engine.setting import Setting, Snapshot, recovery_titles
 from rsprune_studio.views.vote_controls import VoteControls
@@ -199,10 +200,11 @@ class Controls(widgets.VBox):
 
     def _show_groups(self, setting: Setting) -> None:
         free = setting.amount == "ratio" and setting.scope == "local"
+        given = setting.amount == "plan" and hand_groups(setting) is None
         self.same.disabled = not ((free and setting.own) or setting.locked)
         for name, slider in self.own.items():
             lock, locked = self.locks[name], name in setting.locked
-            lock.value, lock.icon, lock.disabled = locked, "lock" if locked else "unlock", setting.amount == "plan"
+            lock.value, lock.icon, lock.disabled = locked, "lock" if locked else "unlock", given
             slider.disabled = locked or not free
             if free:
                 slider.value = 0.0 if locked else setting.own.get(name, setting.ratio)
@@ -210,6 +212,8 @@ class Controls(widgets.VBox):
     def _offer(self, setting: Setting, tuned: bool) -> None:
         """Offers the amount "given plan" and the recovery "fine-tuned" only where there is such a thing."""
         amounts = list(_AMOUNTS.items())[: 3 if setting.given is None else 4]
+        if hand_groups(setting) is not None:
+            amounts[3] = ("hand", "plan")
         recoveries = self._recoveries(tuned or setting.recovery == "tuned")
         multiples = [*_MULTIPLES]
         if setting.multiple_of not in dict((number, title) for title, number in multiples):  # of a file

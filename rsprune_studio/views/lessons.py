@@ -13,9 +13,12 @@ from rsprune_lib.pruning.layers import deployed_multiple
 from rsprune_studio.engine.session import Session
 from rsprune_studio.engine.setting import Setting
 from rsprune_studio.engine.studio import Studio
+from rsprune_studio.views.challenge_bar import ChallengeBar
 from rsprune_studio.views.exits import ExitView
 from rsprune_studio.views.graph import GraphView
+from rsprune_studio.views.hand import HandView
 from rsprune_studio.views.inside import LookInside
+from rsprune_studio.views.overview import Overview
 from rsprune_studio.views.panel import PruningPanel
 from rsprune_studio.views.scan import ScanView
 from rsprune_studio.views.takeaway import TakeAway
@@ -27,6 +30,7 @@ __all__ = ["LESSONS", "Lesson", "get_lesson", "lesson_panel"]
 _TITLES = {
     "graph": "Graph",
     "votes": "Filters",
+    "hand": "By hand",
     "sensitivity": "Sensitivity",
     "finetune": "Fine-tune",
     "exits": "Exits",
@@ -42,23 +46,25 @@ class Lesson:
     Attributes:
         task: what the learner is to do, one or two sentences on top of the tool.
         hide: controls to leave out, of `rsprune_studio.views.panel.HIDDEN`.
-        parts: further views to show, of ``"graph"``, ``"votes"`` (of segmenters), ``"sensitivity"``, ``"finetune"``,
-            ``"exits"``, ``"inside"``, ``"takeaway"``.
+        parts: further views to show, of ``"graph"``, ``"votes"`` (of segmenters), ``"hand"``, ``"sensitivity"``,
+            ``"finetune"``, ``"exits"``, ``"inside"``, ``"takeaway"``.
         front: the one of them that is in front at first; None for none.
         start: fields of the first `Setting`; what is missing is the network's own default.
         measured: measure latency and accuracy.
+        overview: show the network itself, a few images, and challenges.
     """
 
     task: str
     hide: tuple[str, ...] = ()
-    parts: tuple[str, ...] = ("graph", "votes", "sensitivity", "finetune", "exits", "inside", "takeaway")
+    parts: tuple[str, ...] = ("graph", "votes", "hand", "sensitivity", "finetune", "exits", "inside", "takeaway")
     front: str | None = None
     start: Mapping[str, Any] = field(default_factory=dict)
     measured: bool = True
+    overview: bool = False
 
 
 LESSONS: dict[str, Lesson] = {
-    "free": Lesson(""),
+    "free": Lesson("", overview=True),
     "structure": Lesson(
         "Move the share and watch which groups shrink together. Which quarter of the channels holds most parameters?",
         hide=("criterion", "scope", "normalise", "amount", "recovery", "multiple_of", "presets"),
@@ -166,6 +172,8 @@ def lesson_panel(
         parts["graph"] = GraphView(studio)
     if "votes" in chosen.parts and studio.data.masks is not None:
         parts["votes"] = VotesView(studio)
+    if "hand" in chosen.parts:
+        parts["hand"] = HandView(studio)
     if "sensitivity" in chosen.parts:
         parts["sensitivity"] = ScanView(studio, folder, go=lambda setting: panel.go(setting))
     if "finetune" in chosen.parts:
@@ -177,12 +185,15 @@ def lesson_panel(
     if "takeaway" in chosen.parts:
         origin = "" if folder is None else folder.name
         parts["takeaway"] = TakeAway(studio, first=first, origin=origin, restore=restore)
+    inside = parts["inside"].inside if "inside" in parts else None
+    top = (ChallengeBar(studio), Overview(studio, inside)) if chosen.overview else ()
     titled = {_TITLES[name]: part for name, part in parts.items()}
     panel = PruningPanel(
-        studio, start, hide=chosen.hide, measured=chosen.measured, parts=titled, task=chosen.task, begin=False
+        studio, start, hide=chosen.hide, measured=chosen.measured, parts=titled, top=top, task=chosen.task, begin=False
     )
-    if "takeaway" in parts:
-        parts["takeaway"].explorer = panel.explorer
+    for view in (*top, *parts.values()):
+        if isinstance(view, ChallengeBar | HandView | TakeAway):
+            view.explorer = panel.explorer
     if chosen.front in parts:
         panel.tabs.selected_index = panel.tabs.titles.index(_TITLES[chosen.front])
     panel.explorer.begin()

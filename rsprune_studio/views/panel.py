@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -11,7 +11,9 @@ import ipywidgets as widgets
 from rsprune_lib.errors import RspruneError
 from rsprune_lib.pruning import CRITERIA
 from rsprune_studio.draw import gauges, html, scores_and_trail
+from rsprune_studio.draw.by_hand import hand_sentence
 from rsprune_studio.draw.page_style import STYLE
+from rsprune_studio.engine.by_hand import locked_by_hand
 from rsprune_studio.engine.explorer import Explorer
 from rsprune_studio.engine.history import Point
 from rsprune_studio.engine.setting import Setting, Snapshot
@@ -45,6 +47,7 @@ class PruningPanel(View):
         hide: controls to leave out for a lesson: any of `HIDDEN`.
         measured: measure latency and accuracy; False shows what follows from the plan alone.
         parts: title -> further view in a tab of its own.
+        top: further views above the tabs, always in sight.
         task: what a learner is to do, on top of everything.
         begin: answer the first setting; False leaves that to ``explorer.begin()``.
 
@@ -67,11 +70,16 @@ class PruningPanel(View):
         hide: Iterable[str] = ("presets",),
         measured: bool = True,
         parts: Mapping[str, Part] | None = None,
+        top: Sequence[Part] = (),
         task: str = "",
         begin: bool = True,
     ) -> None:
         self.studio, self.measured, hidden = studio, measured, set(hide)
-        self.parts, self._blank = dict(parts or {}), False  # blank: what is shown waits for an answer
+        self.parts, self.top, self._blank = (
+            dict(parts or {}),
+            tuple(top),
+            False,
+        )  # blank: what is shown waits for an answer
         self._rare = getattr(studio.task, "rare", ())
         start = setting or Setting(criterion=studio.criteria[0])
         self.explorer = Explorer(studio, start, self, measured=measured)
@@ -126,7 +134,7 @@ class PruningPanel(View):
             layout=widgets.Layout(width=f"{WIDTH + 12}px", flex=f"0 0 {WIDTH + 12}px"),
         )
         answers = widgets.VBox(
-            [self.gauges, self.words, self.status, self.tabs],
+            [self.gauges, self.words, *self.top, self.status, self.tabs],
             layout=widgets.Layout(flex="1 1 430px", width="auto", min_width="min(320px, 100%)"),
         )
         for box, name in ((column, "controls"), (answers, "answers"), (self.gauges, "gauges"), (self.gauges, "live")):
@@ -150,6 +158,11 @@ class PruningPanel(View):
         return self.explorer.snapshot
 
     @property
+    def _views(self) -> tuple[Part, ...]:
+        """All further views, those above the tabs first: they are seen first."""
+        return (*self.top, *self.parts.values())
+
+    @property
     def past(self) -> list[Point]:
         """What has been measured so far, oldest first."""
         return self.explorer.history.points
@@ -165,7 +178,7 @@ class PruningPanel(View):
     def close(self) -> None:
         """Ends the panel with all its views, workers and jobs; the studio stays, others may use it."""
         self.explorer.close()
-        for part in self.parts.values():
+        for part in self._views:
             part.close()
         super().close()
 
@@ -194,7 +207,7 @@ class PruningPanel(View):
             for view in (self.words, self.bars, self.scores, self.classes, self.code):
                 view.value = html.note("…")
             self.trail.show(self.explorer.history, None)
-            for part in self.parts.values():
+            for part in self._views:
                 part.show(None)
 
     def _hint(self, setting: Setting) -> str:
@@ -220,7 +233,7 @@ class PruningPanel(View):
     def draw(self, snapshot: Snapshot, before: Snapshot | None) -> None:
         """Shows a snapshot."""
         self.gauges.value = gauges.gauges(snapshot, measured=self.measured)
-        self.words.value = html.message(snapshot.sentence())
+        self.words.value = html.message(snapshot.sentence() + hand_sentence(snapshot.setting))
         if before is None or before.setting != snapshot.setting or self._blank:
             values = self.studio.scoring.values_of(snapshot.setting)
             self.controls.follow(snapshot, values, tuned=self.studio.networks.kept.has_tuned(snapshot.plan))
@@ -232,7 +245,7 @@ class PruningPanel(View):
             self._blank = False
         self.classes.value = gauges.classes(snapshot, self.studio.data.classes, self._rare)
         self.trail.show(self.explorer.history, snapshot)
-        for part in self.parts.values():
+        for part in self._views:
             part.show(snapshot)
 
     def _show(self, setting: Setting, snapshot: Snapshot | None) -> None:

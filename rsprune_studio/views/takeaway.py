@@ -19,6 +19,7 @@ from rsprune_lib.errors import RspruneError
 from rsprune_lib.measure import provenance
 from rsprune_lib.pruning import Plan, compose
 from rsprune_studio.draw import html
+from rsprune_studio.draw.theme import ACCENT
 from rsprune_studio.engine.explorer import Explorer
 from rsprune_studio.engine.session import LARGEST, Session
 from rsprune_studio.engine.setting import Setting, Snapshot
@@ -40,13 +41,10 @@ def link(name: str, content: bytes, kind: str, text: str) -> str:
         kind: its media type.
         text: what the link says.
     """
-    look = (
-        f"display:inline-block;padding:5px 12px;border:1px solid {KEPT};border-radius:4px;line-height:18px;color:{KEPT}"
-    )
+    look = f"display:inline-block;padding:5px 12px;border:1px solid {KEPT};border-radius:4px;line-height:18px"
+    look += f";color:{ACCENT};text-decoration:none"
     data = f"data:{kind};base64,{base64.b64encode(content).decode()}"
-    return (
-        f'<a download="{html.escape(name)}" href="{data}" style="{look};text-decoration:none">{html.escape(text)}</a>'
-    )
+    return f'<a download="{html.escape(name)}" href="{data}" style="{look}">{html.escape(text)}</a>'
 
 
 def bundle_zip(studio: Studio, snapshot: Snapshot, first: Plan | None = None, origin: str = "") -> bytes:
