@@ -13,7 +13,7 @@ from rsprune_studio.engine.setting import Snapshot
 
 __all__ = ["in_one_line", "network"]
 
-_ROW, _WIDEST, _CLOSEST = 640.0, 40.0, 13.0  # px: what blocks share, and between two of them at most and at least
+_ROW, _WIDEST, _CLOSEST = 700.0, 62.0, 13.0  # px: what blocks share, and between two of them at most and at least
 _TOP, _TALL, _LINE, _BELOW = 18.0, 62.0, 12.0, 17.0  # px: title, tallest block, thickest stream, room for numbers
 _MIDDLE, _STREAM = _TOP + _TALL / 2 + 3, _TOP + _TALL + _LINE / 2 + 8  # where blocks and streams are centred
 _GAP = 0.25  # of a step, between two blocks
@@ -34,7 +34,7 @@ def network(stages: Sequence[Stage], snapshot: Snapshot, classes: int) -> str:
     pieces = sum(len(stage.pieces) for stage in stages)
     step = min(max(_ROW / (pieces + 2 * len(stages)), _CLOSEST), _WIDEST)
     drawn = [_stage(stage, snapshot, largest, least, step) for stage in stages]
-    end = f"font-size:12px;color:{MUTED};align-self:center;white-space:nowrap;text-align:center"
+    end = f"font-size:12px;color:{MUTED};align-self:center;line-height:1.3;text-align:center"
     first, last = (f'<div style="{end}">{text}</div>' for text in ("image&nbsp;▸", f"▸&nbsp;{classes}<br>classes"))
     row = "display:flex;flex-wrap:wrap;gap:4px 6px;align-items:stretch"
     about = (

@@ -43,15 +43,15 @@ def tiles(answers: Sequence[Answer] | Sequence[MaskAnswer], data: Dataset) -> st
 
 def waiting(count: int, masks: bool) -> str:
     """Places for the images, before the first answer."""
-    look = f"border:2px solid {GRID};border-radius:6px;background:{SOFT};min-height:{118 if masks else 158}px"
+    look = f"border:2px solid {GRID};border-radius:6px;background:{SOFT};min-height:{118 if masks else 176}px"
     return _grid([f'<div style="{look}"></div>'] * count, masks) + note(
         "Images follow with the first accuracy: what the dense network says of each, and what the pruned one says."
     )
 
 
 def _grid(cells: Sequence[str], masks: bool) -> str:
-    columns = f"repeat(auto-fill,minmax({'300px' if masks else '108px'},1fr))"
-    look = f"display:grid;grid-template-columns:{columns};gap:8px;font-size:11px;line-height:15px;color:{INK}"
+    columns = f"repeat(auto-fit,minmax({'300px' if masks else '108px'},1fr))"
+    look = f"display:grid;grid-template-columns:{columns};gap:8px;font-size:11px;line-height:14px;color:{INK}"
     return f'<div role="list" aria-label="images and answers" style="{look}">{"".join(cells)}</div>'
 
 
@@ -77,15 +77,15 @@ def _picture(pixels: np.ndarray, alt: str, more: str) -> str:
 def _class_tile(answer: Answer, data: Dataset) -> str:
     (before, after), sure, names = answer.says, answer.confidence, data.classes
     truth = names[answer.label]
-    image = _picture(np.asarray(data.images[answer.image]), truth, "width:100%;aspect-ratio:4/3;object-fit:cover")
+    image = _picture(np.asarray(data.images[answer.image]), truth, "width:100%;aspect-ratio:3/2;object-fit:cover")
     rows = [f'<div style="{_LINE};font-weight:600;padding-top:2px">{escape(truth)}</div>']
     for who, says, share, colour in (("dense", before, sure[0], REMOVED), ("pruned", after, sure[1], KEPT)):
-        name = "" if says == answer.label else f" {names[says]}"
+        bar = f"height:5px;width:{100 * share:.0f}%;background:{colour}"
         rows.append(
             f'<div class="rsprune-{who}"><div style="{_LINE}"><span style="color:{MUTED}">{who}</span> '
-            f"{'✓' if says == answer.label else '✗'} {_percent(share)}{escape(name)}</div>"
-            f'<div style="height:4px;background:{GRID}"><div style="height:4px;width:{100 * share:.0f}%;'
-            f'background:{colour}"></div></div></div>'
+            f"{'✓' if says == answer.label else '✗'}&nbsp;{escape(names[says])}</div>"
+            f'<div style="display:flex;gap:5px;align-items:center"><div style="flex:1;height:5px;background:{GRID}">'
+            f'<div style="{bar}"></div></div><span>{_percent(share)}</span></div></div>'
         )
     words = f"{truth}: dense says {names[before]} {_percent(sure[0])}, pruned {names[after]} {_percent(sure[1])}"
     changed = ""

@@ -41,7 +41,8 @@ def by_hand(snapshot: Snapshot, group: str, channels: Iterable[int], how: str) -
         how: ``"remove"`` takes them out, ``"add"`` brings them back, ``"only"`` keeps them and no others.
 
     Raises:
-        RspruneError: the group is locked, or nothing of it would be left, or there are no such channels.
+        RspruneError: the group is locked, nothing of it would be left, or nothing changes.
+        PlanError: there are no such channels.
     """
     setting, plan = snapshot.setting, snapshot.plan
     asked, now = {int(channel) for channel in channels}, set(plan.keep[group])
@@ -50,6 +51,8 @@ def by_hand(snapshot: Snapshot, group: str, channels: Iterable[int], how: str) -
     left = {"remove": now - asked, "add": now | asked, "only": asked}[how]
     if not left:
         raise RspruneError(f"No channel of {group} would be left; keep at least one of its {plan.sizes[group]}.")
+    if left == now:
+        raise RspruneError(f"Nothing changes in {group}: {len(asked)} channels were picked, and they are so already.")
     edited = [*dict.fromkeys([*(hand_groups(setting) or ()), group])]
     begun = plan.how.get("begun_with", plan.how) if hand_groups(setting) is not None else plan.how
     said = {"chosen": _HAND, "groups": edited, "begun_with": begun}

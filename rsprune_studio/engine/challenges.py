@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from rsprune_lib.colours import short
 from rsprune_lib.errors import RspruneError
-from rsprune_studio.engine.goals import MEASURES, Goal
+from rsprune_studio.engine.goals import MEASURES, Goal, round_number
 from rsprune_studio.engine.setting import Dense, Setting, Snapshot
 
 __all__ = ["Attempt", "Challenge", "Challenges", "challenges_for"]
@@ -192,19 +191,20 @@ def challenges_for(dense: Dense, start: Setting) -> tuple[Challenge, ...]:
     )
     budget, time = _round(part * dense.cost.macs), _nearest(dense.latency.median_ms / 6)
     few = Goal("macs", _round(half * dense.cost.macs))
+    small, quick = (Goal("macs", budget), Goal("lost", 0.02)), (Goal("ms", time), Goal("lost", 0.05))
     made = [
-        ("budget", (Goal("macs", budget), Goal("lost", 0.02)), f"{short(budget)} MACs, at most 2 points lost", "macs"),
-        ("time", (Goal("ms", time), Goal("lost", 0.05)), f"{time:g} ms, at most 5 points lost", "lost"),
+        ("budget", small, f"{round_number(budget)} MACs, at most 2 points lost", "macs"),
+        ("time", quick, f"{time:g} ms, at most 5 points lost", "lost"),
     ]
     if masks:
         rare = dense.number("minority mIoU")
         least = 0.0 if rare is None else _floor(rare - 0.05)
         goals = Goal("minority", least), few
-        made.append(("rare", goals, f"{least:.0%} minority mIoU with {short(few.limit)} MACs", "macs"))
+        made.append(("rare", goals, f"{least:.0%} minority mIoU with {round_number(few.limit)} MACs", "macs"))
     else:
         least = _floor(float(np.nanmin(dense.quality.per_class)) - 0.02)
         goals = Goal("class", least), few
-        made.append(("class", goals, f"No class below {least:.0%} with {short(few.limit)} MACs", "macs"))
+        made.append(("class", goals, f"No class below {least:.0%} with {round_number(few.limit)} MACs", "macs"))
     sensible = least > 0
     return tuple(Challenge(name, title, goals, begin, prize) for name, goals, title, prize in made[: 2 + sensible])
 

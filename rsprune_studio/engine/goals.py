@@ -11,7 +11,7 @@ import numpy as np
 from rsprune_lib.colours import short
 from rsprune_studio.engine.setting import Snapshot
 
-__all__ = ["MEASURES", "Goal", "Measure", "Standing"]
+__all__ = ["MEASURES", "Goal", "Measure", "Standing", "round_number"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,12 @@ class Measure:
     least: bool
     text: Callable[[float], str]
     slack: float = 0.0
+
+
+def round_number(number: float) -> str:
+    """A count without zeros behind the point: ``15_000_000 -> "15 M"``."""
+    digits, blank, prefix = short(number).partition(" ")
+    return (digits.rstrip("0").rstrip(".") if "." in digits else digits) + blank + prefix
 
 
 def _final(snapshot: Snapshot) -> bool:
@@ -89,8 +95,9 @@ class Goal:
     @property
     def text(self) -> str:
         """The goal in words."""
-        how = MEASURES[self.measure]
-        return f"{'at least' if how.least else 'at most'} {how.text(self.limit)}"
+        how, limit = MEASURES[self.measure], self.limit
+        words = f"{round_number(limit)} MACs" if self.measure == "macs" else how.text(limit)
+        return f"{'at least' if how.least else 'at most'} {words}"
 
     def standing(self, snapshot: Snapshot) -> Standing:
         """How a snapshot stands to it; a time that is not clear does not count."""
