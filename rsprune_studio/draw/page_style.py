@@ -16,8 +16,8 @@ _JUPYTER = {
     "inverse-layout-color3": "#A3AEB9", "brand-color1": "#4FA3E0", "brand-color2": "#2C7FBE", "brand-color3": "#1D5C8C",
 }  # fmt: skip
 _ARROW = (  # of drop-down lists; ipywidgets has a dark one
-    "--jp-widgets-dropdown-arrow: url(\"data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 18 18'"
-    "%3E%3Cpath fill='%23A3AEB9' d='M5.2 5.9L9 9.7l3.8-3.8 1.2 1.2-4.9 5-4.9-5z'/%3E%3C/svg%3E\");"
+    "--jp-widgets-dropdown-arrow: url(\"data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' "
+    "viewBox='0 0 18 18'%3E%3Cpath fill='%23A3AEB9' d='M5.2 5.9L9 9.7l3.8-3.8 1.2 1.2-4.9 5-4.9-5z'/%3E%3C/svg%3E\");"
 )
 _PAGE = "".join(f"--jp-{name}:{colour};" for name, colour in _JUPYTER.items())
 # Below this width the two columns become one. A box that scrolls would hold the gauges within itself, so none does;
