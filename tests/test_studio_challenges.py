@@ -53,6 +53,12 @@ def test_limits_are_round_and_fit_the_network(known):
     assert limits == {"budget": 3900, "time": 0.05}  # a class that is not recognised asks for nothing
 
 
+def test_a_time_of_a_busy_machine_makes_no_challenge():
+    for took in (None, replace(latency(60), busy=True)):
+        names = [one.name for one in challenges_for(replace(DENSE, latency=took), START)]
+        assert names == ["budget", "class"]
+
+
 def test_a_segmenter_is_asked_for_its_rare_classes():
     dense = replace(DENSE, metric="mIoU", quality=quality(0.7, minority=0.0, **{"minority mIoU": 0.63}))
     rare = {one.name: one for one in challenges_for(dense, START)}["rare"]

@@ -150,7 +150,7 @@ def test_a_challenge_moves_to_its_start_and_is_judged(studio):
     bar = panel.top[0]
     assert bar.box.layout.display == "none" and bar.best.layout.display == "none"
     names = [name for _, name in bar.chosen.options]
-    assert names[:3] == ["", "budget", "time"]
+    assert names[:2] == ["", "budget"]
     bar.chosen.value = "budget"
     panel.settle()
     assert panel.setting.ratio == 0.3 and "Not yet" in bar.box.value and "budget" in bar.state.best

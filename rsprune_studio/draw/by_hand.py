@@ -109,4 +109,8 @@ def _verdict(duel: Duel) -> str:
     )
     if pair.p_value >= 0.05:
         return text + "the difference may be chance."
-    return text + ("the hand is better here." if pair.gained > pair.lost else f"{name} is better here.")
+    first, other = ("the hand", name) if pair.gained > pair.lost else (name, "the hand")
+    higher = duel.hand.quality.score - duel.rival.quality.score
+    if higher * (pair.gained - pair.lost) < 0:  # of a segmenter: most images gain a little, a class is lost
+        return text + f"{first} is better on more images, but has the lower {duel.hand.dense.metric}: no winner."
+    return text + f"{first} is better here than {other}."

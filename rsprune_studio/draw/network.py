@@ -33,14 +33,15 @@ def network(stages: Sequence[Stage], snapshot: Snapshot, classes: int) -> str:
     largest = max(snapshot.plan.sizes.values())
     pieces = sum(len(stage.pieces) for stage in stages)
     step = min(max(_ROW / (pieces + 2 * len(stages)), _CLOSEST), _WIDEST)
-    drawn = [_stage(stage, snapshot, largest, least, step) for stage in stages]
+    streams = any(piece.stream for stage in stages for piece in stage.pieces)
+    foot = _STREAM + _LINE / 2 + 2 if streams else _TOP + _TALL + 8
+    drawn = [_stage(stage, snapshot, largest, least, step, foot) for stage in stages]
     end = f"font-size:12px;color:{MUTED};align-self:center;line-height:1.3;text-align:center"
     first, last = (f'<div style="{end}">{text}</div>' for text in ("image&nbsp;▸", f"▸&nbsp;{classes}<br>classes"))
     row = "display:flex;flex-wrap:wrap;gap:4px 6px;align-items:stretch"
-    about = (
-        "A block is a group of channels: the frame all of them, blue what stays. A line below is a residual stream, "
-        "whose layers keep the same channels. Orange: the narrowest group."
-    )
+    about = "A block is a group of channels: the frame all of them, blue what stays."
+    about += " A line below is a residual stream, whose layers keep the same channels." if streams else ""
+    about += " Orange: the narrowest group."
     label = escape(in_one_line(stages, snapshot))
     return f'<div role="img" aria-label="{label}" style="{row}">{first}{"".join(drawn)}{last}</div>{note(about)}'
 
@@ -60,7 +61,7 @@ def _share(stage: Stage, snapshot: Snapshot) -> float:
     return kept / sum(piece.size for piece in stage.pieces)
 
 
-def _stage(stage: Stage, snapshot: Snapshot, largest: int, least: str, step: float) -> str:
+def _stage(stage: Stage, snapshot: Snapshot, largest: int, least: str, step: float, foot: float) -> str:
     """One stage as a chart of its own."""
     parts, x = [], 7.0
     for column in stage.columns:
@@ -81,7 +82,7 @@ def _stage(stage: Stage, snapshot: Snapshot, largest: int, least: str, step: flo
     if any(piece.name == least for piece in stage.pieces):
         count = f"▲ {snapshot.plan.widths[least]}"
     width = max(x - _GAP * step + 7, 6.6 * len(stage.title) + 14, 6.2 * len(share + count) + 18)
-    height = _TOP + _TALL + _LINE + _BELOW + 12
+    height = foot + _BELOW
     below = f'y="{height - 5:.0f}" font-size="11"'
     words = [
         f'<text x="6" y="13" font-size="11" font-weight="600" fill="{INK}">{stage.title}</text>',

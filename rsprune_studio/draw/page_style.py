@@ -56,7 +56,7 @@ body[data-jp-theme-light="false"] {{ {DARK}{_ARROW} }}
   .rsprune-panel .rsprune-answers {{ display: contents !important; }}
   .rsprune-panel .rsprune-answers > * {{ flex: 1 1 100%; width: 100% !important; }}
   .rsprune-panel .rsprune-gauges {{
-    order: -1; position: sticky; top: 0; z-index: 5; background: {PAPER}; padding: 4px 0; margin: 0;
+    order: -1; position: sticky; top: 0; z-index: 50; background: {PAPER}; padding: 4px 0; margin: 0;
   }}
   .rsprune-panel .rsprune-overview {{ display: contents !important; }}
   .rsprune-panel .rsprune-overview > :first-child {{ order: -1; }}

@@ -71,9 +71,9 @@ class ChallengeBar(Part):
             self.explorer.go(self.state.best[self.state.open.name].setting)
 
     def _refresh(self) -> None:
-        state, dense = self.state, self.studio.dense
-        if self.snapshot is not None and self.snapshot.dense.latency is not None and dense.quality is not None:
-            state.offer(challenges_for(dense, self.explorer.history.start))
+        state, snapshot = self.state, self.snapshot
+        if snapshot is not None and snapshot.dense.quality is not None:
+            state.offer(challenges_for(snapshot.dense, self.explorer.history.start))
         options = [_FREE, *((visible(one.title), name) for name, one in state.known.items())]
         self._quiet = True
         try:
