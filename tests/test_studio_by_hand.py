@@ -9,7 +9,8 @@ from rsprune_lib.errors import RspruneError
 from rsprune_lib.pruning import Plan
 from rsprune_studio import Setting, Studio, lesson_panel
 from rsprune_studio.draw.by_hand import brushed, duel_table, hand_sentence
-from rsprune_studio.engine.by_hand import between, by_hand, duel, hand_groups, locked_by_hand
+from rsprune_studio.engine.by_hand import between, by_hand, hand_groups, locked_by_hand
+from rsprune_studio.engine.duels import duel
 from rsprune_studio.engine.presets import PRESETS
 from rsprune_studio.views.hand import SHOWN
 from rsprune_studio.views.lessons import Lesson
@@ -25,7 +26,7 @@ def studio(lively_se, tiny_data):
 
 @pytest.fixture(scope="module")
 def begun(studio):
-    studio.scores("l2")
+    studio.scoring.scores("l2")
     return studio.apply(START)
 
 
@@ -90,7 +91,7 @@ def test_the_brush_holds_what_is_beyond_its_ends():
 
 
 def test_the_criterion_answers_at_the_same_macs(studio, begun):
-    worst = np.argsort(studio.values_of(START)[STREAM])[:2]
+    worst = np.argsort(studio.scoring.values_of(START)[STREAM])[:2]
     mine = studio.final(by_hand(begun, STREAM, worst, "only"))  # the two least important ones
     found = duel(studio, mine)
     assert found.rival.cost.macs <= mine.cost.macs and found.rival.setting.amount == "macs"
@@ -138,7 +139,7 @@ def test_clicks_are_moves_that_can_be_undone_saved_and_copied(panel, studio):
 def test_the_brush_and_the_pages_of_the_strip(panel):
     hand = panel.parts["By hand"]
     hand.group.value = "layer4.0.conv1"  # 64 channels: two pages
-    values = panel.studio.values_of(panel.setting)["layer4.0.conv1"]
+    values = panel.studio.scoring.values_of(panel.setting)["layer4.0.conv1"]
     shown = [int(button.description) for button in hand.strip]
     assert shown == np.argsort(values, kind="stable")[:SHOWN].tolist()
     hand.forth.click()

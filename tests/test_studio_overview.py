@@ -35,7 +35,7 @@ def snapshot(studio):
 
 @pytest.fixture(scope="module")
 def stages(studio):
-    return outline(studio.groups, studio.costs, (32, 32))
+    return outline(studio.groups, studio.trained.costs, (32, 32))
 
 
 def drawn(name, size, **config):

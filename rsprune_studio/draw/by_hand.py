@@ -10,7 +10,8 @@ from rsprune_lib.colours import CUT, KEPT, short
 from rsprune_lib.tasks import headline
 from rsprune_studio.draw.html import escape, message, note
 from rsprune_studio.draw.theme import GRID, INK, MUTED, REMOVED, SOFT
-from rsprune_studio.engine.by_hand import Duel, hand_groups
+from rsprune_studio.engine.by_hand import hand_groups
+from rsprune_studio.engine.duels import Duel
 from rsprune_studio.engine.setting import Setting, Snapshot
 
 __all__ = ["brushed", "duel_table", "hand_sentence", "hand_words"]

@@ -1,22 +1,17 @@
-"""Channels that a person picks: a plan that says "by hand", and what a criterion would have done at the same MACs."""
+"""Channels that a person picks: a plan that says "by hand"."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
-import torch
 
-from rsprune_lib.errors import RspruneError, Stopped
-from rsprune_lib.measure import Paired, compare
+from rsprune_lib.errors import RspruneError
 from rsprune_lib.pruning import Plan
-from rsprune_studio.engine.presets import at_these_macs
 from rsprune_studio.engine.setting import Setting, Snapshot
-from rsprune_studio.engine.studio import Studio
-from rsprune_studio.engine.threads import UNWATCHED, Watch
 
-__all__ = ["Duel", "between", "by_hand", "duel", "hand_groups", "locked_by_hand"]
+__all__ = ["between", "by_hand", "hand_groups", "locked_by_hand"]
 
 _HAND = "by hand"
 
@@ -83,46 +78,3 @@ def between(values: np.ndarray, low: float, high: float, ends: tuple[float, floa
     """
     over = (values >= low) | (low <= ends[0])
     return np.flatnonzero(over & ((values <= high) | (high >= ends[1])))
-
-
-@dataclass(frozen=True, eq=False)
-class Duel:
-    """A hand-made choice beside a criterion's at the same MACs, on the same validation images.
-
-    Attributes:
-        hand: what a person chose, measured.
-        rival: what the criterion chooses within the same MACs, recovered alike and measured.
-        shared: share of the hand's channels that the criterion keeps, too.
-        paired: on how many images only one of them is right (of a segmenter: better), from rival to hand.
-    """
-
-    hand: Snapshot
-    rival: Snapshot
-    shared: float
-    paired: Paired
-
-
-def duel(studio: Studio, snapshot: Snapshot, watch: Watch = UNWATCHED) -> Duel:
-    """Measures what a criterion would have chosen in place of a person.
-
-    Args:
-        studio: the state.
-        snapshot: the hand-made choice, complete; its criterion and scope choose against it.
-        watch: of the work.
-
-    Raises:
-        PlanError: the criterion does not reach so few MACs.
-        Stopped: it is no longer wanted.
-    """
-    recovery = "live" if snapshot.setting.recovery == "tuned" else snapshot.setting.recovery
-    wanted = at_these_macs(snapshot, recovery=recovery, multiple_of=1)  # as near to these MACs as it can be
-    steps = list(studio.answers(wanted, tell=watch.tell, stale=watch.stop or (lambda: False)))
-    if not steps or not steps[-1].final:
-        raise Stopped("The comparison was stopped; start it again to get a result.")
-    rival, images = steps[-1], studio.validation.indices
-    labels = torch.as_tensor(studio.data.labels[images]).long()
-    records = [studio.records(one, watch)[1] for one in (rival, snapshot)]
-    mine, other = snapshot.plan.keep, rival.plan.keep
-    same = sum(len(set(kept) & set(other[name])) for name, kept in mine.items())
-    total = sum(len(kept) for kept in mine.values())
-    return Duel(snapshot, rival, same / total, compare(*records, labels, studio.task))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from rsprune_lib.pruning import Plan
+from rsprune_studio.engine.by_hand import locked_by_hand
 from rsprune_studio.engine.setting import Setting, Snapshot
 
 __all__ = ["continued"]
@@ -15,7 +16,8 @@ def continued(asked: Setting, before: Setting, shown: Snapshot | None, tuned_fro
     """The setting that a person means who moved one control.
 
     Another way to say how much is removed begins with as much as is on the screen; a threshold is found anew on
-    another scale of scores; a fine-tuned network fits one plan only, so another plan gets the recovery before.
+    another scale of scores; a fine-tuned network fits one plan only, so another plan gets the recovery before; a locked
+    group of channels that were picked by hand is whole again.
 
     Args:
         asked: where the controls stand now.
@@ -33,7 +35,7 @@ def continued(asked: Setting, before: Setting, shown: Snapshot | None, tuned_fro
         asked = replace(asked, ratio=share, threshold=None)  # a score means nothing on another scale
     if before.recovery == asked.recovery == "tuned":
         asked = replace(asked, recovery=tuned_from(shown.plan))
-    return asked
+    return locked_by_hand(asked)
 
 
 def _scale(setting: Setting) -> tuple:

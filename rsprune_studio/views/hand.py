@@ -11,7 +11,8 @@ import numpy as np
 from rsprune_lib.errors import RspruneError, Stopped
 from rsprune_studio.draw import html
 from rsprune_studio.draw.by_hand import brushed, duel_table, hand_words
-from rsprune_studio.engine.by_hand import Duel, between, by_hand, duel, hand_groups
+from rsprune_studio.engine.by_hand import between, by_hand, hand_groups
+from rsprune_studio.engine.duels import Duel, duel
 from rsprune_studio.engine.explorer import Explorer
 from rsprune_studio.engine.setting import Snapshot
 from rsprune_studio.engine.studio import Studio
@@ -181,7 +182,7 @@ class HandView(Part):
         if self.duel is None:
             self.result.value = html.note("" if by_a_person else _NOT_YET)
         if ready and self._active:
-            self._values = self.studio.values_of(snapshot.setting)[self.group.value]
+            self._values = self.studio.scoring.values_of(snapshot.setting)[self.group.value]
             self._order = np.argsort(self._values, kind="stable")
             self._fit_brush()
             self._draw_brush()

@@ -36,7 +36,7 @@ class Overview(Part):
     def __init__(self, studio: Studio, inside: Inside | None = None) -> None:
         super().__init__(studio)
         data = studio.data
-        self.stages = outline(studio.groups, studio.costs, data.images.shape[1:3])
+        self.stages = outline(studio.groups, studio.trained.costs, data.images.shape[1:3])
         self.examples = Examples(inside or Inside(studio))
         self.network, self.images = (widgets.HTML(layout=widgets.Layout(width="auto")) for _ in range(2))
         self.images.value = waiting(self.examples.count, data.masks is not None)

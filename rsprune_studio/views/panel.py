@@ -13,7 +13,6 @@ from rsprune_lib.pruning import CRITERIA
 from rsprune_studio.draw import gauges, html, scores_and_trail
 from rsprune_studio.draw.by_hand import hand_sentence
 from rsprune_studio.draw.page_style import STYLE
-from rsprune_studio.engine.by_hand import locked_by_hand
 from rsprune_studio.engine.explorer import Explorer
 from rsprune_studio.engine.history import Point
 from rsprune_studio.engine.setting import Setting, Snapshot
