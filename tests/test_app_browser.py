@@ -241,6 +241,46 @@ def test_the_graph_follows_the_cut(page, shots):
     until(lambda: gauges(page) == before, "the numbers before")
 
 
+def test_the_first_screen_shows_the_network_and_six_images(page, shots):
+    settled(page)
+    picture = page.locator(".rsprune-overview [role=img]").first
+    line = picture.get_attribute("aria-label")
+    assert re.match(r"The network in \d+ stages; .* The narrowest group is \S+ with \d+ of \d+ channels\.", line)
+    tiles = page.locator(".rsprune-tile")
+    until(lambda: tiles.locator("img").count() == 6, "six images")
+    until(lambda: page.locator(".rsprune-waiting").count() == 0, "the answers to them")
+    assert page.locator(".rsprune-overview").bounding_box()["y"] + 300 < SIZE["height"]  # without scrolling
+    page.emulate_media(color_scheme="dark")
+    lightness = "e => Math.max(...getComputedStyle(e).color.match(/\\d+/g).slice(0, 3).map(Number))"
+    for words in (page.locator(".rsprune-value").first, page.locator(".widget-label:visible").first):
+        assert words.evaluate(lightness) > 180
+    page.screenshot(path=shots / "voila_dark.png")
+    page.emulate_media(color_scheme="light")
+    assert page.locator(".rsprune-value").first.evaluate(lightness) < 80
+
+
+def test_a_challenge_is_tried_with_channels_picked_by_hand(page, shots):
+    before = settled(page)
+    challenge = page.locator(".rsprune-challenges select")
+    until(lambda: challenge.locator("option").count() > 1, "challenges")
+    challenge.select_option(index=1)
+    verdict = page.locator(".rsprune-challenge")
+    until(lambda: "Not yet" in verdict.inner_text(), "a verdict")
+    page.get_by_role("tab", name="By hand").click()
+    page.get_by_role("button", name="Take out").click()
+    page.get_by_text("Picked by hand").wait_for()
+    strip = page.locator(".rsprune-hand button[aria-pressed]:visible")
+    assert {"true", "false"} == {button.get_attribute("aria-pressed") for button in strip.all()}
+    page.screenshot(path=shots / "voila_challenge_by_hand.png", full_page=True)
+    challenge.select_option(index=0)
+    page.get_by_role("tab").first.click()
+    while not page.get_by_role("button", name="Undo").is_disabled():
+        page.get_by_role("button", name="Undo").click()
+        page.wait_for_timeout(200)
+    until(lambda: gauges(page) == before, "the numbers before")
+    assert troubles(page) == []
+
+
 def test_a_plan_is_downloaded_and_loaded_again(page, tmp_path):
     page.get_by_role("tab", name="Take away").click()
     with page.expect_download() as waiting:
