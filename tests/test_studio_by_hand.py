@@ -138,6 +138,10 @@ def test_clicks_are_moves_that_can_be_undone_saved_and_copied(panel, studio):
 
 def test_the_brush_and_the_pages_of_the_strip(panel):
     hand = panel.parts["By hand"]
+    kept = len(panel.snapshot.plan.keep[STREAM])
+    hand.buttons["remove"].click()  # at first the brush holds a quarter of those that stay
+    assert kept - len(panel.snapshot.plan.keep[STREAM]) == kept // 4
+    panel.explorer.undo()
     hand.group.value = "layer4.0.conv1"  # 64 channels: two pages
     values = panel.studio.scoring.values_of(panel.setting)["layer4.0.conv1"]
     shown = [int(button.description) for button in hand.strip]

@@ -189,14 +189,15 @@ class HandView(Part):
             self._draw_strip()
 
     def _fit_brush(self) -> None:
-        """Gives the brush the scores of the group as its range; in a new one it holds the lowest quarter."""
+        """Gives the brush the scores of the group as its range; in a new one it holds a quarter of those that stay."""
         low, high = float(min(self._values.min(), 0.0)), float(np.quantile(self._values, 0.995))
         high = high if high > low else low + 1.0
         if (self.brush.min, self.brush.max) != (low, high):
             self._quiet = True
             try:
                 set_range(self.brush, low, high)
-                self.brush.value = low, float(np.quantile(np.clip(self._values, low, high), 0.25))
+                stay = self._values[list(self.snapshot.plan.keep[self.group.value])]
+                self.brush.value = low, float(np.quantile(np.clip(stay, low, high), 0.25))
             finally:
                 self._quiet = False
 
