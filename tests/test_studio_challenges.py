@@ -136,6 +136,8 @@ def test_they_go_into_the_session_and_come_back(known):
         lambda raw: raw["challenges"][0].update(title=3),
         lambda raw: raw.update(open="nowhere"),
         lambda raw: raw.update(best=[]),
+        lambda raw: raw["challenges"][0].update(goals=[["macs", 10**400]]),
+        lambda raw: raw.update(challenges=raw["challenges"] * 100),
     ],
 )
 def test_a_damaged_one_is_a_sentence(known, spoil):

@@ -16,6 +16,7 @@ from rsprune_studio.engine.setting import Dense, Setting, Snapshot
 __all__ = ["Attempt", "Challenge", "Challenges", "challenges_for"]
 
 _STEPS = (1, 1.5, 2, 3, 4, 5, 6, 8, 10)  # round limits
+_MOST = 20  # challenges of a file; a network has three
 _FILE = "take a session that the app wrote"
 
 
@@ -141,10 +142,12 @@ class Challenges:
         if values is None:
             return made
         try:
+            if len(values["challenges"]) > _MOST:
+                raise ValueError
             made.known = {row["name"]: _challenge(row) for row in values["challenges"]}
             made.best = {name: _attempt(made.known[name], row) for name, row in values["best"].items()}
             made.open = None if values["open"] is None else made.known[values["open"]]
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
             raise RspruneError(f"The challenges of the session are no challenges; {_FILE}.") from None
         return made
 
