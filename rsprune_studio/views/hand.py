@@ -54,8 +54,8 @@ class HandView(Part):
         self._values = np.zeros(0)
         self._worker: LatestWins[Snapshot | None] = LatestWins(self._measure)
         wide = {"width": "auto"}
-        self.picture, self.words, self.status, self.result, self.place = (widgets.HTML(layout=wide) for _ in range(5))
-        self.picture.layout = widgets.Layout(width="auto", margin="2px 10px 0 64px")
+        self.picture = widgets.HTML(layout={"width": "auto", "margin": "2px 10px 0 64px"})
+        self.words, self.status, self.result, self.place = (widgets.HTML(layout=wide) for _ in range(4))
         self._make_brush([group.name for group in studio.groups])
         self._make_strip()
         self.versus = widgets.Button(
