@@ -83,6 +83,29 @@ def processes(place: Path, cells: int) -> dict:
     return {"script_s": script, "rsprune_s": command, "load": os.getloadavg()}
 
 
+def page(table: dict) -> str:
+    """Markdown: one line for each size, then what a process adds."""
+    heads = ("cells", "side by side", "keys, ms a cell", "wall, ms a cell", "processor, ms a cell",
+             "going on, ms a cell", "reading rows, ms a cell", "files a cell", "bytes a cell", "driver's memory, MB", "load")  # fmt: skip
+    lines = ["# What a sweep costs beside its cells", "", f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for row in table["rows"]:
+        times = [1000 * row[key] / row["cells"] for key in ("prepare_s", "run_s", "run_cpu_s", "again_s", "store_s")]
+        numbers = [f"{time:.2f}" for time in times]
+        numbers += [f"{row[key]:.0f}" for key in ("files_a_cell", "bytes_a_cell", "peak_mb")]
+        lines.append(f"| {row['cells']:,} | {row['workers']} | {' | '.join(numbers)} | {row['load'][0]:.1f} |")
+    lines += ["", "Empty cells: no process is started; one side by side runs without Dask. Wall times grow with the load,"
+              " which other programs caused; processor times are of the driver's process."]  # fmt: skip
+    if started := table["processes"]:
+        lines.append(
+            f"The start of a process adds {started['script_s']:.2f} s for an empty Python script and "
+            f"{started['rsprune_s']:.1f} s for `rsprune cost` (wall, at load {started['load'][0]:.1f})."
+        )
+    origins = [row["provenance"] for row in table["rows"]]
+    commits = sorted({(origin["git"] or {}).get("commit", "none")[:9] for origin in origins})
+    lines.append(f"{origins[0]['device']}, {origins[0]['date'][:10]}, commit {', '.join(commits)}.")
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
     """Measures, and keeps each number as soon as it is there; an earlier table keeps its other sizes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -101,6 +124,7 @@ def main() -> None:
             write_json(store, table)
         table["processes"] = processes(Path(folder), 20)
     write_json(store, table)
+    store.with_suffix(".md").write_text(page(table), encoding="utf-8")
 
 
 if __name__ == "__main__":

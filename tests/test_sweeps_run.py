@@ -334,6 +334,14 @@ def test_an_attempt_that_lives_is_left_alone(tmp_path):
         assert again.path == one.path and again.begun
 
 
+def test_the_bench_of_sweeps_counts_what_a_cell_leaves(place):
+    import sweep_bench
+
+    row = sweep_bench.one(place, 3, 1) | {"provenance": {"git": None, "device": "a pc", "date": "2026-01-01"}}
+    assert row["files_a_cell"] == pytest.approx((3 * 3 + 4) / 3) and row["ms_a_cell"] > 0
+    assert "| 3 | 1 |" in sweep_bench.page({"rows": [row], "processes": None})
+
+
 def test_workers_fit_cores_and_memory(monkeypatch):
     import psutil
 
