@@ -85,16 +85,19 @@ def processes(place: Path, cells: int) -> dict:
 
 def page(table: dict) -> str:
     """Markdown: one line for each size, then what a process adds."""
-    heads = ("cells", "side by side", "keys, ms a cell", "wall, ms a cell", "processor, ms a cell",
-             "going on, ms a cell", "reading rows, ms a cell", "files a cell", "bytes a cell", "driver's memory, MB", "load")  # fmt: skip
+    times = "keys, wall, processor, going on, reading rows"
+    heads = ["cells", "side by side", *(f"{name}, ms a cell" for name in times.split(", "))]
+    heads += ["files a cell", "bytes a cell", "driver's memory, MB", "load"]
     lines = ["# What a sweep costs beside its cells", "", f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for row in table["rows"]:
         times = [1000 * row[key] / row["cells"] for key in ("prepare_s", "run_s", "run_cpu_s", "again_s", "store_s")]
         numbers = [f"{time:.2f}" for time in times]
         numbers += [f"{row[key]:.0f}" for key in ("files_a_cell", "bytes_a_cell", "peak_mb")]
         lines.append(f"| {row['cells']:,} | {row['workers']} | {' | '.join(numbers)} | {row['load'][0]:.1f} |")
-    lines += ["", "Empty cells: no process is started; one side by side runs without Dask. Wall times grow with the load,"
-              " which other programs caused; processor times are of the driver's process."]  # fmt: skip
+    text = (
+        "Empty cells: no process is started; one side by side runs without Dask. Wall times grow with the load, which "
+    )
+    lines += ["", text + "other programs caused; processor times are of the driver's process."]
     if started := table["processes"]:
         lines.append(
             f"The start of a process adds {started['script_s']:.2f} s for an empty Python script and "
