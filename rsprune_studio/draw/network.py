@@ -31,7 +31,7 @@ def network(stages: Sequence[Stage], snapshot: Snapshot, classes: int) -> str:
     """
     least = narrowest(snapshot.plan.widths)
     largest = max(snapshot.plan.sizes.values())
-    pieces = sum(len(stage.pieces) for stage in stages)
+    pieces = sum(not piece.stream for stage in stages for piece in stage.pieces)
     step = min(max(_ROW / (pieces + 2 * len(stages)), _CLOSEST), _WIDEST)
     streams = any(piece.stream for stage in stages for piece in stage.pieces)
     foot = _STREAM + _LINE / 2 + 2 if streams else _TOP + _TALL + 8

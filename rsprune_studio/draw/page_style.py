@@ -32,7 +32,7 @@ body[data-jp-theme-light="false"] {{ {DARK}{_ARROW} }}
 .rsprune-panel summary {{ cursor: pointer; }}
 .rsprune-panel .rsprune-table {{ overflow-x: auto; }}
 .rsprune-waiting .rsprune-pruned, .rsprune-waiting .rsprune-changed {{ visibility: hidden; }}
-.rsprune-waiting .rsprune-tile {{ border-color: {GRID} !important; }}
+.rsprune-waiting .rsprune-tile {{ border-color: {GRID} !important; pointer-events: none; }}
 .rsprune-hand .widget-toggle-button:not(.mod-active) {{ opacity: 0.75; }}
 .rsprune-hand .widget-toggle-button.mod-active {{ background: #0B6FB8; color: white; }}
 .rsprune-panel button:focus-visible, .rsprune-panel summary:focus-visible {{ outline: 2px solid #0B6FB8; }}

@@ -36,9 +36,10 @@ def tiles(answers: Sequence[Answer] | Sequence[MaskAnswer], data: Dataset) -> st
     hard = "that it gets most pixels wrong of" if masks else "it is least sure of"
     about = (
         f"{len(answers)} validation images, chosen by the dense network alone: {half} by chance, {len(answers) - half} "
-        f"{hard}. Pruning changed the answer to {changed or 'none'} of them."
+        f"{hard}."
     )
-    return _grid(drawn, masks) + note(about)
+    now = note(f"Pruning changed the answer to {changed or 'none'} of them.")
+    return _grid(drawn, masks) + note(about) + f'<div class="rsprune-pruned">{now}</div>'
 
 
 def waiting(count: int, masks: bool) -> str:
