@@ -88,7 +88,8 @@ class Explorer:
 
     def begin(self) -> None:
         """Answers the wanted setting (again)."""
-        self.go(self.setting)
+        with self.lock:
+            self.go(self.setting)
 
     def go(self, setting: Setting, *, by_hand: bool = False) -> None:
         """Moves to a setting: shows structure and costs now if the scores are known, the rest comes from the worker.
@@ -124,7 +125,8 @@ class Explorer:
 
     def reset(self) -> None:
         """Moves to where it all started; that can be undone."""
-        self.go(self.history.start)
+        with self.lock:
+            self.go(self.history.start)
 
     def replay(self, history: History) -> None:
         """Takes another history in place of its own, and goes where it stands."""
