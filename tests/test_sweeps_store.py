@@ -149,6 +149,14 @@ def test_rows_of_seeds_become_one_with_a_bar(sweep):
     assert joined["<b>bad"]["low"] == pytest.approx(0.91), "of one seed the interval of its images"
 
 
+def test_several_results_of_one_cell_are_no_seeds():
+    rows = [row(seed, 0.5 + place / 10 + seed / 100, job="a", cell=f"a, seed={seed}", values={"seed": seed}, name=name)
+            for seed in (0, 1) for place, name in enumerate(("dense", "cut"))]  # fmt: skip
+    joined = over_seeds(rows)
+    assert [(one["result"], round(one["mean"], 3), one["seeds"]) for one in joined] == [
+        ("dense", 0.505, "0, 1"), ("cut", 0.605, "0, 1")]  # fmt: skip
+
+
 def test_the_page_holds_everything_itself_and_shows_names_as_text(sweep, tmp_path):
     facts = write_page([sweep], tmp_path / "p.html")
     page = (tmp_path / "p.html").read_text()

@@ -5,6 +5,7 @@ it shows, and opens offline.
 """
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -99,20 +100,24 @@ def over_seeds(rows: Sequence[Mapping]) -> list[dict]:
     held = [row for row in rows if _value(row) is not None]
     tested = [row for row in held if _part(row) == "test"]
     groups: dict[tuple, list[Mapping]] = {}
+    places = Counter()  # several results of one cell, such as those of a notebook, are no seeds of each other
     for row in tested or held:
         values = {k: v for k, v in row["values"].items() if k != "seed"}
-        groups.setdefault((row["job"], *values.items(), _part(row)), []).append(row)
-    return [_joined(own) for own in groups.values()]
+        groups.setdefault((row["job"], places[row["cell"]], *values.items(), _part(row)), []).append(row)
+        places[row["cell"]] += 1
+    several = {row["job"] for row in tested or held if places[row["cell"]] > 1}
+    return [_joined(own, own[0]["job"] in several) for own in groups.values()]
 
 
-def _joined(own: Sequence[Mapping]) -> dict:
+def _joined(own: Sequence[Mapping], named: bool) -> dict:
     first, numbers = own[-1], [_value(row) for row in own]
     low, high = (min(numbers), max(numbers)) if len(own) > 1 else tuple(first.get("ci") or (None, None))
     values = {k: v for k, v in first["values"].items() if k != "seed"}
     size = first.get("deployed") or first
     seeds = sorted({str((row.get("values") or {}).get("seed", "–")) for row in own})
     return {
-        "job": first["job"], **values, "part": _part(first), "metric": first.get("metric") or "accuracy",
+        "job": first["job"], **({"result": first["name"]} if named else {}), **values, "part": _part(first),
+        "metric": first.get("metric") or "accuracy",
         "mean": mean(numbers), "spread": stdev(numbers) if len(numbers) > 1 else None, "low": low, "high": high,
         "params": size.get("params"), "macs": size.get("macs"), "n": first.get("n"), "seeds": ", ".join(seeds),
     }  # fmt: skip
@@ -144,7 +149,9 @@ def _differing(grouped: Sequence[Mapping]) -> list[str]:
     """Axes whose values differ between rows; the others say nothing."""
     fixed = ("job", "part", "metric", "mean", "spread", "low", "high", "params", "macs", "n", "seeds")
     axes = dict.fromkeys(key for row in grouped for key in row if key not in fixed)
-    return [axis for axis in axes if len({str(row.get(axis)) for row in grouped if axis in row}) > 1]
+    return [
+        axis for axis in axes if axis == "result" or len({str(row.get(axis)) for row in grouped if axis in row}) > 1
+    ]
 
 
 def _head(head: Mapping, summary: Mapping, counts: Mapping, done: int, rows: Sequence[Mapping]) -> str:
