@@ -57,6 +57,17 @@ class Bundle:
     gates: Gates | None
     path: Path
 
+    def knows(self, *keys: str) -> dict[str, Any]:
+        """What it says of its data, which must hold these entries.
+
+        Raises:
+            ModelError: it lacks one.
+        """
+        data = self.config.get("data") or {}
+        if missing := [key for key in keys if not data.get(key)]:
+            raise ModelError(f"The bundle {self.path} lacks {', '.join(missing)} of its data; make it again.")
+        return data
+
     @property
     def rule(self) -> ExitRule | None:
         """By which images leave a network with exits; None for another, or one that was not calibrated.

@@ -1,9 +1,9 @@
 """The files of a bundle: names, a description that is checked before use, and files of others that stay."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from rsprune_lib.errors import ModelError, RspruneError
 from rsprune_lib.files import committed, read_json, sha256
@@ -41,14 +41,38 @@ class _Network(_Part):
 _Side = Annotated[int, Field(ge=1, le=4096)]  # pixels
 
 
+_Share = Annotated[float, Field(allow_inf_nan=False, ge=-10, le=10)]  # of the largest value of a pixel
+_Spread = Annotated[float, Field(allow_inf_nan=False, gt=1e-6, le=10)]
+_Colour = Annotated[list[Annotated[int, Field(ge=0, le=255)]], Field(min_length=3, max_length=3)]
+_Three = Field(min_length=3, max_length=3)
+
+
 class _Data(_Part):
     name: str | None = None
     title: str | None = None
     source: str | None = None
     bands: str | None = None
+    task: str | None = None
+    synthetic: bool = False
     content_hash: str | None = None
+    split_hash: str | None = None
     classes: list[str] | None = None
+    mean: Annotated[list[_Share], _Three] | None = None
+    std: Annotated[list[_Spread], _Three] | None = None
+    palette: list[_Colour] | None = None
+    rare: list[Annotated[int, Field(ge=0)]] | None = None
     image_size: _Side | Annotated[list[_Side], Field(min_length=2, max_length=2)] | None = None
+
+    @model_validator(mode="after")
+    def _classes_agree(self) -> Self:
+        names = self.classes or []
+        if len(set(names)) < len(names):
+            raise ValueError("two classes have one name")
+        if names and self.palette and len(self.palette) != len(names):
+            raise ValueError(f"{len(self.palette)} colours for {len(names)} classes")
+        if names and self.rare and max(self.rare) >= len(names):
+            raise ValueError(f"class {max(self.rare)} is rare, but there are {len(names)} classes")
+        return self
 
 
 class _Measured(_Part):

@@ -11,6 +11,7 @@ from torch import nn
 
 from rsprune_lib.bundle import save_bundle
 from rsprune_lib.cli import main
+from rsprune_lib.commands.bench import _sizes
 from rsprune_lib.data import Batches, load_data
 from rsprune_lib.deploy import RUNTIMES, BenchRow, Candidate, Facts, Timing, fastest, in_turn, judge, usable
 from rsprune_lib.deploy.runtimes import Run
@@ -149,6 +150,12 @@ def test_the_command_writes_table_numbers_and_figure(pair, tmp_path, capsys):
     assert (out / "bench.png").read_bytes().startswith(b"\x89PNG")
     assert bench(*pair, "--runtime", "eager", "--out", out) == 1  # an earlier run is not replaced
     assert "pass --force" in capsys.readouterr().err
+
+
+def test_few_images_are_timed_one_by_one():
+    assert _sizes(None, 31) == [1] and _sizes(None, 32) == [1, 32] and _sizes([8, 1, 8], 8) == [1, 8]
+    with pytest.raises(RspruneError, match="batches of 9 and 8 images to time on; give smaller"):
+        _sizes([9, 1], 8)
 
 
 def test_what_cannot_be_compared_is_refused(pair, model, tmp_path, capsys):

@@ -29,6 +29,7 @@ def tried(monkeypatch):
         return SimpleNamespace(path=path)
 
     def clock(runs, images, **_):
+        assert len(images) == 40
         ms = 10 * seen[-1]
         return [Latency(ms, 0, 1, 1, "cpu", 3, (ms,) * 3, False, (99.0,) * 3)]
 
@@ -52,6 +53,11 @@ def test_a_network_that_fits_stays_whole_and_one_that_cannot_is_refused(tried):
         tried(0.001)
     with pytest.raises(RspruneError, match="Got a budget of -1 ms"):
         tried(-1)
+
+
+def test_few_validation_images_are_timed_again_and_again(tried, monkeypatch):
+    monkeypatch.setattr(budget, "timing_images", lambda *_: torch.zeros(3, 3, 64, 64))
+    assert tried(11.0)[-1].ratio == 0
 
 
 def test_one_amount_at_a_time(capsys):

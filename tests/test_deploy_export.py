@@ -14,6 +14,7 @@ from PIL import Image
 from rsprune_lib.bundle import load_bundle, save_bundle
 from rsprune_lib.cli import main
 from rsprune_lib.deploy import Deployed, Facts, OnnxNetwork, Shipment, export_onnx, parity, pixels, ship
+from rsprune_lib.deploy.export import try_batches
 from rsprune_lib.deploy.onnx_files import read_onnx
 from rsprune_lib.deploy.tracing import Graphs
 from rsprune_lib.errors import ModelError, RspruneError
@@ -200,4 +201,22 @@ def test_a_file_that_is_no_export(tmp_path):
         Facts.from_metadata({}, "x.onnx")
     with pytest.raises(RspruneError, match="Unknown format"):
         Shipment("coreml")
+    good = Facts(("a", "b"), (0.5,) * 3, (0.25,) * 3, (32, 48))
+    assert Facts.from_metadata(good.to_metadata(), "x.onnx") == good
+    for key, value in (
+        ("classes", "[1, 2]"), ("classes", "[]"), ("classes", "7"), ("mean", '"abc"'), ("mean", "[NaN, 0, 0]"),
+        ("mean", "[0.5]"), ("std", "[1, 1, 0]"), ("std", "[1, 1]"), ("size", "[1e9, 3]"), ("size", '"big"'),
+        ("task", "[]"), ("rule", '{"kind": "x"}'), ("rule", "5"), ("classes", "[" * 100_000),
+    ):  # fmt: skip
+        with pytest.raises(ModelError, match="does not say which classes"):
+            Facts.from_metadata(good.to_metadata() | {f"rsprune.{key}": value}, "x.onnx")
     assert Path(tmp_path).is_dir()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7])
+@pytest.mark.parametrize("batch", [None, 1, 4])
+def test_a_segmenter_is_compared_on_as_few_images_as_there_are(count, batch):
+    facts = Facts(("a", "b"), (0.5,) * 3, (0.25,) * 3, (32, 48), task="segmentation")
+    found = list(try_batches(torch.rand(count, 3, 32, 48), facts, batch))
+    assert [tuple(x.shape[2:]) for x in found] == [(32, 48), (25, 57), (54, 32)]
+    assert all(len(x) == (batch or len(x)) and len(x) > 0 for x in found)

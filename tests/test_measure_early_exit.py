@@ -240,3 +240,10 @@ def test_rules_go_by_the_features_that_they_name(kind, column):
     wanted = exit_features(logits)[:, column]
     found = ExitRule(kind, (0.5,)).readiness(0, logits)
     torch.testing.assert_close(found, 1 - wanted if kind == "entropy" else wanted, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("cuts", [["nan", 0.5], [0.5, float("inf")], [1e308, 0.5], "ab", [None, 0.5], 3])
+def test_thresholds_from_a_file_are_finite_numbers(cuts):
+    with pytest.raises(ModelError, match="no rule for leaving early"):
+        ExitRule.from_dict({"kind": "margin", "thresholds": cuts})
+    assert ExitRule.from_dict({"kind": "patience", "thresholds": [3, 3]}).thresholds == (3.0, 3.0)

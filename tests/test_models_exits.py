@@ -139,6 +139,18 @@ def test_exits_by_equal_shares_of_the_work_are_in_order():
         run_early(model, torch.zeros(1, 3, 32, 32), None)
 
 
+def test_a_head_sees_channels_also_where_maps_are_as_wide_as_deep():
+    """16 channels of 16 x 16 pixels, and the last layer inside is an SE gate's: once the head pooled over columns."""
+    made = add_exits(create_model("resnet18_se", 2, width=0.25).eval(), ["layer1", "layer2"], pool="mean")
+    shown = {}
+    made.layer1.register_forward_hook(lambda _m, _x, y: shown.update(y=y))
+    head = made.exits.heads[0]
+    for side in (64, 16):
+        logits = made(torch.randn(2, 3, side, side))[0]
+        assert shown["y"].shape[1] == 16 and torch.allclose(head.pooled(shown["y"]), shown["y"].mean((2, 3)))
+        assert logits.shape == (2, 2)
+
+
 def test_only_a_network_with_a_last_norm_can_share_it():
     with pytest.raises(ModelError, match="no last layer norm to share"):
         add_exits(NETWORKS["resnet18_se"](), ["layer1"], norm="shared")

@@ -3,6 +3,7 @@
 import ast
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import numpy as np
@@ -56,6 +57,20 @@ def execute(name, until, **parameters):
 )
 def test_the_notebook_works(name, until, places, capsys):
     assert until in execute(name, until, profile_name="smoke", data_name=str(places / "own"))
+
+
+def test_a_cut_that_costs_nothing_is_no_division_by_zero(capsys):
+    """On few images the raw cut can answer as many right as the dense network."""
+    cells = [cell.source for cell in nbformat.read(FOLDER / "03_prune.ipynb", 4).cells if "gained = " in cell.source]
+    assert len(cells) == 1
+    same, nothing = SimpleNamespace(accuracy=0.5, ci=(0.1, 0.9), n=2), lambda *_, **__: None
+    live = SimpleNamespace(live=lambda: SimpleNamespace(solve=nothing))
+    space = {"steps": {"raw cut": same, "norms": same}, "before": same, "studio": live, "clock": lambda: 0.0, "np": np}
+    space |= dict.fromkeys(("sequential", "best_of"), nothing) | {"evaluate": lambda *_, **__: same, "ratio": 0.5}
+    space |= dict.fromkeys(("plan", "calibration", "dense", "small", "groups", "val"))
+    space |= {"plots": SimpleNamespace(ladder=nothing), "data": SimpleNamespace(synthetic=False)}
+    exec(cells[0], space)
+    assert "came back: the cut cost nothing here" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -283,6 +283,19 @@ def test_missing_and_damaged_files(tmp_path, folder):
         ({"data": {"image_size": 10**9}}, "data.image_size is 1000000000"),
         ({"data": {"image_size": "64"}}, "data.image_size is '64'"),
         ({"data": {"source": {"a": {"b": 1}}}}, "data.source is"),
+        ({"data": {"mean": "abc"}}, "data.mean is 'abc'"),
+        ({"data": {"mean": ["a", "b", "c"]}}, "data.mean.0 is 'a'"),
+        ({"data": {"mean": [0.5]}}, r"data.mean is \[0.5\]"),
+        ({"data": {"std": [0.2, 0.2, 0]}}, "data.std.2 is 0"),
+        ({"data": {"std": [0.2, 0.2, 1e308]}}, "data.std.2 is 1e"),
+        ({"data": {"task": ["segmentation"]}}, "data.task is"),
+        ({"data": {"synthetic": "yes"}}, "data.synthetic is 'yes'"),
+        ({"data": {"split_hash": 5}}, "data.split_hash is 5"),
+        ({"data": {"palette": "x"}}, "data.palette is 'x'"),
+        ({"data": {"palette": [[1, 2, 300]]}}, "data.palette.0.2 is 300"),
+        ({"data": {"classes": ["a", "b"], "palette": [[1, 2, 3]]}}, "1 colours for 2 classes"),
+        ({"data": {"classes": ["a", "b"], "rare": [2]}}, "class 2 is rare, but there are 2"),
+        ({"data": {"classes": ["a", "a"]}}, "two classes have one name"),
         ({"measured": None}, "measured is None"),
         ({"measured": {"macs": "many"}}, "measured.macs is 'many'"),
         ({"measured": {"params": float("inf")}}, "Infinity is not a JSON number"),
@@ -345,3 +358,11 @@ def test_a_plan_for_another_network(folder):
     files = json.loads((folder / "config.json").read_text())["files"]
     rewrite(folder, files=files | {"plan.json": sha256(folder / "plan.json")})
     refused(folder, "made for a network with name", PlanError)
+
+
+def test_what_a_bundle_has_to_know_of_its_data_is_named(tmp_path):
+    save_bundle(tmp_path, create_model("resnet18", 2, width=0.125), **ABOUT | {"data": {"classes": ["a", "b"]}})
+    bundle = load_bundle(tmp_path)
+    assert bundle.knows("classes") == {"classes": ["a", "b"]}
+    with pytest.raises(ModelError, match="lacks mean, image_size of its data; make it again"):
+        bundle.knows("classes", "mean", "image_size")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["bench"]
 
 FILES = ("bench.json", "bench.md", "bench.png")
+USUAL = (1, 32)  # images a batch; those that there are images for
 Folders = Annotated[list[Path], typer.Argument(metavar="DIR...", help="Bundles; the first one is the baseline.")]
 Runtimes = Annotated[
     list[str] | None,
@@ -29,7 +30,9 @@ Runtimes = Annotated[
         "torch.compile, which takes a minute a network.",
     ),
 ]
-BatchSizes = Annotated[list[int] | None, typer.Option("--batch", min=1, help="Images a timed batch; 1 and 32.")]
+BatchSizes = Annotated[
+    list[int] | None, typer.Option("--batch", min=1, help="Images a timed batch; 1 and, if there are so many, 32.")
+]
 Threads = Annotated[int, typer.Option("--threads", min=1, max=256, help="CPU threads inside an operation.")]
 Timed = Annotated[int, typer.Option("--images", min=1, help="Images to time on.")]
 Limit = Annotated[
@@ -58,12 +61,12 @@ def bench(
         names = [name for name in names if name != "compile"]
     for name, why in missing.items():
         say(f"Not measured, {name}: {why}")
-    sizes = sorted(set(batch or (1, 32)))
     run = RunFolder(out, "bench", force=force, inputs=[*folders, *data_paths(data)]) if out else None
     opened = _opened(folders, data, bands)
     loaded = opened[0][1]
-    candidates = [_candidate(bundle, each, names) for bundle, each in opened]
     part = Batches(loaded, split, measuring_batch(loaded))
+    sizes = _sizes(batch, min(images, part.size))
+    candidates = [_candidate(bundle, each, names) for bundle, each in opened]
     judged = Batches(loaded, split, measuring_batch(loaded), limit=limit) if limit else None
     rows = in_turn(candidates, names, timing_images(part, images), judged, batches=sizes, threads=threads)
     result = _result(rows, loaded, {"split": split, "threads": threads, "images": images, "missing": missing})
@@ -92,6 +95,15 @@ def _opened(folders: list[Path], data: str | None, bands: str | None) -> list[tu
                 "images together, or give --data."
             )
     return opened
+
+
+def _sizes(asked: list[int] | None, images: int) -> list[int]:
+    """Batch sizes, for which there must be images enough."""
+    if asked and max(asked) > images:
+        raise RspruneError(
+            f"Got batches of {max(asked)} and {images} images to time on; give smaller batches, or more --images."
+        )
+    return sorted(set(asked or [size for size in USUAL if size <= images]))
 
 
 def _candidate(bundle: Bundle, data: Dataset, names: list[str]) -> Candidate:

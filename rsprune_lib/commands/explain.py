@@ -52,19 +52,18 @@ def explain(
         raise typer.BadParameter("give image files, or --data whose validation images are taken, not both")
     inputs = [folder, *([beside] if beside else []), *files, *data_paths(data)]
     run = RunFolder(out, "explain", force=force, inputs=inputs)
-    bundles = {folder.name: load_bundle(folder)}
-    classes = _classes(bundles[folder.name], folder)
+    own, first = folder.resolve().name, load_bundle(folder)  # resolved: the name of "." is empty
+    bundles, classes = {own: first}, first.knows("classes", "image_size", "mean", "std")["classes"]
     if beside is not None:
-        name = beside.name if beside.name != folder.name else f"{beside.name}, beside"
+        name = beside.resolve().name
+        name = name if name != own else f"{name}, beside"
         bundles[name] = load_bundle(beside)
-        if _classes(bundles[name], beside) != classes:
+        if bundles[name].knows("classes", "mean", "std")["classes"] != classes:
             raise RspruneError(f"{beside} knows other classes than {folder}; compare networks of the same classes.")
-    names, pixels = _read(bundles[folder.name], files) if files else _validation(folder, data, count)
+    names, pixels = _read(first, files) if files else _validation(folder, data, count)
     maps = _maps(bundles, pixels, None if label is None else _number(label, classes), method, layer)
     rows = _rows(names, classes, maps)
-    figure, head = _drawn(
-        pixels, rows, maps, method, bundles[folder.name].config["data"].get("synthetic") and not files
-    )
+    figure, head = _drawn(pixels, rows, maps, method, first.config["data"].get("synthetic") and not files)
     found = next(iter(maps.values()))
     about = {"bundles": [str(one) for one in (folder, beside) if one], "method": method, "layer": found.layer}
     about |= {"grid": list(found.grid), "images": rows}
@@ -73,13 +72,6 @@ def explain(
         write_json(place / "maps.json", about)
     lines = [f"  {row['image']}: {row['class']}{_words(row)}" for row in rows]
     emit(about | {"out": str(run.out)}, as_json, "\n".join([head, *lines, f"Written to {run.out}"]))
-
-
-def _classes(bundle: "Bundle", folder: Path) -> list[str]:
-    classes = (bundle.config.get("data") or {}).get("classes")
-    if not classes:
-        raise RspruneError(f"{folder} does not say which classes its network knows; train or prune it with rsprune.")
-    return list(classes)
 
 
 def _number(label: str, classes: list[str]) -> int:

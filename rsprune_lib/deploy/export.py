@@ -164,7 +164,7 @@ def try_batches(images: Tensor, facts: Facts, batch: int | None) -> Iterator[Ten
     if facts.dense:
         height, width = facts.size
         for number, size in enumerate([facts.size, (height * 3 // 4 + 1, width + 9), (height + 22, width * 2 // 3)]):
-            part = images[number::3][: batch or 3 - number]
+            part = images[number % len(images) :: 3][: batch or 3 - number]  # of few images the first ones again
             yield _filled(F.interpolate(part, size, mode="bilinear", align_corners=False).clamp(0, 1), batch)
         return
     if tuple(images.shape[2:]) != tuple(facts.size):

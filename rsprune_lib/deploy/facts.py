@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from rsprune_lib.bundle import Bundle
 from rsprune_lib.data.sizes import Size, checked_size, sides
-from rsprune_lib.errors import ModelError
+from rsprune_lib.errors import ModelError, RspruneError
 from rsprune_lib.measure import ExitRule
 from rsprune_lib.models import for_inference
 from rsprune_lib.tasks import task_of
@@ -61,9 +62,7 @@ class Facts:
         Raises:
             ModelError: the bundle does not know its data.
         """
-        data = bundle.config.get("data") or {}
-        if missing := [key for key in ("image_size", "classes", "mean", "std") if not data.get(key)]:
-            raise ModelError(f"The bundle {bundle.path} lacks {', '.join(missing)} of its data; make it again.")
+        data = bundle.knows("image_size", "classes", "mean", "std")
         size, rule = sides(checked_size(size or data["image_size"])), bundle.rule
         task = task_of(bundle.model).name
         return cls(
@@ -100,9 +99,26 @@ class Facts:
         """
         try:
             known = {key: json.loads(found[_PREFIX + key]) for key in cls.__dataclass_fields__}
-            return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in known.items()})
-        except (KeyError, ValueError, TypeError):
+            made = cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in known.items()})
+            made._check()
+            return made
+        except (KeyError, ValueError, TypeError, RspruneError, RecursionError):
             raise ModelError(f"{what} does not say which classes it has; export it with `rsprune export`.") from None
+
+    def _check(self) -> None:
+        """Refuses values that no network of ours writes; a file may come from somebody else.
+
+        Raises:
+            ValueError, TypeError, RspruneError: there is one.
+        """
+        checked_size(self.size)
+        numbers = (*self.mean, *self.std)
+        if not self.classes or not all(isinstance(name, str) for name in (*self.classes, self.task, self.bundle)):
+            raise ValueError("names are texts")
+        if len(self.mean) != 3 or len(numbers) != 6 or not all(math.isfinite(v) for v in numbers) or 0 in self.std:
+            raise ValueError("three means and deviations")
+        if self.rule is not None:
+            ExitRule.from_dict(self.rule)
 
     def quantised(self) -> Facts:
         """The same for the int8 file."""

@@ -53,8 +53,7 @@ class Segmenter:
         data = bundle.config.get("data") or {}
         if "masks" not in task_of(bundle.model).gives and data.get("task") != "segmentation":
             raise RspruneError(f"The network of {bundle.path} does not segment; give the bundle of one that does.")
-        if missing := [key for key in ("image_size", "classes", "mean", "std") if key not in data]:
-            raise RspruneError(f"The bundle {bundle.path} lacks {', '.join(missing)} of its data; make it again.")
+        data = bundle.knows("image_size", "classes", "mean", "std")
         size, classes = data["image_size"], tuple(data["classes"])
         window = (size, size) if isinstance(size, int) else tuple(size)
         palette = data.get("palette") or _colours(len(classes))

@@ -28,6 +28,7 @@ EXIT_RULES = {  # name -> title in menus
     "conformal": "one class in the conformal set",
     "gate": "learned gate",
 }
+_LARGEST = 1e6  # threshold; every rule's readiness is far below
 
 
 def exit_features(logits: Tensor) -> Tensor:
@@ -86,6 +87,8 @@ class ExitRule:
         try:
             gates = row.get("gates")
             thresholds = tuple(float(cut) for cut in row["thresholds"])
+            if not all(abs(cut) <= _LARGEST for cut in thresholds):  # so is NaN
+                raise ValueError(f"a threshold of {thresholds} is none")
             return cls(
                 str(row["kind"]), thresholds, None if gates is None else torch.tensor(gates, dtype=torch.float32)
             )

@@ -85,8 +85,14 @@ def watched(model: nn.Module, places: Sequence[str], images: Tensor, seen: dict[
 
 
 def channel_dim(model: nn.Module, place: str, y: Tensor) -> int:
-    """Where the channels of a module's output stand, 1 or -1; the last layer inside says how many there are."""
-    layers = [m for m in model.get_submodule(place).modules() if isinstance(m, nn.Conv2d | nn.Linear | nn.LayerNorm)]
+    """Where the channels of a module's output stand, 1 or -1; the last layer inside says how many there are.
+
+    Layers of SE gates do not count: they see pooled maps, so they look like those of tokens.
+    """
+    whole = model.get_submodule(place)
+    gates = {id(m) for block in whole.modules() if isinstance(block, SqueezeExcite) for m in block.modules()}
+    kinds = nn.Conv2d | nn.Linear | nn.LayerNorm
+    layers = [m for m in whole.modules() if isinstance(m, kinds) and id(m) not in gates]
     last = layers[-1] if layers else None
     dims = (1, -1) if last is None or isinstance(last, nn.Conv2d) else (-1, 1)
     width = getattr(last, "out_channels", None) or getattr(last, "out_features", None) or y.shape[dims[0]]
