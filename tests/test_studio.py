@@ -423,22 +423,27 @@ def test_a_move_shows_the_structure_within_the_event(panel):
     assert panel.status.value == ""
 
 
+def untimed(snapshot):
+    """All but the times, which are taken again where the machine was busy."""
+    return replace(snapshot, latency=None, speed=None, dense=replace(snapshot.dense, latency=None))
+
+
 def test_undo_and_reset_return_the_same_numbers(panel):
     panel.go(panel.start)
-    start = panel.settle()
+    start = untimed(panel.settle())
     panel.controls.scope.value = "global"
-    moved = panel.settle()
+    moved = untimed(panel.settle())
     panel.controls.criterion.value = "fpgm"
     panel.settle()
     panel.undo.click()
-    assert panel.snapshot == moved
+    assert untimed(panel.snapshot) == moved
     assert panel.controls.criterion.value == "l2"
     panel.undo.click()
-    assert panel.snapshot == start
-    assert panel.settle() == start
+    assert untimed(panel.snapshot) == start
+    assert untimed(panel.settle()) == start
     panel.controls.ratio.value = 0.9
     panel.go(panel.start)
-    assert panel.settle() == start
+    assert untimed(panel.settle()) == start
 
 
 def test_undo_stops_at_the_beginning(studio):
