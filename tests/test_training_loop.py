@@ -99,6 +99,7 @@ def test_killed_process_resumes_to_the_same_numbers(tiny_folder, tiny_data, tmp_
     resumed = fit(model, tiny_data, run, out=out, resume=True, callbacks=[StopSoon(until)], progress=False)
     whole = fit(model, tiny_data, run, callbacks=[StopSoon(until)], progress=False)
     assert resumed.history[-1]["train_loss"] == whole.history[-1]["train_loss"]
+    assert resumed.history[-1]["val_loss"] == whole.history[-1]["val_loss"]  # of the averaged network
     assert _same(whole.model, resumed.model) and whole.stopped and resumed.stopped
 
 
@@ -179,6 +180,28 @@ def test_objective_replaces_the_loss(small, tiny_data):
     plain = fit(small, tiny_data, run, progress=False)
     assert seen and seen[0][1:] == (3, 32, 32)
     assert result.history[0]["train_loss"] == pytest.approx(plain.history[0]["train_loss"], rel=1e-3)
+
+
+def test_the_weights_of_the_best_epoch_are_kept(small, tiny_data):
+    """Scores are made up, so that neither the first nor the last epoch is the best."""
+    weights, scores = [], iter((0.1, 0.6, 0.3, 0.2))
+
+    class Objective:
+        def __call__(self, model, images, labels):
+            return nn.functional.cross_entropy(model(images), labels)
+
+        def score(self, records, labels):
+            return next(scores)
+
+    class Keep(Callback):
+        def on_validation(self, row, records, labels, model):
+            weights.append({name: value.clone() for name, value in model.state_dict().items()})
+
+    how = recipe("strong", epochs=4, **QUICK)
+    result = fit(small, tiny_data, how, objective=Objective(), callbacks=[Keep()], progress=False)
+    assert result.best_epoch == 2
+    assert all(torch.equal(value, weights[1][name]) for name, value in result.model.state_dict().items())
+    assert not all(torch.equal(value, weights[3][name]) for name, value in result.model.state_dict().items())
 
 
 def test_schedules():

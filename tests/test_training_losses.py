@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from rsprune_lib.errors import RspruneError
-from rsprune_lib.tasks import TASKS
+from rsprune_lib.tasks import IGNORE, TASKS
 from rsprune_lib.training import FocalLoss, MiningLoss, losses_for, make_loss
 
 
@@ -71,6 +71,14 @@ def test_focal_without_gamma_is_cross_entropy(batch):
     for smoothing in (0.0, 0.1):
         expected = F.cross_entropy(logits, target, label_smoothing=smoothing).item()
         assert FocalLoss(0, smoothing)(logits, target).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_focal_leaves_unknown_pixels_out(batch):
+    logits, target = batch
+    half = torch.where(torch.arange(16) < 8, target, IGNORE)
+    for smoothing in (0.0, 0.1):
+        loss = FocalLoss(2, smoothing)
+        assert loss(logits, half).item() == pytest.approx(loss(logits[:8], target[:8]).item(), rel=1e-5)
 
 
 def test_focal_discounts_easy_samples():
