@@ -70,6 +70,20 @@ def test_scripted_accuracies_freeze_heads_with_their_best_weights(model):
         stage.on_epoch_start(7, model)
 
 
+def test_a_warm_up_that_ends_with_its_recipe_puts_the_best_weights_of_each_head_back(model):
+    stage, after = WarmUp(patience=9), []
+    stage.on_start(model)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for epoch, rights in enumerate(((0.6, 0.2), (0.3, 0.5), (0.4, 0.4))):
+        stage.on_epoch_start(epoch, model)
+        train_once(model, stage, optimizer, epoch)
+        after.append([weights(head) for head in model.exits.heads])
+        stage.on_validation({}, *answers(*rights, 0.9), model)
+    stage.on_end(model)
+    assert same(weights(model.exits.heads[0]), after[0][0]) and same(weights(model.exits.heads[1]), after[1][1])
+    assert not same(after[2][0], after[0][0]) and not same(after[2][1], after[1][1])
+
+
 def test_a_warm_up_of_fit_returns_the_best_of_each_head_and_stops_early(tiny_data):
     dense = create_model("resnet18", 4, width=0.125, seed=0)
     start = add_exits(dense, ["layer1", "layer2"])
