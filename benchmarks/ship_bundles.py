@@ -1,4 +1,4 @@
-"""Makes the bundles of segmentation that come with the course: every command of a sweep, then the test part.
+"""Makes bundles that come with the course: every command of a sweep, then the test part.
 
     python benchmarks/ship_bundles.py benchmarks/sweeps/bundles_segmentation.json synthetic_aerial_unet1
 
@@ -70,7 +70,8 @@ def main() -> None:
     sweep = read_json(args.sweep, "a sweep")
     for name in args.bundles or sweep["bundles"]:
         row = ship(make(sweep, name), ROOT / "bundles" / name)
-        numbers = ", ".join(f"{key} {value:.4f}" for key, value in row["metrics"].items() if value is not None)
+        found = row.get("metrics") or {"accuracy": row["accuracy"]}
+        numbers = ", ".join(f"{key} {value:.4f}" for key, value in found.items() if value is not None)
         print(f"{name}: {row['params']:,} parameters, {row['macs'] / 1e6:.1f} M MACs, test {numbers}", flush=True)
 
 
