@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from rsprune_lib.data import Split, get_card
 from rsprune_lib.data.dataset import SHIPPED
-from rsprune_lib.data.split import make_split, without_copies
+from rsprune_lib.data.split import make_split, together, without_copies
 from rsprune_lib.errors import DataError, RspruneError
 
 
@@ -161,3 +161,9 @@ def test_groups_larger_than_their_share_still_leave_no_part_empty():
     split = make_split(np.zeros(16, int), files, ["any"], twins=groups)
     assert sorted(len(getattr(split, part)) for part in ("train", "val", "test")) == [4, 4, 8]
     assert all({i // 4 for i in split.val} & {i // 4 for i in other} == set() for other in (split.train, split.test))
+
+
+def test_windows_of_one_source_and_twins_stay_together():
+    assert together([(1, 2)], None) == [[1, 2]]
+    assert together([], [0, 0, 1, 2, 2]) == [[0, 1], [3, 4]]
+    assert together([(1, 2)], [0, 0, 1, 2, 2]) == [[0, 1, 2], [3, 4]]  # a twin links two sources

@@ -108,6 +108,7 @@ def test_normal_equations_are_the_ridge_regression():
     wanted = torch.linalg.solve(centred.T @ centred + damping * torch.eye(5), centred.T @ goal)
     torch.testing.assert_close(fit.weight, wanted.T, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(fit.mean, x.mean(0).double() @ wanted, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(fit.bias, t.mean(0).double() - x.mean(0).double() @ wanted, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(fit.var, (x.double() @ wanted).var(0, correction=0), rtol=1e-4, atol=1e-5)
 
 
@@ -166,15 +167,32 @@ def test_a_shortcut_counts_before_the_relu():
     assert losses[1] < 0.95 * losses[0]
 
 
+def test_only_layers_in_front_of_a_relu_are_fitted_to_what_it_lets_through():
+    x, weights = _noise(16, 3, 8, 8), {}
+    for tail in ((), (nn.ReLU(), nn.Conv2d(4, 4, 1))):
+        torch.manual_seed(0)
+        dense = nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.Conv2d(6, 4, 3, padding=1), *tail).eval()
+        sizes = {group.name: group.size for group in find_groups(dense, 8)}
+        plan = Plan({}, {name: (0, 2, 3) if name == "0" else tuple(range(n)) for name, n in sizes.items()}, sizes)
+        for steps in (0, 10):
+            how = {"rectify": steps, "progress": False}
+            fitted = sequential(dense, apply(dense, plan), plan, [(x, torch.zeros(16))], **how)
+            weights[len(tail), steps] = fitted[2].weight
+    torch.testing.assert_close(weights[0, 0], weights[0, 10], rtol=0, atol=1e-4)
+    assert (weights[2, 0] - weights[2, 10]).abs().max() > 1e-2
+
+
 def test_rebuilt_norm_passes_the_fit_through_and_trains():
     conv, norm = nn.Conv2d(6, 5, 3, padding=1, bias=True), nn.BatchNorm2d(5)
     x, t = _noise(16, 6, 8, 8), _noise(16, 5, 8, 8, seed=1) * 3 + 1
     t += nn.Conv2d(6, 5, 3, padding=1)(x).detach()
+    t[:, 0] = 0.01 * x[:, 0]  # so small a variance that the norm's eps counts
     fit = solve(accumulate(None, conv, x, t).moments(), conv)
     install(fit, conv, norm)
     wanted = nn.functional.conv2d(x, fit.weight.float(), fit.bias.float(), padding=1)
     with torch.no_grad():
         torch.testing.assert_close(norm.eval()(conv(x)), wanted, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(norm(conv(x))[:, 0], wanted[:, 0], rtol=1e-3, atol=1e-6)
         torch.testing.assert_close(norm.train()(conv(x)), wanted, rtol=1e-3, atol=1e-3)
 
 

@@ -149,9 +149,13 @@ def test_minority_classes_have_the_fewest_training_pixels(tiny_data, batch):
     assert minority_classes([batch], [0, 3]) == (3, 0)
     masks = np.zeros((len(tiny_data.labels), 4, 4), dtype=np.uint8)
     masks[:, 0], masks[tiny_data.split.val] = 1, 2  # class 2 has many pixels, none of them for training
+    masks[tiny_data.split.test] = 1  # where class 0 is the rare one
     masks[:, 3] = 255
     data = dataclasses.replace(tiny_data, masks=masks)
     assert minority_classes(data, 4) == (1, 0) and minority_classes(Batches(data, "train", 8)) == (1, 0)
+    labels = np.ones_like(tiny_data.labels)  # of all images class 0 is rarest, of the training images class 1
+    labels[tiny_data.split.train[: round(0.55 * len(tiny_data.split.train))]] = 0
+    assert minority_classes(dataclasses.replace(tiny_data, labels=labels), 1) == (1,)
     with pytest.raises(RspruneError, match="5 minority classes; expected a whole number from 1 to 4"):
         minority_classes(dataclasses.replace(data, name="camvid"))  # whose usual number is 5
     with pytest.raises(RspruneError, match=r"\[2\] are not among those with training pixels, \[0, 1\]"):
