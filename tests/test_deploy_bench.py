@@ -52,6 +52,18 @@ def test_a_runtime_takes_pixels_and_is_as_good_as_the_network(model, data, tmp_p
         assert found.nll == pytest.approx(evaluate(model, batches, progress=False).nll, abs=1e-5)
 
 
+def test_rows_are_judged_on_the_images_that_are_given(model, data, tmp_path):
+    candidate, part = (
+        Candidate("tiny", model, facts(data), saved(tmp_path / "tiny", model, data)),
+        Batches(data, "test", 64),
+    )
+    (row,) = in_turn([candidate], ["eager"], torch.rand(4, 3, 64, 64), part, batches=(1,), rounds=2, progress=False)
+    wanted = evaluate(model, part, progress=False)
+    assert row.quality.nll == pytest.approx(wanted.nll, abs=1e-5) and row.quality.per_class == pytest.approx(
+        wanted.per_class
+    )
+
+
 def test_what_leaves_early_is_judged_by_the_answer_it_gives(model, data, tmp_path):
     rule = ExitRule("max_probability", (0.0,))
     network = EarlyExit(add_exits(model, ["layer1"]).eval(), rule)  # all leave at once

@@ -181,6 +181,10 @@ def test_a_segmenter_is_asked_about_pixels(images):
     assert near > 0 and far == 0  # what lies apart from the pixels that were asked for has no gradient
     assert maps["right"][:, :, 10:].sum() > 0
     own = class_maps(model, images, layer="conv1")
+    said = model(images).argmax(1)
+    for row, label in enumerate(own.classes.tolist()):  # without pixels: those that get the class
+        asked = class_maps(model, images[row : row + 1], label, layer="conv1", pixels=said[row] == label)
+        assert np.allclose(own.maps[row], asked.maps[0], atol=1e-5)
     assert own.classes.tolist() == model(images).argmax(1).flatten(1).mode().values.tolist()
     with pytest.raises(ModelError, match="shape"):
         class_maps(model, images, 1, pixels=torch.ones(8, 8))
@@ -199,6 +203,8 @@ def test_agreement_pointing_and_erasing(small, images):
     off = pointing(found, ~top)
     assert off.hit.tolist() == [0, 0, 0] and np.allclose(off.inside + on.inside, 1)
     assert np.isnan(pointing(found, np.zeros_like(top)).hit).all()
+    seen = pointing(dataclasses.replace(found, blank=np.array([False, True, False])), top)  # a blank map points nowhere
+    assert np.isnan(seen.hit).tolist() == np.isnan(seen.inside).tolist() == [False, True, False]
     gone, come = erasing(small, images, found), erasing(small, images, found, insert=True)
     with torch.no_grad():
         whole = small.eval()(images).softmax(1)[:, 0].numpy()
