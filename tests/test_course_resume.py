@@ -32,7 +32,7 @@ class Course:
         patch.setattr(runner, "library_hash", lambda: self.library)
         self.library = "one"
 
-    def execute(self, path, folder, how, data, *, size, progress):
+    def execute(self, path, folder, how, data, *, size, parameters, progress):
         self.executed.append(path.stem)
         if path.stem in self.broken:
             return NotebookRun(path.stem, False, 1.0, "no luck")

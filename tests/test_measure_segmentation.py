@@ -179,7 +179,7 @@ def test_batches_that_are_measured_hold_a_million_pixels(scenes, tiny_data):
 
 
 def test_eval_shows_them_and_leaves_classes_out(scenes, monkeypatch, capsys):
-    bundle = SimpleNamespace(model=create_model("unet1", 3, width=0.05, seed=0).eval(), rule=None)
+    bundle = SimpleNamespace(model=create_model("unet1", 3, width=0.05, seed=0).eval(), rule=None, config={})
     monkeypatch.setattr(command, "open_run", lambda *_: (bundle, scenes))
     options = ["eval", "x", "--split", "val", "--without", "b", "--exclude", "rowcol", "--boundary", "1"]
     assert main([*options, "--json"]) == 0

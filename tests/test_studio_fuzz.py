@@ -163,11 +163,12 @@ def machine_of(studio):
 
         @rule()
         def store_and_restore(self):
-            history = self.explorer.history
-            again = History.from_dict(history.to_dict())
-            assert (again.points, again.now, again.can_undo, again.can_redo) == (
-                history.points, history.now, history.can_undo, history.can_redo,
-            )  # fmt: skip
+            with self.explorer.lock:  # a preset that was searched for may arrive now
+                history = self.explorer.history
+                again = History.from_dict(history.to_dict())
+                assert (again.points, again.now, again.can_undo, again.can_redo) == (
+                    history.points, history.now, history.can_undo, history.can_redo,
+                )  # fmt: skip
             self.explorer.replay(again)
 
         @rule(exact=st.integers(0, 3))

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rsprune_lib import colours
 from rsprune_lib.colours import BLUE_RAMP, KEPT, shade
 from rsprune_studio.draw.gauges import rare_mark
 from rsprune_studio.draw.html import escape, message, note
 from rsprune_studio.draw.inside import png_source
-from rsprune_studio.draw.theme import INK, MUTED, REMOVED
+from rsprune_studio.draw.theme import INK, MUTED
 
 __all__ = ["ORDERS", "Votes", "vote_map"]
 
@@ -94,7 +95,9 @@ def vote_map(votes: Votes, order: str = "class") -> str:
     rows, columns, shares = votes.rows, votes.columns(order), votes.shares
     peak = np.maximum(shares.max(1, keepdims=True), 1e-30)
     picture = shade(BLUE_RAMP, (shares / peak)[rows][:, columns])  # (K, size, 3)
-    stays = np.array([[int(colour[at : at + 2], 16) for at in (1, 3, 5)] for colour in (REMOVED, KEPT)], np.uint8)
+    stays = np.array(
+        [[int(colour[at : at + 2], 16) for at in (1, 3, 5)] for colour in (colours.REMOVED, KEPT)], np.uint8
+    )
     strip = stays[votes.kept[columns].astype(int)][None]
     height = _ROW * len(rows)
     image = "display:block;width:100%;image-rendering:pixelated"
