@@ -59,7 +59,7 @@ class Case:
     def fitted(self, model: nn.Module, kind: str, place: str, **more: object) -> object:
         """Trains a network for the sweep's epochs; a run that was stopped goes on."""
         base = {"": "epochs", "_finetune": "tuning"}[kind]
-        how = recipe(f"segmentation{kind}", **{"epochs": self.how[base], **self.how.get("recipe", {})})
+        how = recipe(f"segmentation{kind}", **{"epochs": self.how[base], **self.how.get(f"recipe{kind}", {})})
         given = {"loss": self.how["loss"], "seed": self.seed, "out": self.folder / place, "resume": True}
         return fit(model, self.data, how, progress=False, **given, **more)
 
