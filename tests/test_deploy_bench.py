@@ -15,6 +15,7 @@ from rsprune_lib.commands.bench import _sizes
 from rsprune_lib.data import Batches, load_data
 from rsprune_lib.deploy import RUNTIMES, BenchRow, Candidate, Facts, Timing, fastest, in_turn, judge, usable
 from rsprune_lib.deploy.runtimes import Run
+from rsprune_lib.device import supports_bf16
 from rsprune_lib.errors import RspruneError
 from rsprune_lib.measure import EarlyExit, ExitRule, Latency, evaluate, measure, provenance, runs_in_turn
 from rsprune_lib.models import add_exits, create_model
@@ -50,6 +51,20 @@ def test_a_runtime_takes_pixels_and_is_as_good_as_the_network(model, data, tmp_p
     for name in ("eager", "channels_last"):
         found = judge(RUNTIMES[name].load(candidate, 1), batches, data.task)
         assert found.nll == pytest.approx(evaluate(model, batches, progress=False).nll, abs=1e-5)
+
+
+@pytest.mark.skipif(not supports_bf16(torch.device("cpu")), reason="this processor does not compute in bfloat16")
+@pytest.mark.parametrize("leaves", [False, True])
+def test_bfloat16_takes_the_same_pixels(model, data, tmp_path, leaves):
+    rule = ExitRule("max_probability", (0.0,))
+    network = EarlyExit(add_exits(model, ["layer1"]).eval(), rule) if leaves else model
+    more = {"exits": {"rule": rule.to_dict()}} if leaves else {}
+    folder = saved(tmp_path / "tiny", network.model if leaves else model, data, **more)
+    images, candidate = torch.rand(4, 3, 64, 64), Candidate("tiny", network, facts(data), folder)
+    exact, rounded = (RUNTIMES[name].load(candidate, 1)(images) for name in ("eager", "bf16"))
+    assert (
+        rounded.dtype == torch.float32 and torch.allclose(exact, rounded, atol=0.05) and not torch.equal(exact, rounded)
+    )
 
 
 def test_rows_are_judged_on_the_images_that_are_given(model, data, tmp_path):

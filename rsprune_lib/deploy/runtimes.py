@@ -109,9 +109,13 @@ def usable(names: Sequence[str] | None = None) -> tuple[list[str], dict[str, str
     return [name for name in reasons if name not in missing], missing
 
 
-def _torch_run(candidate: Candidate, model: nn.Module, layout: torch.memory_format) -> Run:
-    """A PyTorch network behind the normalisation."""
+def _torch_run(
+    candidate: Candidate, model: nn.Module, layout: torch.memory_format, dtype: torch.dtype | None = None
+) -> Run:
+    """A PyTorch network behind the normalisation, which stays in float32 where the network takes another type."""
     network, final = Deployed(model, candidate.facts).to(memory_format=layout), task_of(model).final
+    if dtype is not None:
+        network.network.register_forward_pre_hook(lambda _network, given: (given[0].to(dtype), *given[1:]))
 
     def call(images: Tensor) -> Tensor:
         return final(network(images.to(memory_format=layout))).float()
@@ -130,7 +134,7 @@ def _channels_last(candidate: Candidate, _threads: int) -> Run:
 def _bf16(candidate: Candidate, _threads: int) -> Run:
     model = candidate.model
     lighter = EarlyExit(lean(model.model), model.rule) if isinstance(model, EarlyExit) else lean(for_inference(model))
-    return _torch_run(candidate, lighter, torch.channels_last)
+    return _torch_run(candidate, lighter, torch.channels_last, torch.bfloat16)
 
 
 def _compiled(candidate: Candidate, _threads: int) -> Run:
