@@ -17,6 +17,7 @@ from rsprune_studio.engine.class_maps import MapChoice, MapPair, MapRoom
 from rsprune_studio.engine.inside import Inside, network_key
 from rsprune_studio.engine.setting import Snapshot
 from rsprune_studio.engine.threads import LatestWins, Turn, Watch
+from rsprune_studio.views.tab import WithWorker
 from rsprune_studio.views.widgets import View
 
 __all__ = ["ClassMapPage"]
@@ -34,7 +35,7 @@ class _Wish:
         return network_key(self.snapshot), self.pick, self.choice
 
 
-class ClassMapPage(View):
+class ClassMapPage(WithWorker, View):
     """Method, layer and class as controls, and dense beside pruned.
 
     Nothing is computed while the page is behind. A move drops what is being made for the one before.
@@ -105,17 +106,6 @@ class ClassMapPage(View):
     def clear(self, text: str) -> None:
         """Shows why there is nothing."""
         self._drawn, self.pair, self.view.value = None, None, html.note(text)
-
-    def settle(self, timeout: float = 120.0) -> None:
-        """Waits for the last move, and raises what went wrong."""
-        self._worker.settle(timeout)
-        if self.error is not None:
-            raise self.error
-
-    def close(self) -> None:
-        """Ends its worker; the view is gone."""
-        self._worker.close()
-        super().close()
 
     def _refresh(self) -> None:
         with self._screen:

@@ -17,7 +17,7 @@ from rsprune_studio.engine.explorer import Explorer
 from rsprune_studio.engine.setting import Snapshot
 from rsprune_studio.engine.studio import Studio
 from rsprune_studio.engine.threads import LatestWins, Turn, Watch
-from rsprune_studio.views.tab import Part
+from rsprune_studio.views.tab import Part, WithWorker
 from rsprune_studio.views.widgets import set_range
 
 __all__ = ["SHOWN", "HandView"]
@@ -30,7 +30,7 @@ _HEAD = (
 _NOT_YET = "Pick channels first: then the criterion can be asked what it would have chosen at the same MACs."
 
 
-class HandView(Part):
+class HandView(WithWorker, Part):
     """Removes and brings back channels of one group at a time; each step is a move that can be undone.
 
     Args:
@@ -132,22 +132,6 @@ class HandView(Part):
         if self.snapshot is not None and self.snapshot.complete and hand_groups(self.snapshot.setting) is not None:
             self.result.value = html.working("Measuring the criterion’s choice at the same MACs")
             self._worker.submit(self.snapshot)
-
-    def settle(self, timeout: float = 120.0) -> None:
-        """Waits for the comparison that was asked for.
-
-        Raises:
-            Exception: what went wrong.
-            TimeoutError: there is still work.
-        """
-        self._worker.settle(timeout)
-        if self.error is not None:
-            raise self.error
-
-    def close(self) -> None:
-        """Ends its worker; the view is gone."""
-        self._worker.close()
-        super().close()
 
     def show(self, snapshot: Snapshot | None) -> None:
         """Follows the panel; a comparison with another setting is taken down."""

@@ -14,14 +14,14 @@ from rsprune_studio.engine.outline import outline
 from rsprune_studio.engine.setting import Snapshot
 from rsprune_studio.engine.studio import Studio
 from rsprune_studio.engine.threads import LatestWins, Turn, Watch
-from rsprune_studio.views.tab import Part
+from rsprune_studio.views.tab import Part, WithWorker
 
 __all__ = ["Overview"]
 
 _WAITS = "rsprune-waiting"  # hides what was said of another setting, without sending the images again
 
 
-class Overview(Part):
+class Overview(WithWorker, Part):
     """The network follows every move at once; the images follow with the final accuracy, the latest move only.
 
     Args:
@@ -46,22 +46,6 @@ class Overview(Part):
         self._asked: tuple | None = None
         self._worker: LatestWins[Snapshot | None] = LatestWins(self._ask)
         self._active = True
-
-    def settle(self, timeout: float = 120.0) -> None:
-        """Waits for the answers to the last move.
-
-        Raises:
-            Exception: what went wrong.
-            TimeoutError: there is still work.
-        """
-        self._worker.settle(timeout)
-        if self.error is not None:
-            raise self.error
-
-    def close(self) -> None:
-        """Ends its worker; the view is gone."""
-        self._worker.close()
-        super().close()
 
     def show(self, snapshot: Snapshot | None) -> None:
         """Draws the network if another plan is there, and takes down what was said of another network."""

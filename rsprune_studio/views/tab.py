@@ -15,7 +15,7 @@ from rsprune_studio.engine.studio import Studio
 from rsprune_studio.engine.threads import LatestWins, Turn, Watch
 from rsprune_studio.views.widgets import View
 
-__all__ = ["Part", "PicturePart"]
+__all__ = ["Part", "PicturePart", "WithWorker"]
 
 
 class Part(View):
@@ -68,7 +68,30 @@ class Part(View):
         raise NotImplementedError
 
 
-class PicturePart(Part):
+class WithWorker:
+    """What views with one worker, ``self._worker``, have in common; comes first among the bases."""
+
+    _worker: LatestWins[Any]
+    error: Exception | None
+
+    def settle(self, timeout: float = 120.0) -> None:
+        """Waits for the latest work.
+
+        Raises:
+            Exception: what went wrong (it is on the screen as a sentence, too).
+            TimeoutError: there is still work.
+        """
+        self._worker.settle(timeout)
+        if self.error is not None:
+            raise self.error
+
+    def close(self) -> None:
+        """Ends its worker; the view is gone."""
+        self._worker.close()
+        super().close()
+
+
+class PicturePart(WithWorker, Part):
     """A view of one picture that takes long, below the controls that say of what: the latest wish is drawn on a worker.
 
     A subclass says in `_wish` what its controls ask for, and in `_make` how that is drawn.
@@ -84,22 +107,6 @@ class PicturePart(Part):
         super().__init__(studio)
         self.picture, self.status = (widgets.HTML(layout=widgets.Layout(width="auto")) for _ in range(2))
         self._worker: LatestWins[Any] = LatestWins(self._draw)
-
-    def settle(self, timeout: float = 120.0) -> None:
-        """Waits for the drawing.
-
-        Raises:
-            Exception: what went wrong (it is on the screen as a sentence, too).
-            TimeoutError: there is still work.
-        """
-        self._worker.settle(timeout)
-        if self.error is not None:
-            raise self.error
-
-    def close(self) -> None:
-        """Ends its worker; the view is gone."""
-        self._worker.close()
-        super().close()
 
     def _wish(self) -> tuple:
         """What the controls ask for, beside the snapshot."""
