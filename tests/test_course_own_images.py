@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from rsprune_lib.cli import app
 from rsprune_lib.course import own_images, profile, trained
 from rsprune_lib.course.headless import runner
-from rsprune_lib.course.own_images import SIDES, course_data, course_minutes, fitting, training
+from rsprune_lib.course.own_images import SIDES, course_data, course_minutes, epochs_and_images, working_size
 from rsprune_lib.data import load_data
 from rsprune_lib.errors import RspruneError
 
@@ -42,25 +42,25 @@ def test_the_size_is_the_largest_that_fits_the_time(large, step):
     sizes = []
     for seconds in (0.5, 0.1, 0.05, 0.001):
         step(seconds)
-        plan = fitting(data, quick, 12)
+        plan = working_size(data, quick, 12)
         sizes.append(plan.side)
         assert f"Working at {plan.side} px" in plan.words and f"about {plan.minutes:.0f} minutes" in plan.words
         larger = [side for side in SIDES if plan.side < side <= 200]
         assert plan.side == 64 or plan.minutes <= 12
         assert not larger or course_minutes(larger[0], seconds) > 12
     assert sizes[0] == 64 and sizes == sorted(sizes) and sizes[-1] == 192, "never above the 200 pixels that are there"
-    assert fitting(data, quick, 12, side=96).side == 96
-    assert fitting(data, profile("full"), 12) is None
-    assert fitting(data, profile("smoke"), 12).side == 64
+    assert working_size(data, quick, 12, side=96).side == 96
+    assert working_size(data, profile("full"), 12) is None
+    assert working_size(data, profile("smoke"), 12).side == 64
     with pytest.raises(RspruneError, match=r"Got --size 256, but the images of .* have 200 pixels a side"):
-        fitting(data, quick, 12, side=256)
+        working_size(data, quick, 12, side=256)
 
 
 def test_small_images_and_masks_keep_their_size(tiny_data, fields):
-    assert fitting(tiny_data, profile("quick"), 12) is None
-    assert fitting(fields, profile("quick"), 12) is None
+    assert working_size(tiny_data, profile("quick"), 12) is None
+    assert working_size(fields, profile("quick"), 12) is None
     with pytest.raises(RspruneError, match=r"Got --size 32, but the images of .* have masks"):
-        fitting(fields, profile("quick"), 12, side=32)
+        working_size(fields, profile("quick"), 12, side=32)
 
 
 def test_a_notebook_takes_the_size_of_its_run(large, monkeypatch, caplog):
@@ -80,12 +80,12 @@ def test_epochs_and_images_follow_the_time(large, step):
     data, quick = load_data(large, image_size=64), profile("quick")
     images = len(data.part("train"))
     step(0.1)
-    assert training(data, quick, 90) == (60, images), "a small folder is seen at most 60 times"
+    assert epochs_and_images(data, quick, 90) == (60, images), "a small folder is seen at most 60 times"
     step(8.0)
-    assert training(data, quick, 90) == (720 // images, images)
+    assert epochs_and_images(data, quick, 90) == (720 // images, images)
     step(100.0)
-    assert training(data, quick, 90) == (quick.train_epochs, images)
-    assert training(data, quick, None) == (quick.train_epochs, quick.train_images)
+    assert epochs_and_images(data, quick, 90) == (quick.train_epochs, images)
+    assert epochs_and_images(data, quick, None) == (quick.train_epochs, quick.train_images)
 
 
 def test_a_network_that_knows_little_is_called_so(large, tmp_path, monkeypatch, caplog):

@@ -8,9 +8,9 @@ import pytest
 from rsprune_lib.errors import RspruneError
 from rsprune_lib.pruning import Plan
 from rsprune_studio import Setting, Studio, lesson_panel
-from rsprune_studio.draw.by_hand import brushed, duel_table, hand_sentence
+from rsprune_studio.draw.by_hand import brushed, choice_table, hand_sentence
 from rsprune_studio.engine.by_hand import between, by_hand, hand_groups, locked_by_hand
-from rsprune_studio.engine.duels import duel
+from rsprune_studio.engine.choice_comparison import compare_choices
 from rsprune_studio.engine.presets import PRESETS
 from rsprune_studio.views.hand import SHOWN
 from rsprune_studio.views.lessons import Lesson
@@ -93,14 +93,14 @@ def test_the_brush_holds_what_is_beyond_its_ends():
 def test_the_criterion_answers_at_the_same_macs(studio, begun):
     worst = np.argsort(studio.scoring.values_of(START)[STREAM])[:2]
     mine = studio.final(by_hand(begun, STREAM, worst, "only"))  # the two least important ones
-    found = duel(studio, mine)
-    assert found.rival.cost.macs <= mine.cost.macs and found.rival.setting.amount == "macs"
-    assert found.rival.cost.macs > 0.7 * mine.cost.macs and found.rival.final
-    assert found.shared < 1 and found.rival.setting.recovery == "none"
-    table = duel_table(found)
+    found = compare_choices(studio, mine)
+    assert found.by_criterion.cost.macs <= mine.cost.macs and found.by_criterion.setting.amount == "macs"
+    assert found.by_criterion.cost.macs > 0.7 * mine.cost.macs and found.by_criterion.final
+    assert found.shared < 1 and found.by_criterion.setting.recovery == "none"
+    table = choice_table(found)
     assert "by hand" in table and "l2, local" in table and "validation images" in table
-    same = duel(studio, studio.final(by_hand(begun, STREAM, [begun.plan.keep[STREAM][0]], "remove")))
-    assert same.paired.p_value >= 0.05 or "better here" in duel_table(same)
+    same = compare_choices(studio, studio.final(by_hand(begun, STREAM, [begun.plan.keep[STREAM][0]], "remove")))
+    assert same.paired.p_value >= 0.05 or "better here" in choice_table(same)
 
 
 def test_presets_start_from_a_pick(studio, begun):
@@ -155,6 +155,6 @@ def test_the_brush_and_the_pages_of_the_strip(panel):
     panel.settle()
     hand.compare()
     hand.settle()
-    assert hand.duel is not None and "<table" in hand.result.value
+    assert hand.compared is not None and "<table" in hand.result.value
     panel.explorer.undo()
-    assert hand.duel is None and "<table" not in hand.result.value  # it was about another setting
+    assert hand.compared is None and "<table" not in hand.result.value  # it was about another setting

@@ -82,14 +82,14 @@ def run(
 
 def _data(name: str, how: "Profile", minutes: float, size: int | None) -> "tuple[Dataset, int | None]":
     """The data of a run, and the pixels a side at which it works where that is not their own; says both."""
-    from rsprune_lib.course.own_images import fitting
+    from rsprune_lib.course.own_images import working_size
     from rsprune_lib.data import load_data
 
     loaded = load_data(name)
     say(f"Data: {loaded.title}. Profile: {how.name}.")
     if loaded.synthetic and name != loaded.name:
         say("No real images here: the course runs on synthetic scenes. Real ones: rsprune data fetch eurosat")
-    plan = fitting(loaded, how, minutes, size)
+    plan = working_size(loaded, how, minutes, size)
     if plan is None:
         return loaded, None
     say(plan.words)

@@ -17,7 +17,7 @@ from rsprune_lib.data.notes import tell
 from rsprune_lib.errors import RspruneError
 from rsprune_lib.models import create_model
 
-__all__ = ["SIDES", "Plan", "course_data", "course_minutes", "fitting", "step_seconds", "training"]
+__all__ = ["SIDES", "WorkingSize", "course_data", "course_minutes", "epochs_and_images", "step_seconds", "working_size"]
 
 SIDES = (64, 80, 96, 128, 160, 192, 224, 256)  # pixels a side that the course works at
 BATCH = 64
@@ -26,7 +26,7 @@ _STEPS = 4500  # training steps that take as long as the rest of the course in p
 
 
 @dataclass(frozen=True)
-class Plan:
+class WorkingSize:
     """How the course works on images of one's own.
 
     Attributes:
@@ -70,14 +70,14 @@ def course_minutes(side: int, step: float) -> float:
     return (_STARTS + _STEPS * step * (side / SIDES[0]) ** 2) / 60
 
 
-def fitting(data: Dataset, choice: Profile, minutes: float, side: int | None = None) -> Plan | None:
+def working_size(data: Dataset, choice: Profile, minutes: float, side: int | None = None) -> WorkingSize | None:
     """The size at which the course on these images takes about so long on this machine.
 
     Args:
         data: a folder or set whose images are larger than 64 pixels a side; none is planned for masks, or for ``full``.
         choice: the profile.
         minutes: that the whole course may take.
-        side: this size in place of a fitting one.
+        side: this size in place of the one that fits.
 
     Returns:
         The plan; None where the images stay as they are.
@@ -94,13 +94,16 @@ def fitting(data: Dataset, choice: Profile, minutes: float, side: int | None = N
     if data.masks is not None or (side is None and (choice.name == "full" or native <= SIDES[0])):
         return None
     if choice.name != "quick":
-        return Plan(side or SIDES[0], None, f"Working at {side or SIDES[0]} px (profile {choice.name}).")
+        return WorkingSize(side or SIDES[0], None, f"Working at {side or SIDES[0]} px (profile {choice.name}).")
     step = step_seconds(SIDES[0], choice.width)
     fits = [one for one in SIDES if one <= native and course_minutes(one, step) <= minutes]
     chosen = side or max(fits, default=SIDES[0])
     took, images = course_minutes(chosen, step), min(choice.train_images, len(data.part("train")))
-    words = f"Working at {chosen} px on {images:,} training images at a time, so that the course takes about {took:.0f}"
-    return Plan(chosen, took, f"{words} minutes on this machine; --minutes, --size and --profile full change that.")
+    words = (
+        f"Working at {chosen} px on {images:,} training images at a time, so that the course takes about {took:.0f} "
+    )
+    words += "minutes on this machine; --minutes, --size and --profile full change that."
+    return WorkingSize(chosen, took, words)
 
 
 def course_data(name: str, choice: Profile) -> Dataset:
@@ -127,7 +130,7 @@ def course_data(name: str, choice: Profile) -> Dataset:
     return load_data(name, image_size=SIDES[0])
 
 
-def training(data: Dataset, choice: Profile, seconds: float | None) -> tuple[int, int | None]:
+def epochs_and_images(data: Dataset, choice: Profile, seconds: float | None) -> tuple[int, int | None]:
     """Epochs, and images of an epoch, of a training that takes about so long on this machine.
 
     Args:

@@ -6,7 +6,7 @@ from torch import nn
 
 from rsprune_lib.bundle import Bundle, load_bundle, save_bundle
 from rsprune_lib.code_version import code_hash
-from rsprune_lib.course.own_images import training
+from rsprune_lib.course.own_images import epochs_and_images
 from rsprune_lib.course.profiles import Profile, equal_pixels, profile
 from rsprune_lib.data import Batches, Dataset, measuring_batch
 from rsprune_lib.data.notes import tell
@@ -109,7 +109,7 @@ def _dense(data: Dataset, choice: Profile, how: dict) -> Made:
         run, limit = recipe("segmentation", epochs=choice.train_epochs), equal_pixels(choice.train_images, data)
         return fit(model, data, run, limit=limit, **how).model, None, None
     model = create_model(KINDS["dense"][0], data.num_classes, width=choice.width, seed=0)
-    epochs, limit = training(data, choice, choice.train_seconds)
+    epochs, limit = epochs_and_images(data, choice, choice.train_seconds)
     model = fit(model, data, recipe("strong", epochs=epochs), limit=limit, **how).model
     return model, None, gate_statistics(model, Batches(data, "train", 64, limit=choice.gate_images), how["progress"])
 
@@ -128,6 +128,6 @@ def _pruned(data: Dataset, choice: Profile, how: dict) -> Made:
     if data.masks is not None:
         limit = equal_pixels(limit, data)
     elif choice.train_seconds:
-        epochs, limit = training(data, choice, choice.train_seconds / 3)
+        epochs, limit = epochs_and_images(data, choice, choice.train_seconds / 3)
     model = fit(small.model, data, recipe(run, epochs=epochs), limit=limit, **how).model
     return model, small.plan, None

@@ -24,7 +24,7 @@ from rsprune_lib.sweeps.keys import Order, orders_of
 from rsprune_lib.sweeps.summary import Progress, summary_text
 from rsprune_lib.sweeps.sweep_file import Sweep, read_sweep
 
-__all__ = ["Plan", "SweepRun", "prepare", "reproduce", "sweep_folder"]
+__all__ = ["Prepared", "SweepRun", "prepare", "reproduce", "sweep_folder"]
 
 SCHEMA = 1
 FILES = ("sweep.json", "summary.json", "summary.md")
@@ -32,7 +32,7 @@ _EVERY = 5.0  # seconds between two summaries on disk
 
 
 @dataclass(frozen=True)
-class Plan:
+class Prepared:
     """A sweep that is ready to run: the file, its profile, and what to run where."""
 
     path: Path
@@ -66,7 +66,7 @@ def sweep_folder(path: Path, profile: str) -> Path:
 def prepare(
     path: str | Path, *, profile: str, out: str | Path | None = None, only: Sequence[str] = (), retries: int = 1,
     told: str = "",
-) -> Plan:  # fmt: skip
+) -> Prepared:  # fmt: skip
     """Reads a sweep, makes its cells and their keys, and checks its folder; nothing is written.
 
     Args:
@@ -88,17 +88,17 @@ def prepare(
     orders = orders_of(
         cells, run.out, profile=profile, threads=sweep.threads, tries=retries + 1, cwd=Path.cwd()
     )  # fmt: skip
-    return Plan(path, profile, sweep, run, orders, tuple(only), told)
+    return Prepared(path, profile, sweep, run, orders, tuple(only), told)
 
 
 def reproduce(
-    plan: Plan, *, scheduler: str | None = None, workers: int | None = None,
+    prepared: Prepared, *, scheduler: str | None = None, workers: int | None = None,
     tell: Callable[[str], None] = lambda line: None, show: Callable[[Progress], None] = lambda progress: None,
 ) -> SweepRun:  # fmt: skip
     """Runs what is not finished of a sweep.
 
     Args:
-        plan: From `prepare`.
+        prepared: From `prepare`.
         scheduler: Address of a Dask cluster; by default one inside this process.
         workers: Cells side by side on this machine; by default as many as cores and memory allow.
         tell: Called with one line for each cell that ends, and with notes.
@@ -110,21 +110,21 @@ def reproduce(
     Raises:
         RspruneError: Another driver is at work in the folder, or its disk is full.
     """
-    with plan.run.open(FILES) as root:
-        started, head = time.perf_counter(), _head(plan)
+    with prepared.run.open(FILES) as root:
+        started, head = time.perf_counter(), _head(prepared)
         write_json(root / "sweep.json", head)
-        progress, written = Progress([(order.cell.name, order.cell.job) for order in plan.orders]), 0.0
-        todo = list(_unfinished(plan.orders, root, progress, tell))
+        progress, written = Progress([(order.cell.name, order.cell.job) for order in prepared.orders]), 0.0
+        todo = list(_unfinished(prepared.orders, root, progress, tell))
         show(progress)
-        for outcome in _engine(todo, plan.sweep, scheduler, workers, tell):
+        for outcome in _engine(todo, prepared.sweep, scheduler, workers, tell):
             progress.add(outcome)
             tell(progress.line(outcome))
             show(progress)
             if time.perf_counter() - written > _EVERY:
                 written = time.perf_counter()
-                _write(plan, root, head, progress, written - started)
-        summary = _write(plan, root, head, progress, time.perf_counter() - started)
-    return SweepRun(plan.run.out, tuple(progress.outcomes.values()), summary)
+                _write(prepared, root, head, progress, written - started)
+        summary = _write(prepared, root, head, progress, time.perf_counter() - started)
+    return SweepRun(prepared.run.out, tuple(progress.outcomes.values()), summary)
 
 
 def _unfinished(
@@ -157,18 +157,18 @@ def _engine(
     return on_cluster(todo, workers=workers, scheduler=scheduler)
 
 
-def _head(plan: Plan) -> dict:
-    sweep = plan.sweep
+def _head(prepared: Prepared) -> dict:
+    sweep = prepared.sweep
     return {
-        "schema": SCHEMA, "title": sweep.title, "about": sweep.about, "file": plan.path.name, "profile": plan.profile,
-        "axes": sweep.axes, "published": sweep.published, "only": list(plan.only), "command": plan.told,
-        "code": plan.orders[0].code, "cells": [order.folder for order in plan.orders],
+        "schema": SCHEMA, "title": sweep.title, "about": sweep.about, "file": prepared.path.name,
+        "profile": prepared.profile, "axes": sweep.axes, "published": sweep.published, "only": list(prepared.only),
+        "command": prepared.told, "code": prepared.orders[0].code, "cells": [order.folder for order in prepared.orders],
     }  # fmt: skip
 
 
-def _write(plan: Plan, root: Path, head: dict, progress: Progress, seconds: float) -> dict:
+def _write(prepared: Prepared, root: Path, head: dict, progress: Progress, seconds: float) -> dict:
     """Writes the summary as it is now."""
-    again = f"rsprune reproduce {plan.path} --profile {plan.profile} --out {plan.run.out}"
+    again = f"rsprune reproduce {prepared.path} --profile {prepared.profile} --out {prepared.run.out}"
     summary = {key: head[key] for key in ("schema", "title", "file", "profile", "code", "command")}
     summary |= {"date": datetime.now(UTC).isoformat(timespec="seconds"), "seconds": round(seconds, 1), "again": again}
     summary |= progress.summary(again)

@@ -11,10 +11,10 @@ from rsprune_lib.tasks import headline
 from rsprune_studio.draw.html import escape, message, note
 from rsprune_studio.draw.theme import GRID, INK, MUTED, REMOVED, SOFT
 from rsprune_studio.engine.by_hand import hand_groups
-from rsprune_studio.engine.duels import Duel
+from rsprune_studio.engine.choice_comparison import ChoiceComparison
 from rsprune_studio.engine.setting import Setting, Snapshot
 
-__all__ = ["brushed", "duel_table", "hand_sentence", "hand_words"]
+__all__ = ["brushed", "choice_table", "hand_sentence", "hand_words"]
 
 _BINS, _WIDTH, _HEIGHT = 48, 480.0, 96.0
 
@@ -70,18 +70,18 @@ def hand_sentence(setting: Setting) -> str:
     return f" Picked by hand: channels of {names}."
 
 
-def duel_table(duel: Duel) -> str:
+def choice_table(compared: ChoiceComparison) -> str:
     """The hand's choice, the criterion's and the dense network in a table, and in words whether they differ."""
-    setting, dense = duel.rival.setting, duel.hand.dense
+    setting, dense = compared.by_criterion.setting, compared.hand.dense
     rows = [
-        ("by hand", duel.hand.plan.widths, duel.hand),
-        (f"{setting.criterion}, {setting.scope}", duel.rival.plan.widths, duel.rival),
+        ("by hand", compared.hand.plan.widths, compared.hand),
+        (f"{setting.criterion}, {setting.scope}", compared.by_criterion.plan.widths, compared.by_criterion),
     ]
     head = ("choice", "channels", "MACs", headline(dense.metric), "time")
     cells = "".join(f'<th scope="col" style="{_cell(k)};color:{MUTED}">{name}</th>' for k, name in enumerate(head))
     body = "".join(_row(name, sum(widths.values()), shown) for name, widths, shown in rows)
     table = f'<table style="border-collapse:collapse;font-size:13px;color:{INK}"><tr>{cells}</tr>{body}</table>'
-    return f'<div class="rsprune-table">{table}</div>{message(_verdict(duel))}'
+    return f'<div class="rsprune-table">{table}</div>{message(_verdict(compared))}'
 
 
 def _row(name: str, channels: int, shown: Snapshot) -> str:
@@ -99,19 +99,19 @@ def _cell(column: int) -> str:
     return f"padding:2px 12px 2px 0;text-align:{'left' if column == 0 else 'right'};white-space:nowrap"
 
 
-def _verdict(duel: Duel) -> str:
+def _verdict(compared: ChoiceComparison) -> str:
     """Who is better, only where chance does not explain it."""
-    pair, name = duel.paired, duel.rival.setting.criterion
+    pair, name = compared.paired, compared.by_criterion.setting.criterion
     chance = "p\u00a0<\u00a00.001" if pair.p_value < 0.001 else f"p\u00a0=\u00a0{pair.p_value:.2g}"
-    better = "right" if duel.hand.dense.metric == "accuracy" else "better"
+    better = "right" if compared.hand.dense.metric == "accuracy" else "better"
     text = (
-        f"{duel.shared:.0%} of the channels picked by hand are also {name}’s. On {duel.hand.quality.n} validation "
-        f"images, {pair.gained} are {better} only by hand and {pair.lost} only by {name} ({chance}): "
+        f"{compared.shared:.0%} of the channels picked by hand are also {name}’s. On {compared.hand.quality.n} "
+        f"validation images, {pair.gained} are {better} only by hand and {pair.lost} only by {name} ({chance}): "
     )
     if pair.p_value >= 0.05:
         return text + "the difference may be chance."
     first, other = ("the hand", name) if pair.gained > pair.lost else (name, "the hand")
-    higher = duel.hand.quality.score - duel.rival.quality.score
+    higher = compared.hand.quality.score - compared.by_criterion.quality.score
     if higher * (pair.gained - pair.lost) < 0:  # of a segmenter: most images gain a little, a class is lost
-        return text + f"{first} is better on more images, but has the lower {duel.hand.dense.metric}: no winner."
+        return text + f"{first} is better on more images, but has the lower {compared.hand.dense.metric}: no winner."
     return text + f"{first} is better here than {other}."

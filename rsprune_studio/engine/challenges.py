@@ -29,14 +29,14 @@ class Challenge:
         title: what a list says.
         goals: all have to be met at once.
         start: where it begins.
-        prize: of two settings that meet all goals the one with the smaller value of this measure is better.
+        tie_break: of two settings that meet all goals the one with the smaller value of this measure is better.
     """
 
     name: str
     title: str
     goals: tuple[Goal, ...]
     start: Setting
-    prize: str = "macs"
+    tie_break: str = "macs"
 
     def reached(self, snapshot: Snapshot | None) -> bool | None:
         """Whether all goals are met by what has been measured; None while one of them is still open and none missed."""
@@ -52,7 +52,7 @@ class Attempt:
 
     Attributes:
         setting: where the controls stood.
-        values: measure -> value, of the goals and the prize.
+        values: measure -> value, of the goals and the tie_break.
         reached: all goals were met.
         missed: by how much they were missed, see `Goal.short_of`.
         device: what the times were measured on.
@@ -71,16 +71,16 @@ class Attempt:
         if not snapshot.complete or any(one.value is None or one.note for one in standings.values()):
             return None
         values = {goal.measure: one.value for goal, one in standings.items()}
-        values.setdefault(challenge.prize, MEASURES[challenge.prize].of(snapshot))
+        values.setdefault(challenge.tie_break, MEASURES[challenge.tie_break].of(snapshot))
         missed = sum(goal.short_of(one.value) for goal, one in standings.items())
         reached = all(one.met for one in standings.values())
         return cls(snapshot.setting, values, reached, 0.0 if reached else missed, snapshot.latency.device)
 
-    def beats(self, other: Attempt | None, prize: str) -> bool:
+    def beats(self, other: Attempt | None, tie_break: str) -> bool:
         """Whether it is better than another one; of equal ones the first stays."""
         if other is None:
             return True
-        mine, theirs = ((not one.reached, one.missed, one.values[prize]) for one in (self, other))
+        mine, theirs = ((not one.reached, one.missed, one.values[tie_break]) for one in (self, other))
         return mine < theirs
 
     def to_dict(self) -> dict[str, Any]:
@@ -115,7 +115,7 @@ class Challenges:
     def record(self, snapshot: Snapshot) -> bool:
         """Keeps a complete snapshot if it is the best attempt at the open challenge; returns whether it is."""
         attempt = None if self.open is None else Attempt.of(self.open, snapshot)
-        if attempt is None or not attempt.beats(self.best.get(self.open.name), self.open.prize):
+        if attempt is None or not attempt.beats(self.best.get(self.open.name), self.open.tie_break):
             return False
         self.best[self.open.name] = attempt
         return True
@@ -124,7 +124,7 @@ class Challenges:
         """Plain JSON values: the challenges that are open or were tried, and the best attempts."""
         tried = [one for name, one in self.known.items() if name in self.best or one is self.open]
         rows = [
-            {"name": one.name, "title": one.title, "prize": one.prize, "start": one.start.to_dict()}
+            {"name": one.name, "title": one.title, "tie_break": one.tie_break, "start": one.start.to_dict()}
             | {"goals": [[goal.measure, goal.limit] for goal in one.goals]}
             for one in tried
         ]
@@ -154,14 +154,14 @@ class Challenges:
 
 def _challenge(row: Mapping[str, Any]) -> Challenge:
     goals = tuple(Goal(measure, _checked(measure, limit)) for measure, limit in row["goals"])
-    if not goals or row["prize"] not in MEASURES or not all(isinstance(row[key], str) for key in ("name", "title")):
+    if not goals or row["tie_break"] not in MEASURES or not all(isinstance(row[key], str) for key in ("name", "title")):
         raise ValueError
-    return Challenge(row["name"], row["title"], goals, Setting.from_dict(row["start"]), row["prize"])
+    return Challenge(row["name"], row["title"], goals, Setting.from_dict(row["start"]), row["tie_break"])
 
 
 def _attempt(challenge: Challenge, row: Mapping[str, Any]) -> Attempt:
     values = {measure: _checked(measure, value) for measure, value in row["values"].items()}
-    if values.keys() != {*(goal.measure for goal in challenge.goals), challenge.prize}:
+    if values.keys() != {*(goal.measure for goal in challenge.goals), challenge.tie_break}:
         raise ValueError
     missed = sum(goal.short_of(values[goal.measure]) for goal in challenge.goals)
     return Attempt(Setting.from_dict(row["setting"]), values, missed < 1e-9, missed, str(row["device"])[:200])
@@ -210,7 +210,7 @@ def challenges_for(dense: Dense, start: Setting) -> tuple[Challenge, ...]:
         goals = Goal("class", least), few
         made.append(("class", goals, f"No class below {least:.0%} with {round_number(few.limit)} MACs", "macs"))
     sensible = made if least > 0 else made[:-1]
-    return tuple(Challenge(name, title, goals, begin, prize) for name, goals, title, prize in sensible)
+    return tuple(Challenge(name, title, goals, begin, tie_break) for name, goals, title, tie_break in sensible)
 
 
 def _round(number: float) -> float:

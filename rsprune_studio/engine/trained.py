@@ -75,9 +75,8 @@ class Trained:
         self.plain = fold(self.model, gates) if gated else self.model
         self.groups = find_groups(self.plain, data.image_size)
         self.costs = layer_costs(self.plain, data.image_size)
-        macs = sum(
-            layer.macs for layer in layer_costs(self.model, data.image_size)
-        )  # `cost` would load half of PyTorch
+        # `cost` would load half of PyTorch
+        macs = sum(layer.macs for layer in layer_costs(self.model, data.image_size))
         self.cost = Cost(sum(p.numel() for p in self.model.parameters()), macs)
         self.basis = Basis(self.images, self.norm_images, self.batch_size, gated, own_gates, origin)
         self.using = threading.RLock()

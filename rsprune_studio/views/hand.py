@@ -10,9 +10,9 @@ import numpy as np
 
 from rsprune_lib.errors import RspruneError, Stopped
 from rsprune_studio.draw import html
-from rsprune_studio.draw.by_hand import brushed, duel_table, hand_words
+from rsprune_studio.draw.by_hand import brushed, choice_table, hand_words
 from rsprune_studio.engine.by_hand import between, by_hand, hand_groups
-from rsprune_studio.engine.duels import Duel, duel
+from rsprune_studio.engine.choice_comparison import ChoiceComparison, compare_choices
 from rsprune_studio.engine.explorer import Explorer
 from rsprune_studio.engine.setting import Snapshot
 from rsprune_studio.engine.studio import Studio
@@ -42,14 +42,14 @@ class HandView(WithWorker, Part):
         buttons: ``"remove"``, ``"add"``, ``"only"`` -> button.
         strip: a button for each of `SHOWN` channels, lowest score first.
         versus: the button that asks the criterion.
-        duel: the last comparison, None if it is of another setting.
+        compared: the last comparison, None if it is of another setting.
     """
 
     explorer: Explorer
 
     def __init__(self, studio: Studio) -> None:
         super().__init__(studio)
-        self._quiet, self._first, self.duel = False, 0, None
+        self._quiet, self._first, self.compared = False, 0, None
         self._order = np.zeros(0, dtype=np.int64)
         self._values = np.zeros(0)
         self._worker: LatestWins[Snapshot | None] = LatestWins(self._measure)
@@ -137,7 +137,7 @@ class HandView(WithWorker, Part):
         """Follows the panel; a comparison with another setting is taken down."""
         with self._screen:
             if self._is_move(snapshot):
-                self.duel, self.error, self.status.value = None, None, ""
+                self.compared, self.error, self.status.value = None, None, ""
                 self._worker.submit(None)
             super().show(snapshot)
 
@@ -163,7 +163,7 @@ class HandView(WithWorker, Part):
             widget.disabled = not ready
         by_a_person = ready and hand_groups(snapshot.setting) is not None
         self.versus.disabled = not (by_a_person and snapshot.complete)
-        if self.duel is None:
+        if self.compared is None:
             self.result.value = html.note("" if by_a_person else _NOT_YET)
         if ready and self._active:
             self._values = self.studio.scoring.values_of(snapshot.setting)[self.group.value]
@@ -221,16 +221,16 @@ class HandView(WithWorker, Part):
         if turn.job is None:
             return
         try:
-            found = duel(self.studio, turn.job, Watch(turn.stale))
+            found = compare_choices(self.studio, turn.job, Watch(turn.stale))
         except Stopped:
             return
         except Exception as error:
             self._tell(turn, html.message(html.in_words(error), error=True), None)
             self.error = error
             return
-        self._tell(turn, duel_table(found), found)
+        self._tell(turn, choice_table(found), found)
 
-    def _tell(self, turn: Turn, text: str, found: Duel | None) -> None:
+    def _tell(self, turn: Turn, text: str, found: ChoiceComparison | None) -> None:
         with self._screen:
             if not turn.stale():
-                self.result.value, self.duel = text, found
+                self.result.value, self.compared = text, found

@@ -13,27 +13,27 @@ from rsprune_studio.engine.setting import Snapshot
 from rsprune_studio.engine.studio import Studio
 from rsprune_studio.engine.threads import UNWATCHED, Watch
 
-__all__ = ["Duel", "duel"]
+__all__ = ["ChoiceComparison", "compare_choices"]
 
 
 @dataclass(frozen=True, eq=False)
-class Duel:
+class ChoiceComparison:
     """A hand-made choice beside a criterion's at the same MACs, on the same validation images.
 
     Attributes:
         hand: what a person chose, measured.
-        rival: what the criterion chooses within the same MACs, recovered alike and measured.
+        by_criterion: what the criterion chooses within the same MACs, recovered alike and measured.
         shared: share of the hand's channels that the criterion keeps, too.
-        paired: on how many images only one of them is right (of a segmenter: better), from rival to hand.
+        paired: on how many images only one of them is right (of a segmenter: better), from by_criterion to hand.
     """
 
     hand: Snapshot
-    rival: Snapshot
+    by_criterion: Snapshot
     shared: float
     paired: Paired
 
 
-def duel(studio: Studio, snapshot: Snapshot, watch: Watch = UNWATCHED) -> Duel:
+def compare_choices(studio: Studio, snapshot: Snapshot, watch: Watch = UNWATCHED) -> ChoiceComparison:
     """Measures what a criterion would have chosen in place of a person.
 
     Args:
@@ -50,10 +50,10 @@ def duel(studio: Studio, snapshot: Snapshot, watch: Watch = UNWATCHED) -> Duel:
     steps = list(studio.answers(wanted, tell=watch.tell, stale=watch.stop or (lambda: False)))
     if not steps or not steps[-1].final:
         raise Stopped("The comparison was stopped; start it again to get a result.")
-    rival, images = steps[-1], studio.validation.indices
+    by_criterion, images = steps[-1], studio.validation.indices
     labels = torch.as_tensor(studio.data.labels[images]).long()
-    records = [studio.measuring.records(one, watch)[1] for one in (rival, snapshot)]
-    mine, other = snapshot.plan.keep, rival.plan.keep
+    records = [studio.measuring.records(one, watch)[1] for one in (by_criterion, snapshot)]
+    mine, other = snapshot.plan.keep, by_criterion.plan.keep
     same = sum(len(set(kept) & set(other[name])) for name, kept in mine.items())
     total = sum(len(kept) for kept in mine.values())
-    return Duel(snapshot, rival, same / total, compare(*records, labels, studio.task))
+    return ChoiceComparison(snapshot, by_criterion, same / total, compare(*records, labels, studio.task))
