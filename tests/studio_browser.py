@@ -142,6 +142,13 @@ def chromium() -> Iterator[playwright.Browser]:
         browser.close()
 
 
+def draws(page: playwright.Page, patience: float = 20) -> bool:
+    """Whether the browser still draws the page; where it does not, no click and no screenshot ever ends."""
+    frame = "new Promise(done => requestAnimationFrame(() => done(true)))"
+    given_up = f"new Promise(done => setTimeout(() => done(false), {1000 * patience}))"
+    return page.evaluate(f"() => Promise.race([{frame}, {given_up}])")
+
+
 def until(holds: Callable[[], object], what: str, patience: float = PATIENCE) -> None:
     """Waits until something holds.
 

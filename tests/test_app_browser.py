@@ -13,6 +13,7 @@ import shutil
 import sys
 import urllib.error
 import urllib.request
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ import psutil
 import pytest
 from PIL import Image
 from studio_browser import (
+    FLAGS,
     NOTEBOOK,
     PATIENCE,
     ROOT,
@@ -28,6 +30,7 @@ from studio_browser import (
     browser_path,
     chromium,
     clean_environment,
+    draws,
     free_port,
     gauges,
     handle,
@@ -50,7 +53,8 @@ from rsprune_studio.engine.setting import Setting
 PHONE = {"width": 390, "height": 844}
 off = os.environ.get("RSPRUNE_BROWSER_TESTS") == "off"
 pytestmark = [
-    pytest.mark.timeout(1800),  # each page computes its first answer; on a busy machine that takes minutes
+    pytest.mark.flaky(reruns=1, only_rerun=["TimeoutError"]),  # `Window`
+    pytest.mark.timeout(600),  # each page computes its first answer; on a busy machine that takes minutes
     pytest.mark.skipif(off, reason="RSPRUNE_BROWSER_TESTS=off: the app was NOT tested in a browser"),
 ]
 
@@ -84,26 +88,57 @@ def voila(home):
         yield server
 
 
-@pytest.fixture(scope="module")
-def context(browser):
-    """A browser window that remembers where its pages connected to."""
-    context = browser.new_context(viewport=SIZE, accept_downloads=True)
-    context.set_default_timeout(60_000)
-    context.answered = []
-    context.on("response", lambda response: context.answered.append(response.url))
-    yield context
-    context.close()
+class Window:
+    """A browser window with the app as Voila shows it.
+
+    Headless Chromium was seen to stop drawing a page for good while its scripts went on. It is then started anew.
+    """
+
+    def __init__(self, browser, voila):
+        self.browser, self.voila = browser, voila
+        self.open()
+
+    def open(self):
+        """A new window that remembers its first words and where its pages connected to."""
+        self.context = self.browser.new_context(viewport=SIZE, accept_downloads=True)
+        self.context.set_default_timeout(60_000)
+        self.context.answered = []
+        self.context.on("response", lambda response: self.context.answered.append(response.url))
+        self.page = self.context.new_page()
+        self.page.goto(self.voila.url, wait_until="commit", timeout=1000 * PATIENCE)
+        self.page.get_by_role("heading", name="The pruning studio opens").wait_for()
+        self.first_words, self.kernels_then = self.page.inner_text("#studio-start"), self.voila.lines("is filled")
+        wait_for_app(self.page)
+
+    def drawn(self):
+        """The page, opened anew in another browser where this one stopped drawing it."""
+        for _ in range(3):
+            if draws(self.page):
+                return self.page
+            warnings.warn("Chromium stopped drawing the page; it is started anew.", stacklevel=1)
+            self.browser = self.browser.browser_type.launch(executable_path=browser_path(), args=FLAGS)
+            self.open()
+        pytest.fail("Chromium does not draw the page, three times over.")
 
 
 @pytest.fixture(scope="module")
-def page(context, voila):
-    """The app as Voila shows it; what one test moves, it moves back."""
-    page = context.new_page()
-    page.goto(voila.url, wait_until="commit", timeout=1000 * PATIENCE)
-    page.get_by_role("heading", name="The pruning studio opens").wait_for()
-    page.first_words, page.kernels_then = page.inner_text("#studio-start"), voila.lines("is filled")
-    wait_for_app(page)
-    yield page
+def window(browser, voila):
+    window = Window(browser, voila)
+    yield window
+    window.context.close()
+    if window.browser is not browser:
+        window.browser.close()
+
+
+@pytest.fixture
+def page(window):
+    """The app; what one test moves, it moves back."""
+    return window.drawn()
+
+
+@pytest.fixture
+def context(page):
+    return page.context
 
 
 def untimed(text):
@@ -114,16 +149,21 @@ def untimed(text):
 def undo_all(page):
     """Goes back to the first setting; the button may be disabled between a look at it and a click."""
     button = page.get_by_role("button", name="Undo").first
-    while not button.is_disabled():
-        with contextlib.suppress(playwright.TimeoutError):
-            button.click(timeout=2000)
-        page.wait_for_timeout(200)
+
+    def undone():
+        if not button.is_disabled():
+            with contextlib.suppress(playwright.TimeoutError):
+                button.click(timeout=2000)
+            page.wait_for_timeout(200)
+        return button.is_disabled()
+
+    until(undone, "Undo to go back to the first setting")
 
 
-def test_the_page_says_at_once_what_is_going_on(page):
+def test_the_page_says_at_once_what_is_going_on(window, page):
     """The first request comes before there is a kernel, as one does after another page took the one that waited."""
-    assert page.kernels_then == []
-    assert "one starts for this page" in page.first_words
+    assert window.kernels_then == []
+    assert "one starts for this page" in window.first_words
     assert page.locator("#studio-start").count() == 0
 
 
@@ -359,11 +399,11 @@ def test_two_tabs_do_not_disturb_each_other(context, page, voila):
     nudge(other, times=5)
     until(lambda: gauges(other) != there, "other numbers in the second tab")
     moved = settled(other)
-    assert gauges(page) == here
+    assert untimed(gauges(page)) == untimed(here)
     nudge(page, "ArrowLeft", times=2)
     until(lambda: gauges(page) != here, "other numbers in the first tab")
     settled(page)
-    assert gauges(other) == moved
+    assert untimed(gauges(other)) == untimed(moved)
     used = voila.lines(r"Connecting to kernel ([\w-]+)\.")
     assert len(set(used)) >= 2
     if sys.platform == "linux":
