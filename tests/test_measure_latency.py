@@ -212,7 +212,7 @@ def test_no_factor_is_named_of_a_busy_machine_and_of_times_of_two_moments():
 
 
 def test_programs_that_burn_all_cores_are_noticed():
-    """Three processes a core compute: a quarter of the time is left for passes too long to slip through in one slice."""
+    """Three processes a core compute: a quarter of the time is left, for passes longer than one slice of it."""
     model = create_model("resnet18", 4, width=0.5, seed=0)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     burn = "import time\nend = time.monotonic() + 40\nwhile time.monotonic() < end: pass"
