@@ -15,6 +15,7 @@ from rsprune_lib.errors import ModelError, RspruneError, unknown
 from rsprune_lib.pruning.criteria import gradients, weights
 from rsprune_lib.pruning.criteria.classes import channel_scores, voters
 from rsprune_lib.pruning.criteria.gates import Gates, gate_statistics, gated_norms
+from rsprune_lib.pruning.criteria.reconstruction import reconstruction
 from rsprune_lib.pruning.groups import Group
 from rsprune_lib.pruning.scores import Scores
 from rsprune_lib.pruning.similarity.hashes import Similarity, redundancy, similarity
@@ -123,6 +124,10 @@ def _class_taylor(
     return {name: channel_scores(table, classes, rule) for name, table in tables.items()}
 
 
+def _reconstruction(case: Case, *, per: str = "macs") -> Values:
+    return reconstruction(case.model, case.groups, case.data, per, case.progress)
+
+
 def _random(case: Case) -> Values:
     def draw(group: Group) -> Tensor:  # a stream of its own, so that a group's scores do not depend on the others
         generator = torch.Generator().manual_seed(crc32(f"{case.seed}/{group.name}".encode()))
@@ -164,6 +169,13 @@ CRITERIA: dict[str, Criterion] = {
         "Taylor, classes balanced",
         "how much a loss in which all classes count the same would change without it (after DCFP)",
         _gradients(gradients.class_balanced),
+        _SEEN,
+        "none",
+    ),
+    "reconstruction": Criterion(
+        "",
+        "how much worse the layers that read it could be rebuilt without it, for what it costs",
+        _reconstruction,
         _SEEN,
         "none",
     ),
@@ -212,7 +224,7 @@ def score(
             feature maps go last, in the order of the rank, or of l1. For class_taylor:
             ``rule="minority_group" | "all_classes" | "borda"``, ``minority=`` (how many of the rarest classes, or their
             numbers), ``per_image=`` (see `class_scores`), ``legacy=True`` (the reference's loss). ``k=`` (neighbours,
-            the filter itself included) for tmm.
+            the filter itself included) for tmm. ``per="macs" | "channel"`` for reconstruction.
 
     Raises:
         RspruneError: the criterion or an option is unknown, lacks its data, or gives a score that is not finite.
