@@ -113,6 +113,11 @@ class Batches:
         """Batches an epoch."""
         return len(self._slices())
 
+    @property
+    def sizes(self) -> list[int]:
+        """Images of each batch, over all processes."""
+        return [where.stop - where.start for where in self._slices()]
+
     def _slices(self) -> list[slice]:
         """Where each batch lies; while shuffling, a last one with less than two images a process joins the others."""
         starts = list(range(0, self.size, self.batch_size))

@@ -207,11 +207,13 @@ class _Run:
             callback.on_epoch_start(self.epoch, self.plain)
         title = f"epoch {self.epoch + 1}/{self.recipe.epochs}"
         draws = seeded(self.accelerator.device, self.train.seed, self.epoch, self.accelerator.process_index)
-        with draws, tqdm(total=steps, desc=title, leave=False, disable=not progress) as bar:
+        quiet = not progress or not self.accelerator.is_main_process
+        with draws, tqdm(total=steps, desc=title, leave=False, disable=quiet) as bar:
             for step, (images, labels) in enumerate(self.train.epoch(self.epoch, self._shrink()), 1):
-                total += self._step(images, labels)
+                total += self._step(images, labels, self.train.sizes[step - 1])
                 if step % _CHECK_EVERY == 0 or step == steps:
-                    mean = self._finite(total.item() / step, step)
+                    everywhere = self.accelerator.reduce(total, "mean")  # so that all processes stop where one must
+                    mean = self._finite(everywhere.item() / step, step)
                     bar.set_postfix(loss=f"{mean:.3f}")
                     for callback in self.callbacks:
                         callback.on_step(self.epoch * steps + step, self.recipe.epochs * steps, mean)
@@ -229,8 +231,11 @@ class _Run:
         early = self.epoch < round(self.recipe.half_size * self.recipe.epochs)
         return 2 if early and min(self.train.data.images.shape[1:3]) >= 2 * getattr(self.plain, "least_side", 32) else 1
 
-    def _step(self, images: Tensor, labels: Tensor) -> Tensor:
+    def _step(self, images: Tensor, labels: Tensor, together: int) -> Tensor:
+        """One step on this process's share of a batch of ``together`` images; returns the loss."""
         loss = self._objective(images, labels)
+        if self.accelerator.num_processes > 1:  # gradients are averaged over processes, whose shares may differ by one
+            loss = loss * (len(images) * self.accelerator.num_processes / together)
         self.optimizer.zero_grad(set_to_none=True)
         self.accelerator.backward(loss)
         self.optimizer.step()
