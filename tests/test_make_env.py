@@ -1,5 +1,7 @@
 """The environment: what the lock promises, and ``.ci/env`` with a stand-in for Python that only writes a log."""
 
+import contextlib
+import importlib.metadata
 import os
 import re
 import shutil
@@ -8,6 +10,7 @@ import tomllib
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from rsprune_lib.places import project_root
@@ -113,6 +116,18 @@ def test_the_lock_pins_every_dependency_exactly_and_within_its_bounds():
     for text in [*project["dependencies"], *project["optional-dependencies"]["test"]]:
         wanted = Requirement(text)
         assert pinned[canonicalize_name(wanted.name)] in wanted.specifier, text
+
+
+def test_the_lock_suits_the_oldest_python_that_is_promised():
+    """Debian 12 has Python 3.11.2; a package that asks for 3.11.5 ends its ``make env``."""
+    lines = (project_root() / "requirements.lock").read_text().splitlines()
+    oldest = tomllib.loads((project_root() / "pyproject.toml").read_text())["project"]["requires-python"]
+    first = oldest.removeprefix(">=") + ".0"
+    for name, version in (line.split("==") for line in lines if not line.startswith("#")):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found = importlib.metadata.metadata(name)
+            if found["Version"].split("+")[0] == version:  # elsewhere this environment is not the lock's
+                assert first in SpecifierSet(found["Requires-Python"] or ""), f"{name} {version}"
 
 
 def test_ci_and_conda_take_the_same_road():
