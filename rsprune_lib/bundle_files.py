@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from rsprune_lib.errors import ModelError, RspruneError
 from rsprune_lib.files import committed, read_json, sha256
+from rsprune_lib.records import entry_of
 from rsprune_lib.run_mark import ours
 
 __all__ = [
@@ -138,11 +139,9 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise ModelError(f"{path} is nested too deeply to be the description of a bundle; make it again.") from None
     except ValidationError as error:
         fault = error.errors()[0]
-        kinds = ("constrained-", "list[")  # pydantic also names the member of a union that it tried
-        where = ".".join(str(key) for key in fault["loc"] if not str(key).startswith(kinds))[:80]
         raise ModelError(
-            f"{path} is no description of a bundle that this library reads: {where or 'it'} is {fault['input']!r:.60} "
-            f"({fault['msg']}); take the original bundle, or make it again."
+            f"{path} is no description of a bundle that this library reads: {entry_of(fault) or 'it'} is "
+            f"{fault['input']!r:.60} ({fault['msg']}); take the original bundle, or make it again."
         ) from None
     except RspruneError as error:
         raise ModelError(str(error)) from None

@@ -21,6 +21,7 @@ __all__ = [
     "atomic",
     "commit",
     "committed",
+    "json_text",
     "jsonable",
     "locked",
     "parse_json",
@@ -193,6 +194,12 @@ def jsonable(value: Any) -> Any:  # noqa: ANN401 - any value
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value if value is None or isinstance(value, bool | int | str) else str(value)
+
+
+def json_text(value: Any, indent: int | None = None) -> str:  # noqa: ANN401 - any value
+    """Returns a value as JSON that can be printed: what a terminal would obey is escaped."""
+    text = json.dumps(jsonable(value), ensure_ascii=False, indent=indent)
+    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
 
 
 def parse_json(text: str) -> Any:  # noqa: ANN401 - any JSON value

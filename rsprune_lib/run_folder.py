@@ -20,6 +20,7 @@ from pathlib import Path, PurePosixPath
 
 from rsprune_lib.errors import RspruneError
 from rsprune_lib.files import LOCK, locked, remove_leftovers, settle, swap_in
+from rsprune_lib.out_file import within
 from rsprune_lib.places import absolute
 from rsprune_lib.run_mark import MARK, files_below, kind_of, ours, remove, write_mark
 
@@ -78,7 +79,7 @@ class RunFolder:
     def apart_from(self, *inputs: str | Path) -> None:
         """Refuses inputs that are ``out``, lie inside it, or hold it."""
         for path in (absolute(given).resolve() for given in inputs):
-            inside, around = _within(self.out, path), _within(path, self.out)
+            inside, around = within(self.out, path), within(path, self.out)
             if inside or around:
                 how = "is" if inside and around else "lies inside" if inside else "holds"
                 raise RspruneError(f"--out {self.out} {how} the input {path}; choose a folder apart from all inputs.")
@@ -222,11 +223,3 @@ class RunFolder:
             self.path = self.out
             remove(self.out, stale)
         write_mark(self.out, self.kind, {n for n in ours(self.out) if os.path.lexists(self.out / n)})
-
-
-def _within(path: Path, folder: Path) -> bool:
-    """Whether a path is a folder or lies inside it, also where the folder has two names."""
-    return any(
-        parent == folder or (parent.exists() and folder.exists() and parent.samefile(folder))
-        for parent in (path, *path.parents)
-    )

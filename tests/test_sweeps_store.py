@@ -16,6 +16,7 @@ from rsprune_lib.sweeps.published import beside, published
 from rsprune_lib.sweeps.queries import compare, rendered, where
 from rsprune_lib.sweeps.store import Store
 
+CONTROL = "\x1b]0;mine\x07\rnet \u202e \x9b31m"
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPT = """
 import json, sys
@@ -192,5 +193,85 @@ def test_commands_of_results_and_report(sweep, tmp_path, capsys, monkeypatch):
     assert main(["report", str(sweep), "--out", str(tmp_path / "p.html")]) == 0
     assert main(["report", str(sweep), "--out", str(tmp_path / "p.html")]) == 1, "a page is not replaced unasked"
     assert "already there" in capsys.readouterr().err
-    assert main(["report", str(tmp_path), "--out", str(tmp_path / "q.html")]) == 1
+    (tmp_path / "empty").mkdir()
+    assert main(["report", str(tmp_path / "empty"), "--out", str(tmp_path / "q.html")]) == 1
     assert "no folder of a sweep or of a course run" in capsys.readouterr().err
+
+
+def test_rows_of_others_are_a_sentence(tmp_path, capsys):
+    """The kinds of wrong entries stand in test_records; here, that every form of a table is checked."""
+    origin = {"provenance": "me"}
+    wrong = [
+        {"rows": [row(), row(ci=[1, 2, 3])]}, {"rows": [row(**origin)]}, {"rows": [row(n="ten")]},
+        {"networks": {"a": "b"}}, {"networks": {"a": {"cells": [1]}}}, {"networks": {"a": {"cells": {"raw": "x"}}}},
+        {"networks": {"a": {"cells": {"raw": {"accuracy": 0.5}}}}, **origin},
+    ]  # fmt: skip
+    for number, found in enumerate(wrong):
+        write_json(tmp_path / f"{number}.json", found)
+        for form in ("table", "json"):
+            assert main(["results", str(tmp_path / f"{number}.json"), "--format", form]) == 1
+            said = capsys.readouterr()
+            assert "is not as rsprune writes it" in said.err and not said.out
+
+
+def test_names_of_others_do_not_move_the_cursor(tmp_path, capsys):
+    write_json(tmp_path / "t.json", {"rows": [row(), row(name=CONTROL)]})
+    for form in ("table", "markdown", "csv", "json"):
+        assert main(["results", str(tmp_path / "t.json"), "--format", form]) == 0
+        said = capsys.readouterr().out
+        assert all(character.isprintable() or character == "\n" for character in said)
+    assert json.loads(said)[1]["name"] == CONTROL
+
+
+def test_a_table_is_not_written_over_what_it_is_made_of(tmp_path, capsys):
+    write_json(tmp_path / "t.json", {"rows": [row()]})
+    before, notes = (tmp_path / "t.json").read_text(), tmp_path / "notes.md"
+    notes.write_text("mine")
+    assert main(["results", str(tmp_path / "t.json"), "--out", str(tmp_path / "t.json"), "--force"]) == 1
+    assert main(["results", str(tmp_path), "--out", str(notes)]) == 1
+    assert ((tmp_path / "t.json").read_text(), notes.read_text()) == (before, "mine")
+    assert main(["results", str(tmp_path / "t.json"), "--out", str(notes), "--force"]) == 0
+    assert "net" in notes.read_text() and "1 result, written" in capsys.readouterr().err
+
+
+def test_a_store_from_elsewhere_is_a_sentence(tmp_path, capsys):
+    import sqlite3
+
+    from rsprune_lib.sweeps.store import COLUMNS
+
+    table, names = tmp_path / "t.json", ", ".join(f'"{name}" {kind}' for name, kind in COLUMNS.items())
+    write_json(table, {"rows": [row()]})
+    fill = f"INSERT INTO results VALUES ('1'{', NULL' * (len(COLUMNS) - 2)}, "
+    make = f"CREATE TABLE results ({names})"
+    wrong = [
+        [make, fill + "NULL)"], [make, fill + "'{')"], [make, fill + "'[1]')"], [make, fill + "x'ff')"],
+        [make, fill + "'{\"ci\": 5}')"], [make, fill + "'{}')", "UPDATE results SET params = 'many'"],
+        [make, fill + "'{}')", "UPDATE results SET name = CAST(x'ff' AS TEXT)"],
+        ["CREATE VIEW results AS SELECT " + ", ".join(f"1 AS \"{name}\"" for name in COLUMNS)],
+        [make, "CREATE TRIGGER t BEFORE INSERT ON results BEGIN SELECT RAISE(ABORT, 'no'); END"],
+    ]  # fmt: skip
+    for number, commands in enumerate(wrong):
+        with sqlite3.connect(tmp_path / f"{number}.db") as held:
+            for command in commands:
+                held.execute(command)
+        held.close()
+        assert main(["results", str(table), "--store", str(tmp_path / f"{number}.db")]) == 1
+        said = capsys.readouterr().err
+        assert "is no store of results" in said or "is not as rsprune writes it" in said
+
+
+def test_a_page_about_a_changed_sweep_says_what_is_wrong(sweep, tmp_path, capsys):
+    import shutil
+
+    for file, key, value in (
+        ("sweep.json", "cells", "abc"), ("sweep.json", "cells", ["../../x"]), ("sweep.json", "title", 3),
+        ("summary.json", "jobs", {"one": {"ok": "1"}}), ("summary.json", "failed", [{"cell": "x"}]),
+    ):  # fmt: skip
+        folder = tmp_path / "copy"
+        shutil.copytree(sweep, folder)
+        write_json(folder / file, read_json(folder / file, "a test") | {key: value})
+        assert main(["report", str(folder), "--out", str(tmp_path / "page.html")]) == 1
+        assert f"{file} is not as rsprune writes it: {key}" in capsys.readouterr().err
+        shutil.rmtree(folder)
+    assert main(["report", str(sweep), "--out", str(sweep / "page.html")]) == 1
+    assert not (tmp_path / "page.html").exists() and not (sweep / "page.html").exists()

@@ -116,12 +116,13 @@ def say(line: str) -> None:
 
 
 def emit(result: Mapping[str, object], as_json: bool, text: str) -> None:
-    """Prints the result of a command on standard output: JSON for scripts, or text for people."""
-    if as_json:
-        from rsprune_lib.files import jsonable
+    """Prints the result of a command on standard output: JSON for scripts, or text for people.
 
-        text = json.dumps(jsonable(result), ensure_ascii=False)
-    print(text)
+    Names in it may come from the files of others: nothing in them moves the cursor of a terminal.
+    """
+    from rsprune_lib.files import json_text
+
+    print(json_text(result) if as_json else visible(text))
 
 
 def amount(text: str) -> float:

@@ -1,11 +1,13 @@
 """``rsprune results`` and ``rsprune report``: what was measured, as tables and as one page."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from rsprune_lib.commands.common import Json, emit, say
+from rsprune_lib.words import counted
 
 __all__ = ["report", "results"]
 
@@ -15,6 +17,7 @@ Where = Annotated[
         "--where", metavar="CONDITION", help="E.g. data=eurosat, 'params<=1e6', 'name=*attention*'; repeatable."
     ),
 ]
+ForceFile = Annotated[bool, typer.Option("--force", help="Replace a file that is already there.")]
 Compare = Annotated[
     tuple[str, str, str] | None,
     typer.Option(
@@ -41,11 +44,13 @@ def results(
     ] = "table",
     out: Annotated[Path | None, typer.Option("--out", help="File to write in place of the screen.")] = None,
     store: Annotated[Path | None, typer.Option("--store", help="sqlite file that keeps what was read.")] = None,
+    force: ForceFile = False,
     as_json: Json = False,
 ) -> None:
     """Show, filter, compare and export measured results, each with its commit and source."""
-    from rsprune_lib.errors import RspruneError, unknown
+    from rsprune_lib.errors import RspruneError, unknown, visible
     from rsprune_lib.files import atomic
+    from rsprune_lib.out_file import writable
     from rsprune_lib.sweeps import published as numbers
     from rsprune_lib.sweeps import queries
     from rsprune_lib.sweeps.store import Store
@@ -55,8 +60,11 @@ def results(
         raise unknown("format", form, queries.FORMATS)
     if form == "parquet" and out is None:
         raise RspruneError("Parquet is no text; name a file with --out.")
+    sources = sources or _usual()
+    if out is not None:
+        writable(out, [*_read(sources), *([store] if store else [])], force=force)
     held = Store(store)
-    held.collect(sources or _usual())
+    held.collect(sources)
     rows = queries.where(held.rows(), condition or ())
     shown = columns.split(",") if columns else list(queries.SHOWN)
     if published:
@@ -69,13 +77,21 @@ def results(
     else:
         text = queries.rendered(rows, form, shown)
         if out is None:
-            print(text)
+            print(visible(text))
         else:
             with atomic(out) as temporary:
-                temporary.write_text(text + "\n", encoding="utf-8")
-    say(f"{len(rows)} {'pairs' if compare else 'results'}" + (f", written to {out}" if out else ""))
+                temporary.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
+    say(counted(len(rows), "pair" if compare else "result") + (f", written to {out}" if out else ""))
     for row in {row["table"]: row for row in rows}.values() if published else ():
         say(f"{row['table']}: {row['system']}; {row['source']}. Protocol: {row['protocol']} {row['explained']}")
+
+
+def _read(sources: Sequence[Path]) -> list[Path]:
+    """The tables, runs and bundles that are read."""
+    from rsprune_lib.places import absolute
+    from rsprune_lib.sweeps.store import sources_below
+
+    return [path for source in sources for path in sources_below(absolute(source))]
 
 
 def _usual() -> list[Path]:
@@ -89,14 +105,13 @@ def _usual() -> list[Path]:
 def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of sweeps and of course runs.")],
     out: Annotated[Path, typer.Option("--out", help="The page.")] = Path("report.html"),
-    force: Annotated[bool, typer.Option("--force", help="Replace a page that is already there.")] = False,
+    force: ForceFile = False,
     as_json: Json = False,
 ) -> None:
     """Write one HTML page about runs: tables, figures, what failed, where numbers come from. It opens offline."""
-    from rsprune_lib.errors import RspruneError
+    from rsprune_lib.out_file import writable
     from rsprune_lib.sweeps.page import write_page
 
-    if out.exists() and not force:
-        raise RspruneError(f"{out} is already there; choose another name, or pass --force to replace it.")
+    writable(out, runs, force=force)
     facts = write_page(runs, out)
-    emit({"out": str(out), **facts}, as_json, f"{out}: {facts['cells']} cells, {facts['failed']} failed")
+    emit({"out": str(out), **facts}, as_json, f"{out}: {counted(facts['cells'], 'cell')}, {facts['failed']} failed")

@@ -64,9 +64,7 @@ def confused_pairs(
     ]
     heads = ["true class → answer", "images", "share of the class", "95 % interval"]
     alike = [words[p] for p in pairs[1:] if spans[p][1] >= shares[pairs[0]]]
-    named = f", {alike[0]} among them" if alike else ""
-    sentence = (
-        f"Most often: {words[pairs[0]]}, {shares[pairs[0]]:.1%} of the class. "
-        f"The intervals of {len(alike)} other pairs reach that share{named}."
-    )
+    named = f", {alike[0]}{' among them' if len(alike) > 1 else ''}" if alike else ""
+    others = "interval of 1 other pair reaches" if len(alike) == 1 else f"intervals of {len(alike)} other pairs reach"
+    sentence = f"Most often: {words[pairs[0]]}, {shares[pairs[0]]:.1%} of the class. The {others} that share{named}."
     return [(int(t), int(a)) for t, a in pairs], Table(heads, rows, note=f"{int(sizes.sum()):,} images"), sentence

@@ -10,23 +10,50 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from statistics import mean, stdev
+from typing import Literal
 
 from rsprune_lib.colours import short
-from rsprune_lib.course.headless.record import read_results
-from rsprune_lib.course.headless.report import page, picture, plain_table, provenance_table, sections
+from rsprune_lib.course.headless.report import checked_run, page, picture, plain_table, provenance_table, sections
 from rsprune_lib.errors import RspruneError, visible
 from rsprune_lib.files import atomic, read_json
 from rsprune_lib.places import absolute
 from rsprune_lib.plots import pareto, png
+from rsprune_lib.records import Inside, Kept, Whole, checked
 from rsprune_lib.run_mark import kind_of
 from rsprune_lib.sweeps.attempts import read_result
 from rsprune_lib.sweeps.published import beside
+from rsprune_lib.sweeps.rows import CellResult
 from rsprune_lib.sweeps.store import Store
 from rsprune_lib.sweeps.summary import TITLES
 
 __all__ = ["write_page"]
 
 _MOST = 400  # lines of a table; the rest is in the files
+
+
+class _Bad(Kept):
+    cell: str
+    state: str
+    error: str
+    again: str | None = None
+
+
+class _Head(Kept):
+    title: str
+    profile: str
+    file: str
+    code: str
+    cells: list[Inside]
+    about: str | None = None
+    published: list[str] | None = None
+
+
+class _Summary(Kept):
+    date: str
+    again: str
+    command: str | None = None
+    jobs: dict[str, dict[Literal[*TITLES], Whole]]
+    failed: list[_Bad]
 
 
 def write_page(runs: Sequence[str | Path], out: str | Path) -> dict:
@@ -46,9 +73,8 @@ def write_page(runs: Sequence[str | Path], out: str | Path) -> dict:
     for folder in map(absolute, runs):
         kind = kind_of(folder)
         if kind == "course":
-            parts += sections(
-                read_results(folder / "results.json"), folder, link=f"{os.path.relpath(folder, absolute(out).parent)}/"
-            )
+            found, link = checked_run(folder), f"{os.path.relpath(folder, absolute(out).parent)}/"
+            parts += sections(found, folder, link=link)
         elif kind == "sweep":
             made, counts = _sweep(folder)
             parts += made
@@ -63,8 +89,10 @@ def write_page(runs: Sequence[str | Path], out: str | Path) -> dict:
 
 def _sweep(folder: Path) -> tuple[list[str], dict]:
     """The parts of one sweep, and how many cells it has."""
-    head = read_json(folder / "sweep.json", "a sweep")
-    summary = read_json(folder / "summary.json", "the summary of a sweep")
+    head, summary = (
+        checked(model, read_json(folder / name, what), str(folder / name))
+        for model, name, what in ((_Head, "sweep.json", "a sweep"), (_Summary, "summary.json", "a summary of a sweep"))
+    )
     names = [name for name in head["cells"] if (folder / "cells" / name).is_dir()]
     read = {name: _result(folder, name) for name in names}
     results = [result for result in read.values() if isinstance(result, dict)]
@@ -81,7 +109,8 @@ def _sweep(folder: Path) -> tuple[list[str], dict]:
 
 def _result(folder: Path, name: str) -> dict | str:
     try:
-        return read_result(folder, name) or "it is not finished"
+        found = read_result(folder, name)
+        return checked(CellResult, found, str(folder / "cells" / name)) if found else "it is not finished"
     except RspruneError as error:
         return str(error)
 
@@ -99,11 +128,12 @@ def over_seeds(rows: Sequence[Mapping]) -> list[dict]:
     """
     held = [row for row in rows if _value(row) is not None]
     tested = [row for row in held if _part(row) == "test"]
-    groups: dict[tuple, list[Mapping]] = {}
+    groups: dict[str, list[Mapping]] = {}
     places = Counter()  # several results of one cell, such as those of a notebook, are no seeds of each other
     for row in tested or held:
         values = {k: v for k, v in row["values"].items() if k != "seed"}
-        groups.setdefault((row["job"], places[row["cell"]], *values.items(), _part(row)), []).append(row)
+        known = repr((row["job"], places[row["cell"]], values, _part(row)))
+        groups.setdefault(known, []).append(row)
         places[row["cell"]] += 1
     several = {row["job"] for row in tested or held if places[row["cell"]] > 1}
     return [_joined(own, own[0]["job"] in several) for own in groups.values()]

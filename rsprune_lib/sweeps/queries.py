@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from rsprune_lib.errors import RspruneError
-from rsprune_lib.files import atomic, jsonable
+from rsprune_lib.files import atomic, json_text, jsonable
 
 __all__ = ["FORMATS", "SHOWN", "compare", "field", "rendered", "where", "write_parquet"]
 
@@ -101,7 +101,8 @@ def compare(rows: Sequence[Mapping], name: str, one: str, other: str) -> list[di
         a, b = sides[0][key], sides[1][key]
         if None in (a["value"], b["value"]):
             continue
-        apart = None if None in (a["low"], b["low"]) else a["high"] < b["low"] or b["high"] < a["low"]
+        unknown = None in (a["low"], a["high"], b["low"], b["high"])
+        apart = None if unknown else a["high"] < b["low"] or b["high"] < a["low"]
         what = ", ".join(f"{k}={v}" for k, v in key if k not in ("table", "dirty"))
         pair = {"what": what, "metric": a["metric"], one: a["value"], other: b["value"]}
         found.append(pair | {"difference": 100 * (b["value"] - a["value"]), "clear": apart})
@@ -130,7 +131,7 @@ def rendered(rows: Sequence[Mapping], form: str, columns: Sequence[str] | None =
         columns: Their fields, in order; those that any row has by default.
     """
     if form == "json":
-        return json.dumps(jsonable(list(rows)), ensure_ascii=False, indent=1)
+        return json_text(list(rows), indent=1)
     names = columns or list(dict.fromkeys(k for row in rows for k in row if k != "row"))
     names = [name for name in names if any(field(row, name) is not None for row in rows)]
     if form == "csv":

@@ -3,11 +3,29 @@
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from rsprune_lib.files import parse_json
+from rsprune_lib.records import Kept, MeasuredRow, Number, Whole
 from rsprune_lib.sweeps.keys import Order, shown
 
-__all__ = ["rows_of", "rows_within"]
+__all__ = ["CellResult", "rows_of", "rows_within"]
+
+
+class _CellRow(MeasuredRow):
+    name: str
+    job: str
+    cell: str
+    values: dict[str, Any]
+
+
+class CellResult(Kept):
+    """What is read of the record of a finished cell."""
+
+    rows: list[_CellRow]
+    host: str
+    seconds: Number
+    tries: Whole
 
 
 def rows_within(found: object) -> list[dict]:

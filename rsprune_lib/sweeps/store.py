@@ -5,18 +5,21 @@ content, so that reading twice adds nothing, and a number that was measured anew
 its commit.
 """
 
+import contextlib
 import hashlib
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-from rsprune_lib.errors import RspruneError
-from rsprune_lib.files import committed, read_json
+from rsprune_lib.errors import RspruneError, visible
+from rsprune_lib.files import committed, parse_json, read_json
 from rsprune_lib.places import absolute
+from rsprune_lib.records import Kept, MeasuredRow, Origin, checked
 from rsprune_lib.run_mark import kind_of
 from rsprune_lib.sweeps.attempts import read_result
-from rsprune_lib.sweeps.rows import rows_within
+from rsprune_lib.sweeps.rows import CellResult, rows_within
 
 __all__ = ["COLUMNS", "Store", "sources_below"]
 
@@ -27,6 +30,16 @@ COLUMNS = {
     "torch": "TEXT", "code": "TEXT", "commit": "TEXT", "dirty": "INTEGER", "date": "TEXT", "command": "TEXT",
     "row": "TEXT",
 }  # fmt: skip
+_TYPES = {"TEXT": str | None, "INTEGER": int | None, "REAL": int | float | None}
+
+
+class _Network(Kept):
+    cells: dict[str, dict[str, Any]] | None = None
+
+
+class _Recoveries(Kept):
+    networks: dict[str, _Network]
+    provenance: Origin | None = None
 
 
 class Store:
@@ -40,15 +53,13 @@ class Store:
     """
 
     def __init__(self, path: str | Path | None = None) -> None:
-        columns = ", ".join(f'"{name}" {kind}' for name, kind in COLUMNS.items())
-        try:
+        columns, self._name = ", ".join(f'"{name}" {kind}' for name, kind in COLUMNS.items()), path or "the memory"
+        with self._readable():
             if path is not None:
                 absolute(path).parent.mkdir(parents=True, exist_ok=True)
             self._sql = sqlite3.connect(str(absolute(path)) if path is not None else ":memory:")
             self._sql.execute(f"CREATE TABLE IF NOT EXISTS results ({columns})")
             found = [line[1] for line in self._sql.execute("PRAGMA table_info(results)")]
-        except (sqlite3.Error, OSError) as error:
-            raise RspruneError(f"{path} is no store of results ({error}); choose another file.") from None
         if found != list(COLUMNS):
             raise RspruneError(
                 f"{path} holds a table of other columns, so it is no store of results; choose another file."
@@ -63,19 +74,36 @@ class Store:
         Raises:
             RspruneError: One is none of these.
         """
-        before = self._sql.execute("SELECT count(*) FROM results").fetchone()[0]
-        marks = ", ".join("?" * len(COLUMNS))
+        marks, new = ", ".join("?" * len(COLUMNS)), 0
         for source in sources:
-            lines = [_line(name, row) for path in sources_below(absolute(source)) for name, row in _rows(path)]
-            with self._sql:
-                self._sql.executemany(f"INSERT OR IGNORE INTO results VALUES ({marks})", lines)
-        return self._sql.execute("SELECT count(*) FROM results").fetchone()[0] - before
+            lines = [_line(name, row) for path in sources_below(absolute(source)) for name, row in _checked(path)]
+            with self._readable(), self._sql:
+                new += self._sql.executemany(f"INSERT OR IGNORE INTO results VALUES ({marks})", lines).rowcount
+        return new
 
     def rows(self) -> list[dict]:
-        """Returns all rows: the columns, and under ``row`` everything that was recorded."""
-        found = self._sql.execute("SELECT * FROM results ORDER BY source, rowid").fetchall()
-        rows = [dict(zip(COLUMNS, line, strict=True)) for line in found]
-        return [row | {"row": json.loads(row["row"])} for row in rows]
+        """Returns all rows: the columns, and under ``row`` everything that was recorded.
+
+        Raises:
+            RspruneError: The file is damaged, or holds rows that this library did not write.
+        """
+        with self._readable():
+            found = self._sql.execute("SELECT * FROM results ORDER BY source, rowid").fetchall()
+            rows = [dict(zip(COLUMNS, line, strict=True)) for line in found]
+            for row in rows:
+                wrong = next((k for k, v in row.items() if not isinstance(v, _TYPES[COLUMNS[k].split()[0]])), None)
+                if wrong or not isinstance(kept := parse_json(row["row"] or ""), dict):
+                    raise ValueError(f"{wrong or 'row'} is {row[wrong or 'row']!r:.60}")
+                row["row"] = checked(MeasuredRow, kept, f"A row of {self._name}")
+        return rows
+
+    @contextlib.contextmanager
+    def _readable(self) -> Iterator[None]:
+        """Says in a sentence what sqlite or a row in the file has against it."""
+        try:
+            yield
+        except (sqlite3.Error, OSError, ValueError) as error:
+            raise RspruneError(f"{self._name} is no store of results ({error}); choose another file.") from None
 
 
 def sources_below(path: Path) -> Iterator[Path]:
@@ -96,15 +124,21 @@ def sources_below(path: Path) -> Iterator[Path]:
             yield inner
 
 
-def _rows(path: Path) -> Iterator[tuple[str, dict]]:
+def _checked(path: Path) -> Iterator[tuple[str, dict]]:
     """Source and row of everything that a table, a run or a bundle recorded."""
+    for number, (name, row) in enumerate(_rows(path), 1):
+        yield visible(name), checked(MeasuredRow, row, f"Row {number} of {path}")
+
+
+def _rows(path: Path) -> Iterator[tuple[str, dict]]:
+    """The rows as they were read, whoever wrote them."""
     if path.is_file():
         found = read_json(path, "a table of results")
         for row in [*rows_within(found if isinstance(found.get("rows"), list) else {}), *_of_recoveries(found)]:
             yield path.name, row
     elif (kind := kind_of(path)) == "sweep":
         for folder in sorted((path / "cells").glob("*/result.json")):
-            for row in (read_result(path, folder.parent.name) or {})["rows"]:
+            for row in checked(CellResult, read_result(path, folder.parent.name), str(folder))["rows"]:
                 yield path.name, row
     elif kind == "course":
         for row in rows_within(read_json(path / "results.json", "the results of a run")):
@@ -118,6 +152,8 @@ def _rows(path: Path) -> Iterator[tuple[str, dict]]:
 def _of_recoveries(found: Mapping) -> Iterator[dict]:
     """Rows of the table of recoveries, which keeps cells by name for each network."""
     networks = found.get("networks")
+    if isinstance(networks, Mapping):
+        checked(_Recoveries, dict(found), "The table of recoveries")
     for network in networks.values() if isinstance(networks, Mapping) else ():
         for name, cell in (network.get("cells") or {}).items():
             origin = found.get("provenance") or {}

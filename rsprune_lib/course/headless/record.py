@@ -12,6 +12,7 @@ from rsprune_lib.errors import RspruneError
 from rsprune_lib.files import atomic, jsonable, read_json, write_json
 from rsprune_lib.places import project_root
 from rsprune_lib.plots import png
+from rsprune_lib.records import Results, checked
 
 __all__ = ["SCHEMA", "read_results", "record", "results_folder"]
 
@@ -66,7 +67,7 @@ def read_results(path: Path) -> dict:
     results = read_json(path, "the recorded results of a notebook")
     if results.get("schema") != SCHEMA:
         raise RspruneError(f"{path} has schema {results.get('schema')}, expected {SCHEMA}; run the notebook again.")
-    return results
+    return checked(Results, results, str(path))
 
 
 def _plain_row(row: object) -> dict:

@@ -8,8 +8,9 @@ from pathlib import Path
 from rsprune_lib.course.headless.record import read_results
 from rsprune_lib.course.tables import CLOSING, cells, closing_rows
 from rsprune_lib.files import atomic
+from rsprune_lib.records import Run, checked
 
-__all__ = ["build_report", "page", "picture", "plain_table", "provenance_table", "sections"]
+__all__ = ["build_report", "checked_run", "page", "picture", "plain_table", "provenance_table", "sections"]
 
 STYLE = Path(__file__).with_name("report.css")
 
@@ -27,10 +28,20 @@ def build_report(folder: str | Path) -> Path:
         RspruneError: The folder holds no ``results.json`` of a run.
     """
     folder = Path(folder)
-    results = read_results(folder / "results.json")
+    results = checked_run(folder)
     with atomic(folder / "report.html") as temporary:
         temporary.write_text(page("Course report", "\n".join(sections(results, folder))), encoding="utf-8")
     return folder / "report.html"
+
+
+def checked_run(folder: Path) -> dict:
+    """Reads the results of a run of the course, which may come from someone else.
+
+    Raises:
+        RspruneError: the folder holds none, or they are not as a run writes them.
+    """
+    path = folder / "results.json"
+    return checked(Run, read_results(path), str(path))
 
 
 def sections(results: Mapping, folder: Path, link: str = "") -> list[str]:
@@ -121,7 +132,7 @@ def plain_table(heads: Sequence[str], body: Sequence[Sequence[str]]) -> str:
 
 def _figure(figure: Mapping, folder: Path) -> str:
     path = folder / figure["file"]
-    if not path.is_file():
+    if not path.is_file() or not path.resolve().is_relative_to(folder.resolve()):
         return f'<p class="error">The figure {escape(figure["title"])} is missing ({escape(figure["file"])}).</p>'
     return picture(path.read_bytes(), figure["title"])
 
