@@ -1,6 +1,6 @@
 """``rsprune results`` and ``rsprune report``: what was measured, as tables and as one page."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -36,6 +36,9 @@ def results(
     condition: Where = None,
     compare: Compare = None,
     published: Annotated[bool, typer.Option("--published", help="Of others, ours beside them.")] = False,
+    leaderboard: Annotated[
+        bool, typer.Option("--leaderboard", help="Who leads at equal MACs and at equal latency: --out x.html or x.md.")
+    ] = False,
     columns: Annotated[
         str | None, typer.Option("--columns", help="E.g. name,criterion,value; any field of rows.")
     ] = None,
@@ -48,11 +51,11 @@ def results(
     as_json: Json = False,
 ) -> None:
     """Show, filter, compare and export measured results, each with its commit and source."""
-    from rsprune_lib.errors import RspruneError, unknown, visible
-    from rsprune_lib.files import atomic
+    from rsprune_lib.errors import RspruneError, unknown
     from rsprune_lib.out_file import writable
     from rsprune_lib.sweeps import published as numbers
     from rsprune_lib.sweeps import queries
+    from rsprune_lib.sweeps.leaderboard import write_leaderboard
     from rsprune_lib.sweeps.store import Store
 
     form = "json" if as_json else form
@@ -66,21 +69,18 @@ def results(
     held = Store(store)
     held.collect(sources)
     rows = queries.where(held.rows(), condition or ())
+    if leaderboard:
+        if out is None:
+            raise RspruneError("A leaderboard is a page; name it with --out, such as leaderboard.html.")
+        say(f"{counted(write_leaderboard(rows, out), 'board')}, written to {out}")
+        return
     shown = columns.split(",") if columns else list(queries.SHOWN)
     if published:
         rows = numbers.beside(rows)
         shown = ["table", "name", "data", "metric", "value", "mean", "spread", "difference", "seeds", "commits"]
     elif compare:
         rows, shown = queries.compare(rows, *compare), None
-    if form == "parquet" and out is not None:
-        queries.write_parquet(rows, out)
-    else:
-        text = queries.rendered(rows, form, shown)
-        if out is None:
-            print(visible(text))
-        else:
-            with atomic(out) as temporary:
-                temporary.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
+    _put(rows, form, shown, out)
     say(counted(len(rows), "pair" if compare else "result") + (f", written to {out}" if out else ""))
     for row in {row["table"]: row for row in rows}.values() if published else ():
         say(f"{row['table']}: {row['system']}; {row['source']}. Protocol: {row['protocol']} {row['explained']}")
@@ -92,6 +92,23 @@ def _read(sources: Sequence[Path]) -> list[Path]:
     from rsprune_lib.sweeps.store import sources_below
 
     return [path for source in sources for path in sources_below(absolute(source))]
+
+
+def _put(rows: Sequence[Mapping], form: str, columns: Sequence[str] | None, out: Path | None) -> None:
+    """Prints rows, or writes them."""
+    from rsprune_lib.errors import visible
+    from rsprune_lib.files import atomic
+    from rsprune_lib.sweeps.queries import rendered, write_parquet
+
+    if form == "parquet" and out is not None:
+        write_parquet(rows, out)
+        return
+    text = rendered(rows, form, columns)
+    if out is None:
+        print(visible(text))
+        return
+    with atomic(out) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
 
 
 def _usual() -> list[Path]:
