@@ -35,6 +35,7 @@ __all__ = [
     "Task",
     "get_task",
     "headline",
+    "refuse_broken",
     "task_of",
     "wilson",
 ]
@@ -300,6 +301,7 @@ class Segmentation(Task):
             raise ModelError(
                 f"Got records of shape {tuple(records.shape)}; expected (N, K * K + 1), one image or more."
             )
+        refuse_broken(records[:, -1:])  # of NaN the first class would be the answer
         each = self.confusion(records).numpy()  # (N, K, K)
         whole = each.sum(0)
         found = class_numbers(whole)
@@ -369,10 +371,23 @@ def _check(logits: Tensor, labels: Tensor) -> None:
             f"Label {wrong} does not fit a network of {K} classes; use the data set it was made for, or "
             "create it with as many classes as the data set has."
         )
-    broken = int((~logits.isfinite()).any(dim=1).sum())
+    refuse_broken(logits)
+
+
+def refuse_broken(numbers: Tensor, of: str = "images") -> None:
+    """Refuses answers that are no numbers: an argmax would make a class of them.
+
+    Args:
+        numbers: (N, ...) logits or what was made of them.
+        of: what the N are.
+
+    Raises:
+        ModelError: some are NaN or infinite.
+    """
+    broken = int((~numbers.isfinite()).flatten(1).any(dim=1).sum())
     if broken:
         raise ModelError(
-            f"The network gives NaN or infinite logits for {broken} of {len(labels)} images, so it has no accuracy; "
+            f"The network gives NaN or infinite logits for {broken} of {len(numbers)} {of}, so it has no accuracy; "
             "go back to an earlier checkpoint or lower the learning rate."
         )
 

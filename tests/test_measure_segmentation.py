@@ -192,3 +192,12 @@ def test_eval_shows_them_and_leaves_classes_out(scenes, monkeypatch, capsys):
     labelled = dataclasses.replace(scenes, masks=None, task=TASKS["classification"])
     monkeypatch.setattr(command, "open_run", lambda *_: (bundle, labelled))
     assert main(options) == 1 and "are for segmentation" in capsys.readouterr().err
+
+
+def test_of_answers_that_are_no_numbers_there_is_no_iou():
+    """Of NaN, argmax makes the first class, and an mIoU would stand in the tables."""
+    task, masks = Segmentation(), torch.zeros(2, 4, 4, dtype=torch.int64)
+    logits = torch.randn(2, 3, 4, 4)
+    logits[1, 2, 0, 0] = float("nan")
+    with pytest.raises(RspruneError, match="NaN or infinite logits for 1 of 2 images"):
+        task.quality(task.record(logits, masks), masks)

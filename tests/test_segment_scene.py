@@ -463,3 +463,16 @@ def test_the_middle_of_a_window_is_answered_as_in_the_whole_scene():
     with torch.no_grad():
         whole, window = model(images)[0, :, 184:200, 152:168], model(images[:, :, 64:, 32:288])[0, :, 120:136, 120:136]
     assert torch.allclose(whole, window, atol=1e-4 * whole.abs().max())
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_network_that_gives_no_numbers_draws_no_map(tmp_path, segmenter, bad):
+    """Of NaN, argmax makes the first class: the map looked like an answer, and the exit status was 0."""
+    segmenter.model.scale.data.fill_(bad)
+    scene = write(tmp_path / "scene.tif", scene_pixels(100, 120).transpose(2, 0, 1))
+    with pytest.raises(RspruneError, match="NaN or infinite logits for . of . windows"):
+        segment_scene(segmenter, scene, tmp_path / "map.tif")
+    assert not (tmp_path / "map.tif").exists()
+    segmenter.model.scale.data.fill_(5.0)
+    segment_scene(segmenter, scene, tmp_path / "map.tif", force=True)
+    assert (tmp_path / "map.tif").exists()

@@ -14,7 +14,7 @@ from rsprune_lib.data.sizes import checked_size, sides
 from rsprune_lib.deploy.windows import Grid, strips
 from rsprune_lib.errors import RspruneError
 from rsprune_lib.models import evaluating, for_inference, placement
-from rsprune_lib.tasks import task_of
+from rsprune_lib.tasks import refuse_broken, task_of
 
 __all__ = ["Segmenter", "segment_array"]
 
@@ -61,14 +61,20 @@ class Segmenter:
         return cls(for_inference(bundle.model), classes, mean, std, window, palette, data.get("bands"))
 
     def predict(self, windows: Tensor) -> Tensor:
-        """Class probabilities (B, K, H, W) float32 of windows (B, H, W, 3) uint8, on the network's device."""
+        """Class probabilities (B, K, H, W) float32 of windows (B, H, W, 3) uint8, on the network's device.
+
+        Raises:
+            ModelError: the network gives no numbers.
+        """
         device, dtype = placement(self.model)
         mean, std = (torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (self.mean, self.std))
         images = (windows.to(device).permute(0, 3, 1, 2).float() / 255 - mean) / std
         with torch.inference_mode():
             outputs = self.model(images.to(dtype))
             logits = outputs if isinstance(outputs, Tensor) else task_of(self.model).final(outputs)
-            return logits.float().softmax(1)
+            shares = logits.float().softmax(1)
+        refuse_broken(shares, "windows")
+        return shares
 
     def grid(
         self, size: tuple[int, int], window: tuple[int, int] | None, overlap: int | None, blend: bool
