@@ -122,13 +122,19 @@ def _usual() -> list[Path]:
 def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of sweeps and of course runs.")],
     out: Annotated[Path, typer.Option("--out", help="The page.")] = Path("report.html"),
+    pdf: Annotated[bool, typer.Option("--pdf", help="Also a PDF beside it, by the Chromium that is there.")] = False,
     force: ForceFile = False,
     as_json: Json = False,
 ) -> None:
     """Write one HTML page about runs: tables, figures, what failed, where numbers come from. It opens offline."""
     from rsprune_lib.out_file import writable
     from rsprune_lib.sweeps.page import write_page
+    from rsprune_lib.sweeps.pdf import print_pdf
 
     writable(out, runs, force=force)
+    printed = writable(out.with_suffix(".pdf"), [out, *runs], force=force) if pdf else None
     facts = write_page(runs, out)
+    if printed is not None:
+        print_pdf(out, printed)
+        facts["pdf"] = str(printed)
     emit({"out": str(out), **facts}, as_json, f"{out}: {counted(facts['cells'], 'cell')}, {facts['failed']} failed")
