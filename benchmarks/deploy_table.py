@@ -10,6 +10,7 @@ writes page and figure anew.
 """
 
 import argparse
+import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -76,19 +77,20 @@ def leaving(bundle: Bundle, data: Dataset, folder: Path) -> Candidate:
     return Candidate(name, EarlyExit(model, rule), facts, bundle.path, onnx, int8)
 
 
-def measure_all(data: Dataset, judged: int | None, exits: bool = True) -> dict[str, Any]:
+def measure_all(data: Dataset, args: argparse.Namespace) -> dict[str, Any]:
     """All rows, and where they come from."""
     found = bundles(data.name)
     names, missing = usable()
-    names = [name for name in names if name != "compile"]
-    test = Batches(data, "test", measuring_batch(data), limit=judged)
+    names = [name for name in args.runtimes or names if name != "compile"]
+    test = Batches(data, "test", measuring_batch(data), limit=args.judged)
     with tempfile.TemporaryDirectory() as folder:
         candidates = [plain(bundle, data) for bundle in found]
-        candidates += [leaving(found[0], data, Path(folder))] if exits else []
-        rows = in_turn(candidates, names, timing_images(Batches(data, "test"), TIMED), test, progress=False)
+        candidates += [leaving(found[0], data, Path(folder))] if data.masks is None else []
+        timed = timing_images(Batches(data, "test"), args.timed)
+        rows = in_turn(candidates, names, timed, test, batches=args.batches, progress=False)
     weights = {one.name: cost(one.model, data.image_size).params for one in candidates}
     return result(data, missing, [row.to_dict() | {"params": weights[row.network]} for row in rows]) | {
-        "fastest": [fastest(rows, batch) for batch in (1, 32)]
+        "fastest": [fastest(rows, batch) for batch in args.batches]
     }
 
 
@@ -131,11 +133,15 @@ def exported(name: str, model: nn.Module, bundle: Bundle, data: Dataset, folder:
 
 def page(table: dict[str, Any]) -> str:
     """Markdown."""
-    lines = ["# Networks at work on EuroSAT", "", bench_table(table["rows"], bench_note(table)).markdown(), ""]
+    sides = table["provenance"]["data"]["image_size"]
+    height, width = sides if isinstance(sides, list) else (sides, sides)
+    title = f"# Networks at work: {table['data']}, {height} x {width} pixels"
+    lines = [title, "", bench_table(table["rows"], bench_note(table)).markdown(), ""]
     lines += [f"* {line}" for line in table.get("fastest", [])]
     lines += [f"* Not measured, {name}: {why}" for name, why in table["missing"].items()]
     commit = (table["provenance"]["git"] or {}).get("commit", "none")[:9]
-    return "\n".join([*lines, "", f"`python benchmarks/deploy_table.py`, commit {commit}.", ""])
+    command = table.get("command", "python benchmarks/deploy_table.py")
+    return "\n".join([*lines, "", f"`{command}`, commit {commit}.", ""])
 
 
 def widths_page(table: dict[str, Any]) -> str:
@@ -159,16 +165,19 @@ def main() -> None:
     parser.add_argument("--data", default="eurosat")
     parser.add_argument("--widths", action="store_true", help="channels in multiples of 1, 8 and 16")
     parser.add_argument("--judged", type=int, help="test images to judge on, class-balanced; all by default")
-    parser.add_argument("--no-exits", dest="exits", action="store_false", help="leave the network with exits out")
+    parser.add_argument("--size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), help="in place of the data set's own")
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 32], help="images a timed batch")
+    parser.add_argument("--timed", type=int, default=TIMED, help="images to time on")
+    parser.add_argument("--runtimes", nargs="+", help="only these, in place of all that run here")
     parser.add_argument("--page", action="store_true", help="only write page and figure")
     parser.add_argument("--out", type=Path, default=ROOT / "results")
     args = parser.parse_args()
     torch.manual_seed(0)
     store = args.out / f"deploy_{'widths' if args.widths else args.data}.json"
     if not args.page:
-        data = load_data(args.data)
-        measured = measure_widths(data, args.judged) if args.widths else measure_all(data, args.judged, args.exits)
-        write_json(store, measured)
+        data = load_data(args.data, image_size=tuple(args.size) if args.size else None)
+        measured = measure_widths(data, args.judged) if args.widths else measure_all(data, args)
+        write_json(store, measured | {"command": " ".join(["python", "benchmarks/deploy_table.py", *sys.argv[1:]])})
     table = read_json(store, "a table")
     store.with_suffix(".md").write_text((widths_page if args.widths else page)(table), encoding="utf-8")
     if not args.widths:
