@@ -158,3 +158,52 @@ def test_a_notebook_shows_the_hint_without_a_traceback():
     shown = CheckFailed("got 2, expected 3.", "count again")._render_traceback_()
     assert shown == ["Not yet: got 2, expected 3.", "Hint: count again"]
     assert Passed("good") == "good"
+
+
+def all_checks():
+    """Every check of every notebook."""
+    from importlib import import_module
+    from pkgutil import iter_modules
+
+    from rsprune_lib.course import checks
+
+    names = [module.name for module in iter_modules(checks.__path__) if module.name.startswith("notebook_")]
+    modules = [import_module(f"{checks.__name__}.{name}") for name in names]
+    return [getattr(module, name) for module in modules for name in module.__all__]
+
+
+def test_help_comes_in_three_steps():
+    """The task for the stub, a hint for the first wrong answer, the formula from the second on."""
+
+    def said(answer):
+        with pytest.raises(CheckFailed) as caught:
+            check_hardest_class(answer)
+        return str(caught.value), caught.value._render_traceback_()
+
+    def right(losses, labels):
+        return int((torch.bincount(labels, losses) / torch.bincount(labels).clamp(min=1)).argmax())
+
+    assert check_hardest_class(right)
+    for _ in range(3):  # a stub is no answer
+        text, _ = said(stub)
+        assert "not written yet" in text and "Formula" not in text
+    text, lines = said(class_by_sum)
+    assert "Formula" not in text and [line.split(":")[0] for line in lines] == ["Not yet", "Hint"]
+    for _ in range(2):
+        text, lines = said(class_by_sum)
+        assert lines[-1] == f"Formula: {check_hardest_class.formula}" and lines[-1] in text
+        assert [line.split(":")[0] for line in lines] == ["Not yet", "Hint", "Formula"]
+    text, _ = said(stub)
+    assert "Formula" not in text
+    assert check_hardest_class(right)  # and the next learner begins anew
+    assert "Formula" not in said(class_by_sum)[0]
+    check_hardest_class(right)
+
+
+def test_every_check_has_a_formula_and_no_code():
+    checks = all_checks()
+    assert len(checks) > 25
+    for check in checks:
+        formula = check.formula
+        assert 15 < len(formula) < 200 and "\n" not in formula, check.__name__
+        assert not any(code in formula for code in ("def ", "return", "lambda", "torch.", "np.")), check.__name__

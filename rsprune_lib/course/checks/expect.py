@@ -1,25 +1,27 @@
 """The ground under exercise checks: a failed one shows a hint instead of a traceback, a passed one a kind line.
 
-A check calls the learner's function on small inputs and compares. It says what was got, what was expected and what to
-think about; it never shows the solution.
+A check calls the learner's function on small inputs and compares. It says what was got and what was expected, and helps
+in three steps: for the stub it names the task, for the first wrong answer it says what to think about, from the second
+on it shows the formula. It never shows the code.
 """
 
 from collections.abc import Callable
+from functools import wraps
 
 import torch
 
-__all__ = ["CheckFailed", "Passed", "call", "expect_close", "expect_equal"]
+__all__ = ["CheckFailed", "Passed", "call", "exercise", "expect_close", "expect_equal"]
 
 
 class CheckFailed(AssertionError):
     """An exercise is not solved yet; a notebook shows only this text, without a traceback."""
 
-    def __init__(self, problem: str, hint: str) -> None:
-        super().__init__(f"{problem}\nHint: {hint}")
-        self.problem, self.hint = problem, hint
+    def __init__(self, problem: str, hint: str, *, tried: bool = True, formula: str = "") -> None:
+        super().__init__("\n".join([problem, f"Hint: {hint}", *([f"Formula: {formula}"] if formula else [])]))
+        self.problem, self.hint, self.tried, self.formula = problem, hint, tried, formula
 
     def _render_traceback_(self) -> list[str]:
-        return [f"Not yet: {self.problem}", f"Hint: {self.hint}"]
+        return [f"Not yet: {line}" if number == 0 else line for number, line in enumerate(str(self).splitlines())]
 
 
 class Passed(str):
@@ -27,6 +29,35 @@ class Passed(str):
 
     def __repr__(self) -> str:
         return f"✓ {self}"
+
+
+def exercise(formula: str) -> Callable[[Callable], Callable]:
+    """Makes a function the check of an exercise: it counts wrong answers until a right one.
+
+    Args:
+        formula: What the second wrong answer in a row shows, in one line.
+    """
+
+    def mark(check: Callable[[Callable], Passed]) -> Callable[[Callable], Passed]:
+        wrong = 0
+
+        @wraps(check)
+        def checked(function: Callable) -> Passed:
+            nonlocal wrong
+            try:
+                passed = check(function)
+            except CheckFailed as failed:
+                wrong += failed.tried
+                if wrong < 2 or not failed.tried:
+                    raise
+                raise CheckFailed(failed.problem, failed.hint, formula=formula) from failed.__cause__
+            wrong = 0
+            return passed
+
+        checked.formula = formula
+        return checked
+
+    return mark
 
 
 def call(function: Callable, *arguments: object, hint: str) -> object:
@@ -45,7 +76,7 @@ def call(function: Callable, *arguments: object, hint: str) -> object:
         value = function(*arguments)
     except NotImplementedError:
         start = "replace the line with NotImplementedError by your own; the text above states the task."
-        raise CheckFailed(f"{name} is not written yet.", start) from None
+        raise CheckFailed(f"{name} is not written yet.", start, tried=False) from None
     except Exception as error:
         raise CheckFailed(f"{name} raised {type(error).__name__}: {error}.", hint) from error
     if value is None or value is Ellipsis:

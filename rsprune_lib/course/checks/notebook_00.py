@@ -4,11 +4,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from rsprune_lib.course.checks.expect import Passed, call, expect_close, expect_equal
+from rsprune_lib.course.checks.expect import Passed, call, exercise, expect_close, expect_equal
 
 __all__ = ["check_leaks", "check_normalise", "check_weights_left"]
 
 
+@exercise("images whose number occurs in at least two of the sets {train}, {val}, {test}; each counts once.")
 def check_leaks(leaks: Callable[[np.ndarray, np.ndarray, np.ndarray], int]) -> Passed:
     """Checks ``leaks(train, val, test) -> int``: how many images lie in more than one part of a split."""
     found = "Put the three parts together: which numbers appear in more than one part? Count each number once."
@@ -27,6 +28,7 @@ def check_leaks(leaks: Callable[[np.ndarray, np.ndarray, np.ndarray], int]) -> P
     return Passed("Right: 0 is the only number that lets a test result count.")
 
 
+@exercise("out[c, y, x] = (image[y, x, c] / 255 - mean[c]) / std[c]")
 def check_normalise(normalise: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]) -> Passed:
     """Checks ``normalise(image, mean, std)``: (H, W, 3) uint8 becomes (3, H, W), (value / 255 − mean) / std by channel.
 
@@ -44,6 +46,7 @@ def check_normalise(normalise: Callable[[np.ndarray, np.ndarray, np.ndarray], np
     return Passed("Right, channel by channel and with the channels first.")
 
 
+@exercise("kept(c) = floor(c · (1 - ratio)); share = kept(c_in) · kept(c_out) / (c_in · c_out)")
 def check_weights_left(weights_left: Callable[[int, int, float], float]) -> Passed:
     """Checks ``weights_left(c_in, c_out, ratio) -> float``: the share of the weights of a layer that pruning leaves."""
     both = "A weight joins one input channel to one output channel. It stays only if both of them stay."

@@ -4,11 +4,15 @@ from collections.abc import Callable
 
 import numpy as np
 
-from rsprune_lib.course.checks.expect import CheckFailed, Passed, call, expect_close, expect_equal
+from rsprune_lib.course.checks.expect import CheckFailed, Passed, call, exercise, expect_close, expect_equal
 
 __all__ = ["check_average", "check_conv_cost", "check_most_confused"]
 
 
+@exercise(
+    "side = floor((size + 2 · padding - kernel) / stride) + 1; parameters = c_in · c_out · kernel²; MACs "
+    "= parameters · side²"
+)
 def check_conv_cost(conv_cost: Callable[[int, int, int, int, int, int], tuple[int, int]]) -> Passed:
     """Checks ``conv_cost(c_in, c_out, kernel, size, stride, padding) -> (parameters, MACs)``.
 
@@ -31,6 +35,7 @@ def check_conv_cost(conv_cost: Callable[[int, int, int, int, int, int], tuple[in
     return Passed("Right, strides and borders included: you can now price any convolution on paper.")
 
 
+@exercise("a[0] = v[0]; a[t] = decay · a[t - 1] + (1 - decay) · v[t]")
 def check_average(average: Callable[[list[float], float], list[float]]) -> Passed:
     """Checks ``average(values, decay) -> list``: the exponential moving average after each value, from the first on."""
     hint = "Start at the first value; each step keeps decay · (old average) and adds (1 − decay) · (new value)."
@@ -44,6 +49,7 @@ def check_average(average: Callable[[list[float], float], list[float]]) -> Passe
     return Passed("Right: the weights of a step fade by the factor `decay` with every step that follows.")
 
 
+@exercise("the (i, j), i ≠ j, with the largest matrix[i, j] / Σ_k matrix[i, k]")
 def check_most_confused(most_confused: Callable[[np.ndarray], tuple[int, int]]) -> Passed:
     """Checks ``most_confused(matrix) -> (true, answer)``: the pair with the largest share of a true class."""
     hint = "Divide each row by its sum, so that a large class does not win by size; then leave the diagonal out."

@@ -5,12 +5,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from rsprune_lib.course.checks.expect import CheckFailed, Passed, call, expect_close
+from rsprune_lib.course.checks.expect import CheckFailed, Passed, call, exercise, expect_close
 from rsprune_lib.models import SqueezeExcite
 
 __all__ = ["check_fold_convolution", "check_gate", "check_moments"]
 
 
+@exercise("z = mean of x over H and W; h = max(0, z W1ᵀ + b1); gate = 1 / (1 + exp(-(h W2ᵀ + b2)))")
 def check_gate(gate: Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]) -> Passed:
     """Checks ``gate(x, w1, b1, w2, b2) -> (B, C)``: squeeze, two small layers, sigmoid; x: (B, C, H, W)."""
     hint = (
@@ -29,6 +30,7 @@ def check_gate(gate: Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor])
     return Passed("That is the whole block: two numbers a channel in, one gate a channel out.")
 
 
+@exercise("mean = Σ g / N; variance = Σ g² / N - mean², both sums over all N images of all batches")
 def check_moments(moments: Callable[[list[Tensor]], tuple[Tensor, Tensor]]) -> Passed:
     """Checks ``moments(batches) -> (mean, variance)``, each (C,), over all images of a list of (B, C) gates."""
     hint = "Sum over images, then divide by their number once: the last batch is shorter than the others."
@@ -46,6 +48,7 @@ def check_moments(moments: Callable[[list[Tensor]], tuple[Tensor, Tensor]]) -> P
     return Passed("Exact to the last image, and still exact where the gates hardly move.")
 
 
+@exercise("f = gate · gamma / √(var + eps); weight' = f · weight; bias' = gate · beta - f · mean")
 def check_fold_convolution(
     fold: Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, float, Tensor], tuple[Tensor, Tensor]],
 ) -> Passed:

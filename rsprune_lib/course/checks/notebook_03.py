@@ -5,11 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from rsprune_lib.course.checks.expect import CheckFailed, Passed, call, expect_close, expect_equal
+from rsprune_lib.course.checks.expect import CheckFailed, Passed, call, exercise, expect_close, expect_equal
 
 __all__ = ["check_global_keep", "check_refit", "check_remove_channel", "check_sensitivity"]
 
 
+@exercise("result[g] = [accuracy_of(g, r) for every r], and the keys are the groups in their order")
 def check_sensitivity(scan: Callable[[Callable[[str, float], float], list[str], list[float]], Mapping]) -> Passed:
     """Checks ``scan(accuracy_of, groups, ratios) -> {group: [accuracy, …]}``: one group pruned at a time."""
     hint = "Prune one group at a time: for each group, ask accuracy_of(group, ratio) for every ratio, in order."
@@ -31,6 +32,7 @@ def check_sensitivity(scan: Callable[[Callable[[str, float], float], list[str], 
     return Passed("Right: the steep curve is the layer to spare.")
 
 
+@exercise("conv1 without row c; conv2 without row c and without column c; fc without column c")
 def check_remove_channel(remove: Callable[[Tensor, Tensor, Tensor, int], tuple[Tensor, Tensor, Tensor]]) -> Passed:
     """Checks ``remove(conv1, conv2, fc, channel) -> (conv1, conv2, fc)``: weights without one channel of the stream.
 
@@ -50,6 +52,10 @@ def check_remove_channel(remove: Callable[[Tensor, Tensor, Tensor, int], tuple[T
     return Passed("One channel, four cuts: two rows and two columns. A group is the list of these cuts.")
 
 
+@exercise(
+    "walk through (score, group, channel) from the lowest score on; drop it if its group keeps another "
+    "one; stop after `remove` drops"
+)
 def check_global_keep(keep: Callable[[Mapping[str, Tensor], int], Mapping[str, Sequence[int]]]) -> Passed:
     """Checks ``keep(scores, remove) -> {group: kept channels}``: the lowest scores go, but no group is emptied."""
     hint = "Sort all (score, group, channel) together and take the lowest, but pass over a group's last channel."
@@ -61,6 +67,7 @@ def check_global_keep(keep: Callable[[Mapping[str, Tensor], int], Mapping[str, S
     return Passed("Right, and no group was emptied: clipped, not skipped.")
 
 
+@exercise("A = [X 1]; (Σ AᵀA + ridge · D) [W; b] = Σ AᵀT, where D is the identity with a 0 in its last place")
 def check_refit(refit: Callable[[list[tuple[Tensor, Tensor]], float], tuple[Tensor, Tensor]]) -> Passed:
     """Checks ``refit(batches, ridge) -> (W, b)``: the minimum of sum |XW + b - T|^2 + ridge |W|^2 over batches."""
     hint = "Put a column of ones behind X, add up X'X and X'T over the batches, solve once. W has one row an input."

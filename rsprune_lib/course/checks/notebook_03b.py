@@ -8,11 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rsprune_lib.course.checks.expect import CheckFailed, Passed, call, expect_close
+from rsprune_lib.course.checks.expect import CheckFailed, Passed, call, exercise, expect_close
 
 __all__ = ["check_all_pairs", "check_dominating", "check_protect"]
 
 
+@exercise("s = 2 · bits - 1; share(i, j) = (1 + s_i · s_j / M) / 2")
 def check_all_pairs(all_pairs: Callable[[Tensor], Tensor]) -> Passed:
     """Checks ``all_pairs(bits) -> (C, C)``: the share of bits that agree, from (C, M) hashes, without a loop."""
     hint = "Write the bits as -1 and +1. What is the product of two equal ones, of two different ones, and their sum?"
@@ -27,6 +28,10 @@ def check_all_pairs(all_pairs: Callable[[Tensor], Tensor]) -> Passed:
     return Passed("One matrix product compares all pairs: that is the whole trick behind the factor of thousands.")
 
 
+@exercise(
+    "repeat: v = the vertex with the most neighbours among those left (ties: the smallest number); keep "
+    "v; v and its neighbours leave"
+)
 def check_dominating(dominating: Callable[[np.ndarray], list[int]]) -> Passed:
     """Checks ``dominating(edges) -> kept``: the vertex with most neighbours that are left stays, they go, and so on."""
     order = (
@@ -50,6 +55,10 @@ def check_dominating(dominating: Callable[[np.ndarray], list[int]]) -> Passed:
     return Passed("Everybody who left has a neighbour that stayed: that is what dominating means.")
 
 
+@exercise(
+    "removed channels in rising order of max over kept k of similar[c, k]; the first least - len(kept) "
+    "of them come back"
+)
 def check_protect(protect: Callable[[list[int], np.ndarray, int], list[int]]) -> Passed:
     """Checks ``protect(kept, similar, least) -> kept``: removed channels come back until ``least`` of them stay.
 

@@ -6,11 +6,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from rsprune_lib.course.checks.expect import CheckFailed, Passed, call, expect_close, expect_equal
+from rsprune_lib.course.checks.expect import CheckFailed, Passed, call, exercise, expect_close, expect_equal
 
 __all__ = ["check_hardest_class", "check_logit_pull", "check_mining"]
 
 
+@exercise("d = (2 / K) · (1 - p_t); loss = mean(exp(d + d²)) + cross-entropy")
 def check_mining(loss: Callable[[Tensor, Tensor], Tensor]) -> Passed:
     """Checks ``loss(logits, target) -> scalar``: mean of exp(d + d²) plus cross-entropy, with d = (2/K)(1 − p_t)."""
     hint = "d belongs to one sample: exp(d + d²) comes before the mean over the batch, and K is the number of classes."
@@ -24,6 +25,7 @@ def check_mining(loss: Callable[[Tensor, Tensor], Tensor]) -> Passed:
     return Passed("Right. Now look at its slope: with ten classes the exponential term is almost flat.")
 
 
+@exercise("the k with the largest Σ losses of class k / number of samples of class k")
 def check_hardest_class(hardest: Callable[[Tensor, Tensor], int]) -> Passed:
     """Checks ``hardest(losses, labels) -> int``: the class whose samples have the largest mean loss."""
     summed = "A frequent class has a large sum of losses even if each is small: divide by how often the class occurs."
@@ -41,6 +43,7 @@ def check_hardest_class(hardest: Callable[[Tensor, Tensor], int]) -> Passed:
     return Passed("Right, by the mean, and a class without samples does no harm.")
 
 
+@exercise("-dL/dz = (1 + 2d) · exp(d + d²) · p · (1 - p), with d = 1 - p")
 def check_logit_pull(pull: Callable[[Tensor], Tensor]) -> Passed:
     """Checks ``pull(p) -> (P,)``: -dL/dz of the true class's logit for L = exp(d + d²), d = 1 - p."""
     hint = "Chain rule: dL/dz = dL/dp · dp/dz, and the softmax gives dp/dz = p (1 − p). L falls when p grows."

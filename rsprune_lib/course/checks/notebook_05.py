@@ -5,11 +5,14 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from rsprune_lib.course.checks.expect import CheckFailed, Passed, call, expect_close, expect_equal
+from rsprune_lib.course.checks.expect import CheckFailed, Passed, call, exercise, expect_close, expect_equal
 
 __all__ = ["check_leave", "check_mean_cost", "check_soft_loss"]
 
 
+@exercise(
+    "T² · mean over images of Σ_k p_k · (log p_k - log q_k), with p = softmax(teacher / T) and q = softmax(student / T)"
+)
 def check_soft_loss(loss: Callable[[Tensor, Tensor, float], Tensor]) -> Passed:
     """Checks ``loss(student, teacher, temperature) -> scalar``: T² KL(teacher || student), mean over the images."""
     hint = "Both sides are divided by T before the softmax; the teacher's probabilities are the weights of the sum."
@@ -35,6 +38,7 @@ def check_soft_loss(loss: Callable[[Tensor, Tensor, float], Tensor]) -> Passed:
     return Passed("Right. With T² the teacher's voice keeps its strength whatever the temperature.")
 
 
+@exercise("the smallest e with max softmax(records[n, e]) ≥ threshold, or the last column if there is none")
 def check_leave(leave: Callable[[Tensor, float], Tensor]) -> Passed:
     """Checks ``leave(records, threshold) -> (N,)``: the first exit whose largest probability reaches the threshold."""
     hint = "argmax over booleans finds the first True; an image that no exit is sure of goes to the last column."
@@ -55,6 +59,7 @@ def check_leave(leave: Callable[[Tensor, float], Tensor]) -> Passed:
     return Passed("Right: four lines decide who leaves where.")
 
 
+@exercise("Σ_n costs[exits[n]] / (N · costs[-1])")
 def check_mean_cost(mean: Callable[[Sequence[int], Sequence[float]], float]) -> Passed:
     """Checks ``mean(exits, costs) -> float``: the mean cost of images, as a share of the whole network's."""
     hint = "Each image pays the cost of the exit where it left; the last entry is the whole network."

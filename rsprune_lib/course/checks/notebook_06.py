@@ -6,12 +6,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from rsprune_lib.course.checks.expect import CheckFailed, Passed, call, expect_close, expect_equal
+from rsprune_lib.course.checks.expect import CheckFailed, Passed, call, exercise, expect_close, expect_equal
 from rsprune_lib.measure import edges_of
 
 __all__ = ["check_edges", "check_iou", "check_turns"]
 
 
+@exercise("IoU[k] = C[k, k] / (Σ_j C[k, j] + Σ_i C[i, k] - C[k, k]); 0 / 0 is NaN")
 def check_iou(iou: Callable[[Tensor], Tensor]) -> Passed:
     """Checks ``iou(confusion) -> (K,)``: hits over row + column - hits, NaN for a class that occurs nowhere."""
     hint = "Row and column of a class together hold its hits twice; subtract them once."
@@ -35,6 +36,7 @@ def check_iou(iou: Callable[[Tensor], Tensor]) -> Passed:
     return Passed("Right. The mean of these is mIoU, in which a bicycle counts as much as the road.")
 
 
+@exercise("edge[y, x] = any of mask[y + a, x + b] ≠ mask[y, x] for a, b in {-1, 0, 1} inside the mask")
 def check_edges(edges: Callable[[Tensor], Tensor]) -> Passed:
     """Checks ``edges(mask) -> (H, W) bool``: a pixel of another class lies among its eight neighbours."""
     hint = "Compare the mask with itself moved by one pixel, in all eight directions, and join the answers by or."
@@ -76,6 +78,7 @@ def _diagonal(mask: Tensor, right: Tensor) -> Tensor:
     return right & ~direct
 
 
+@exercise("order = for r = 0, 1, ...: for each class, its filter of rank r; the first `keep` different ones of it")
 def check_turns(turns: Callable[[Tensor, int], list[int]]) -> Passed:
     """Checks ``turns(table, keep) -> list``: classes name their best filters in turn, the first named stay."""
     hint = "Round 1: the best filter of each class, in the order of the rows; round 2: the second best; skip repeats."

@@ -6,11 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rsprune_lib.course.checks.expect import CheckFailed, Passed, call, expect_close, expect_equal
+from rsprune_lib.course.checks.expect import CheckFailed, Passed, call, exercise, expect_close, expect_equal
 
 __all__ = ["check_hits", "check_map_of", "check_readers"]
 
 
+@exercise("map = max(0, Σ_c w_c · A_c), with w_c = mean of gradient c over its pixels")
 def check_map_of(map_of: Callable[[Tensor, Tensor], Tensor]) -> Passed:
     """Checks ``map_of(activations, gradients) -> (B, h, w)``: Grad-CAM, not scaled."""
     hint = (
@@ -43,6 +44,7 @@ def check_map_of(map_of: Callable[[Tensor, Tensor], Tensor]) -> Passed:
     return Passed("Right: one mean a channel, one sum, one ReLU. That is all of Grad-CAM.")
 
 
+@exercise("count[p] = number of outputs o with o · stride - padding ≤ p ≤ o · stride - padding + kernel - 1")
 def check_readers(readers: Callable[[int, int, int, int], list[int]]) -> Passed:
     """Checks ``readers(size, kernel, stride, padding) -> list``: how many outputs read each position of a line."""
     hint = "Output o reads the positions o·stride − padding to o·stride − padding + kernel − 1 that exist."
@@ -65,6 +67,7 @@ def check_readers(readers: Callable[[int, int, int, int], list[int]]) -> Passed:
     return Passed("Right: the network's own grid, before it has seen an image.")
 
 
+@exercise("number of maps with object[argmax of the map] / number of maps that are not 0 everywhere")
 def check_hits(hits: Callable[[np.ndarray, np.ndarray], float]) -> Passed:
     """Checks ``hits(maps, objects) -> float``: share of the maps, blank ones left out, whose largest value is on it."""
     hint = "Find the place of the largest value of each map, and look whether the object is there."

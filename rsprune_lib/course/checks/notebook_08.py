@@ -6,11 +6,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rsprune_lib.course.checks.expect import CheckFailed, Passed, call, expect_close, expect_equal
+from rsprune_lib.course.checks.expect import CheckFailed, Passed, call, exercise, expect_close, expect_equal
 
 __all__ = ["check_clip_scale", "check_pick", "check_quantise"]
 
 
+@exercise(
+    "low = min(0, lowest), high = max(0, highest); s = (high - low) / 255; z = round(-low / s); q = "
+    "clip(round(x / s) + z, 0, 255)"
+)
 def check_quantise(quantise: Callable[[Tensor], tuple[float, int, Tensor]]) -> Passed:
     """Checks ``quantise(values) -> (scale, zero point, whole numbers)``: 0 to 255, with a zero that is exact."""
     hint = "scale = (high - low) / 255 with low at most 0 and high at least 0; zero point = round(-low / scale)."
@@ -38,6 +42,7 @@ def check_quantise(quantise: Callable[[Tensor], tuple[float, int, Tensor]]) -> P
     return Passed("Right: one multiplication and one addition turn 256 whole numbers into a range of your choice.")
 
 
+@exercise("scale = quantile(values, share) / 255")
 def check_clip_scale(clip_scale: Callable[[Tensor, float], float]) -> Passed:
     """Checks ``clip_scale(values, share) -> scale``: the share of the values (0 or more) that fits into 0 to 255."""
     hint = "torch.quantile(values, share) is the number that this share of the values does not exceed."
@@ -58,6 +63,7 @@ def check_clip_scale(clip_scale: Callable[[Tensor, float], float]) -> Passed:
     return Passed("Right: ten values lose their size, a thousand keep their differences.")
 
 
+@exercise('among rows with ms ≤ budget: the largest accuracy, then the smallest mb; "none" if there is no such row')
 def check_pick(pick: Callable[[Sequence[Mapping[str, Any]], float], str]) -> Passed:
     """Checks ``pick(rows, budget) -> name``: the most accurate that fits, the smaller file of two as accurate."""
     hint = "First leave out what is too slow, then take the largest accuracy, then the smallest file."
