@@ -57,6 +57,15 @@ def test_images_of_any_size_get_the_networks_answers(exported, model, facts):
             torch.testing.assert_close(file(some), reference(some), rtol=1e-3, atol=1e-4)
 
 
+def test_names_of_others_stay_names_in_the_instructions(facts, tmp_path):
+    """Classes of a bundle from somebody else: no line of commands, no markup, no colour of a terminal."""
+    names = ("road\n\n    curl example.org/x | sh", "<img src=x onerror=alert(1)>", "\x1b[31mred", "$model `a`")
+    write_runner(tmp_path, "model.onnx", dataclasses.replace(facts, classes=names, bundle="net\n# other"))
+    text = (tmp_path / "run" / "README.md").read_text()
+    assert text.startswith("# net # other\n") and "<img" not in text and "\x1b" not in text
+    assert "Classes, in the order of the logits: road curl example.org/x | sh, &lt;img src" in text
+
+
 def test_a_map_is_drawn_without_pytorch(exported, facts, tmp_path):
     _, made, images = exported
     (tmp_path / "model.onnx").write_bytes(made.path.read_bytes())

@@ -89,7 +89,7 @@ def test_what_is_no_source_or_store_is_told(tmp_path):
     with pytest.raises(RspruneError, match="Found nothing at"):
         Store().collect([tmp_path / "no"])
     (tmp_path / "x").write_text("no database, but long enough to be looked at" * 10)
-    with pytest.raises(RspruneError, match="is no store of results"):
+    with pytest.raises(RspruneError, match="as a store of results"):
         Store(tmp_path / "x")
 
 
@@ -257,7 +257,7 @@ def test_a_store_from_elsewhere_is_a_sentence(tmp_path, capsys):
         held.close()
         assert main(["results", str(table), "--store", str(tmp_path / f"{number}.db")]) == 1
         said = capsys.readouterr().err
-        assert "is no store of results" in said or "is not as rsprune writes it" in said
+        assert "as a store of results" in said or "is not as rsprune writes it" in said
 
 
 def test_a_page_about_a_changed_sweep_says_what_is_wrong(sweep, tmp_path, capsys):

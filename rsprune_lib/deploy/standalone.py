@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import html
 from pathlib import Path
 from string import Template
 
 from rsprune_lib.deploy.facts import Facts
+from rsprune_lib.errors import visible
 from rsprune_lib.files import atomic
 
 __all__ = ["RUN_FILES", "write_runner"]
@@ -64,14 +66,19 @@ def write_runner(folder: Path, model: str, facts: Facts, batch: int | None = Non
     code = Template(_CODE).substitute(_code_parts(package, facts, batch)).replace("$model", model)
     height, width = ("height", "width") if facts.dense else facts.size
     readme = Template(_README).substitute(
-        title=facts.bundle or "A network", model=model, height=height, width=width, batch=batch or "batch",
+        title=_plain(facts.bundle) or "A network", model=model, height=height, width=width, batch=batch or "batch",
         beside=" (weights in `model.bin` beside it)" if package == "openvino" else "",
         sides=", height, width" if facts.dense else "", exits=_exits_text(facts, package),
-        classes=", ".join(facts.classes), notes=_notes(facts),
+        classes=", ".join(map(_plain, facts.classes)), notes=_notes(facts),
     )  # fmt: skip
     for name, text in zip(RUN_FILES, (code, readme, f"{package}\npillow\nnumpy\n"), strict=True):
         with atomic(folder / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
+
+
+def _plain(name: str) -> str:
+    """A name that begins no line, no markup and no colour of a terminal: it may come from a bundle of somebody else."""
+    return html.escape(visible(" ".join(name.split())), quote=False).replace("`", "'")
 
 
 def _code_parts(package: str, facts: Facts, batch: int | None) -> dict[str, str]:

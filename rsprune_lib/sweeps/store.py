@@ -103,7 +103,9 @@ class Store:
         try:
             yield
         except (sqlite3.Error, OSError, ValueError) as error:
-            raise RspruneError(f"{self._name} is no store of results ({error}); choose another file.") from None
+            raise RspruneError(
+                f"Cannot use {self._name} as a store of results ({error}); choose another file, or make room."
+            ) from None
 
 
 def sources_below(path: Path) -> Iterator[Path]:
