@@ -156,3 +156,35 @@ def test_menus_and_errors_come_from_the_entries():
     assert menu(CRITERIA, ["l2", "toy_order"]) == [("l2", "l2"), ("order", "toy_order")]
     with pytest.raises(RspruneError, match="Unknown loss 'focl'; did you mean 'focal'"):
         find("loss", LOSSES, "focl")
+
+
+@pytest.mark.parametrize(
+    ("kind", "known", "name", "options"),
+    [
+        ("recovery", RECOVERIES, "closed_form", {"ridge": "nan"}),
+        ("recovery", RECOVERIES, "closed_form", {"ridge": float("nan")}),
+        ("recovery", RECOVERIES, "closed_form", {"rectify": {"a": 1}}),
+        ("criterion", CRITERIA, "tmm", {"k": 2.5}),
+        ("criterion", CRITERIA, "class_taylor", {"minority": "all"}),
+        ("criterion", CRITERIA, "l1", {"consumers": "no"}),
+        ("loss", LOSSES, "mining", {"r1": [1]}),
+        ("loss", LOSSES, "body_edge_log", {"radius": "two"}),
+    ],
+)
+def test_a_value_of_another_type_is_refused_by_the_name_of_the_option(kind, known, name, options):
+    with pytest.raises(RspruneError, match=f"^The option {next(iter(options))} of {kind} {name} is"):
+        find(kind, known, name, options)
+
+
+def test_values_that_an_option_allows_pass():
+    for known in (CRITERIA, RECOVERIES, LOSSES):
+        for name, entry in known.items():
+            find("entry", known, name, {option: value for option, value in entry.options.items() if value is not None})
+    find("criterion", CRITERIA, "class_taylor", {"minority": [2, 7], "per_image": None})
+    find("recovery", RECOVERIES, "closed_form", {"ridge": 0})
+
+
+def test_numbers_of_a_recovery_have_a_range():
+    for repairing in ({"ridge": -1.0}, {"rectify": 10**9}, {"rectify": -1}):
+        with pytest.raises(RspruneError, match="of the recovery is .* but must be from 0 to"):
+            Request(ratio=0.5, recovery="closed_form", repairing=repairing)

@@ -1,6 +1,5 @@
 """What the commands share: options with their help, data and networks by name, output for people and scripts."""
 
-import json
 import re
 import sys
 from collections.abc import Iterable, Mapping
@@ -191,6 +190,8 @@ def named_options(given: Iterable[str] | None, flag: str = "--option") -> dict[s
     Raises:
         typer.BadParameter: One has no name or no value.
     """
+    from rsprune_lib.files import parse_json
+
     found: dict[str, object] = {}
     examples = {"--option": "rule=borda", "--parameter": "ratio=0.5"}
     example = examples.get(flag, "positions=uniform")
@@ -199,7 +200,7 @@ def named_options(given: Iterable[str] | None, flag: str = "--option") -> dict[s
         if not name or not equals:
             raise typer.BadParameter(f"{flag} must be NAME=VALUE, such as {example}, not {text!r}")
         try:
-            found[name] = json.loads(value)
+            found[name] = parse_json(value)
         except ValueError:
             found[name] = value
     return found

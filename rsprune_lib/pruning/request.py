@@ -18,6 +18,7 @@ from rsprune_lib.pruning.similarity.selection import check_selection, check_thre
 __all__ = ["Request"]
 
 _LIMITS = ("min_keep", "multiple_of", "locked")
+_MOST = {"ridge": 1e6, "rectify": 100}  # options of recoveries that are numbers
 _OF_CHOOSE = (*_LIMITS, "per_group", "normalise", "clip")
 _OF_SELECTORS = ("least", "follow")
 
@@ -63,6 +64,10 @@ class Request:
     def __post_init__(self) -> None:
         find("recovery", RECOVERIES, self.recovery, self.repairing)
         check_positions(self.repairing.get("positions", "balanced"))
+        for option, most in _MOST.items():
+            if not 0 <= self.repairing.get(option, 0) <= most:
+                given = self.repairing[option]
+                raise RspruneError(f"{option} of the recovery is {given} but must be from 0 to {most:g}; correct it.")
         if self.images is not None and self.images < 1:
             raise RspruneError(f"images is {self.images} but must be at least 1; 512 to 1024 work well.")
         if self.plan is None and self.by_graph:
