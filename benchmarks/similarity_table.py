@@ -138,7 +138,8 @@ def cells(sweep: dict) -> Iterator[tuple[dict, dict]]:
             key = {"method": "similarity, as published", "budget": None, "threshold": point["threshold"]}
             yield key, graph | {"threshold": point["threshold"], "options": {"selector": "paper"}}
         for options in sweep["graphs"]:
-            key = {"method": f"similarity, {', '.join(options.values())}", "budget": point["macs"], "threshold": None}
+            words = ["no mean term" if name == "mean_term" else value for name, value in options.items()]
+            key = {"method": f"similarity, {', '.join(words)}", "budget": point["macs"], "threshold": None}
             own = {name: value for name, value in options.items() if name != "scope"}
             yield key, graph | {"scope": options.get("scope", "global"), "macs": point["macs"], "options": own}
         for criterion in sweep["against"]:
