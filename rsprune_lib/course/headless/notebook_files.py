@@ -7,6 +7,8 @@ import re
 import nbformat
 from PIL import Image
 
+from rsprune_lib.course.headless.stills import still
+
 __all__ = ["cell_errors", "strip", "widget_errors"]
 
 WIDGETS = "application/vnd.jupyter.widget-state+json"
@@ -44,12 +46,15 @@ def cell_errors(notebook: nbformat.NotebookNode) -> list[str]:
 def strip(notebook: nbformat.NotebookNode, hide: dict[str, str], colours: int | None = None) -> nbformat.NotebookNode:
     """Returns a copy that is fit to be committed: figures and text stay, everything that differs by run or place goes.
 
+    Of a widget a still is left, see `rsprune_lib.course.headless.stills`.
+
     Args:
         notebook: An executed notebook.
         hide: Paths of this machine -> what to write in their place.
         colours: Reduce PNG figures to this many colours to save space.
     """
     notebook = nbformat.from_dict(notebook)
+    state = notebook.metadata.get("widgets", {}).get(WIDGETS, {}).get("state", {})
     for key in ("widgets", "papermill"):
         notebook.metadata.pop(key, None)
     notebook.cells = [c for c in notebook.cells if "injected-parameters" not in c.metadata.get("tags", [])]
@@ -57,7 +62,8 @@ def strip(notebook: nbformat.NotebookNode, hide: dict[str, str], colours: int | 
         kept = {key: cell.metadata[key] for key in ("tags", "jupyter", "collapsed") if cell.metadata.get(key)}
         cell.metadata = nbformat.from_dict(kept)
         if cell.cell_type == "code":
-            cell.outputs = [_clean(o, hide, colours) for o in cell.outputs if not _transient(o)]
+            seen = [_stilled(output, state) for output in cell.outputs]
+            cell.outputs = [_clean(output, hide, colours) for output in seen if not _transient(output)]
     for number, cell in enumerate((c for c in notebook.cells if c.cell_type == "code"), 1):
         cell.execution_count = number
         for output in cell.outputs:
@@ -66,8 +72,17 @@ def strip(notebook: nbformat.NotebookNode, hide: dict[str, str], colours: int | 
     return notebook
 
 
+def _stilled(output: nbformat.NotebookNode, state: dict) -> nbformat.NotebookNode:
+    """An output with a still in the place of a widget's view."""
+    view = output.get("data", {}).get(VIEW)
+    drawn = still(view["model_id"], state) if view else ""
+    if drawn:
+        output.data = nbformat.from_dict({"text/html": drawn, "text/plain": "A panel; run the notebook to move it."})
+    return output
+
+
 def _transient(output: nbformat.NotebookNode) -> bool:
-    """Tells outputs that mean nothing on a page: widget views, and whatever went to stderr (progress, warnings)."""
+    """Tells outputs that mean nothing on a page: views without a still, and all of stderr (progress, warnings)."""
     return VIEW in output.get("data", {}) or output.get("name") == "stderr"
 
 
