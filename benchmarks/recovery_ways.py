@@ -1,4 +1,4 @@
-"""How deep a closed form goes: what each way is worth, alone and together, and how it stands beside the repairs of others.
+"""How deep a closed form goes: what each way is worth, alone and together, and beside the repairs of others.
 
 Nothing is trained and no label is looked at. A row is kept as soon as it is measured, so a stopped run goes on where it
 was. Ways are compared on validation; the test part is measured once a row, for the closing table. Writes
@@ -234,15 +234,14 @@ def published_lines() -> list[str]:
 
 
 INTRODUCTION = (
-    "Nothing is trained, no label enters a fit; ways are compared on validation, test is the closing table. Same share: "
-    "every group loses the same share of its channels; per MAC (global): groups compete, at the MACs that the same share "
-    "leaves. Processor seconds: score, cut and repair in one process. Parameters and MACs as a share of the dense network."
+    "Nothing is trained, no label enters a fit; ways are compared on validation, test is the closing table. Same "
+    "share: every group loses the same share of its channels. Per MAC and global: groups compete, at the MACs that the "
+    "same share leaves. Processor seconds: score, cut and repair. Parameters and MACs are shares of the dense network's."
 )
 LEFT_OUT = (
     "Tried on validation and left out, because no gain showed beyond noise: the folded weights as prior of the ridge; "
     "mirrored images as further rows; a second sweep of full-batch natural-gradient steps on the logits of the dense "
-    "network (its error on the images that it sees falls to a third, validation does not gain); plans by the square "
-    "root or by higher powers of the error."
+    "network (the error on the images that it sees falls, validation does not gain); plans by other powers of the error."
 )
 
 

@@ -31,14 +31,6 @@ def test_folding_merges_equal_channels_without_loss():
     small = recovery_rivals.fold_channels(model, groups, {group.name: group.size // 2 for group in groups})
     x = _noise(8, 3, 32, 32)
     assert small.conv1.out_channels == 4
-    for name, norm in small.named_modules():  # what a re-estimation finds: the old statistics on the filters' new scale
-        if isinstance(norm, torch.nn.BatchNorm2d):
-            old = model.get_submodule(name)
-            scale = (old.weight / (old.running_var + old.eps).sqrt())[::2]
-            sorted_means = (old.running_mean[::2] * scale).sort().values
-            assert len(sorted_means) == norm.num_features
-            norm.reset_running_stats()
-            norm.momentum = None
     small.train(), model.train()  # norms by the batch, in both
     torch.testing.assert_close(small(x), model(x), rtol=1e-3, atol=1e-3)
 
