@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from rsprune_lib.entries import Entry
 from rsprune_lib.pruning.groups import Group
 from rsprune_lib.pruning.plan import Plan
-from rsprune_lib.pruning.recovery.sequential import RIDGE, STEPS, reestimate_bn, sequential
+from rsprune_lib.pruning.recovery.sequential import MEMORY, RIDGE, STEPS, reestimate_bn, sequential
 
 __all__ = ["RECOVERIES", "Repair"]
 
@@ -44,8 +44,10 @@ def _norms(case: Repair) -> nn.Module:
     return reestimate_bn(case.small, case.batches, case.progress)
 
 
-def _closed_form(case: Repair, *, positions: str = "balanced", ridge: float = RIDGE, rectify: int = STEPS) -> nn.Module:
-    how = {"groups": case.groups, "positions": positions, "ridge": ridge, "rectify": rectify}
+def _closed_form(
+    case: Repair, *, positions: str = "balanced", ridge: float = RIDGE, rectify: int = STEPS, memory: float = MEMORY
+) -> nn.Module:
+    how = {"groups": case.groups, "positions": positions, "ridge": ridge, "rectify": rectify, "memory": memory}
     return sequential(case.dense, case.small, case.plan, case.batches, progress=case.progress, **how)
 
 

@@ -131,7 +131,7 @@ def sequential(
     ridge: float = RIDGE,
     rectify: int = STEPS,
     positions: str = "balanced",
-    memory: int = MEMORY,
+    memory: float = MEMORY,
     progress: bool = True,
 ) -> nn.Module:
     """Repairs a pruned network layer by layer, in closed form.
