@@ -36,8 +36,8 @@ from rsprune_lib.sweeps.published import published
 
 KEY = ("table", "network", "seed", "ratio", "way")
 BEFORE, PLAN = "same share, l2", "error per MAC, reconstruction"
-MORE = {"memory": 6e9}  # bytes; with less, more than 1,200 images are paused no more and take many times as long
-WAYS: dict[str, dict[str, Any]] = {  # way -> request; "by macs" takes the MACs that the same share would leave
+MORE = {"memory": 6e9}  # bytes; by default some 1,100 images of 64 pixels are paused, and more take many times as long
+WAYS: dict[str, dict[str, Any]] = {  # way -> request of the library
     BEFORE: {"criterion": "l2"},
     "same share, l2, 2,048 images": {"criterion": "l2", "images": 2048, "repairing": MORE},
     "same share, reconstruction": {"criterion": "reconstruction"},

@@ -14,7 +14,7 @@ from rsprune_lib.pruning.criteria.gates import fold, gate_statistics
 from rsprune_lib.pruning.criteria.registry import score
 from rsprune_lib.pruning.groups import find_groups
 from rsprune_lib.pruning.plan import Plan
-from rsprune_lib.pruning.recovery import walk
+from rsprune_lib.pruning.recovery import recoveries, walk
 from rsprune_lib.pruning.recovery.least_squares import accumulate, factorise, install, patches, solve
 from rsprune_lib.pruning.recovery.relu_aware import rectified
 from rsprune_lib.pruning.recovery.sequential import reestimate_bn, sequential
@@ -391,3 +391,12 @@ def test_batch_norm_does_not_mind_data_sorted_by_class():
     reestimate_bn(model, sorted_batches, progress=False)
     out = model[0](torch.cat(classes)).detach()
     assert torch.allclose(model[1].running_var, out.var(dim=(0, 2, 3)), rtol=0.1)
+
+
+def test_options_of_the_closed_form_reach_it(monkeypatch):
+    seen = {}
+    monkeypatch.setattr(recoveries, "sequential", lambda *_args, **given: seen.update(given))
+    options = {"memory": 7.0, "ridge": 0.5, "rectify": 1, "positions": "uniform"}
+    case = recoveries.Repair(None, None, None, ["a group"], [])
+    recoveries.RECOVERIES["closed_form"].run(case, **options)
+    assert seen == options | {"groups": ["a group"], "progress": True}
