@@ -128,6 +128,7 @@ def measured(case: Case, make: Callable[[], nn.Module], images: int, seed: int |
     val, test = (evaluate(model, Batches(case.data, part, 128), progress=False) for part in ("val", "test"))
     low, high = test.ci
     return {
+        "part": "test",
         "accuracy": test.score,
         "val_accuracy": val.score,
         "ci": [low, high],
