@@ -29,14 +29,24 @@ from torch import nn
 
 from rsprune_lib.bundle import Bundle, load_bundle
 from rsprune_lib.data import Batches, Dataset, load_data
-from rsprune_lib.measure import cost, evaluate, layer_costs, provenance
-from rsprune_lib.pruning import find_groups, fold, gate_statistics, plan_cost, prune, reestimate_bn, sequential
+from rsprune_lib.measure import Cost, cost, evaluate, layer_costs, provenance
+from rsprune_lib.pruning import (
+    choose,
+    find_groups,
+    fold,
+    gate_statistics,
+    plan_cost,
+    prune,
+    reestimate_bn,
+    score,
+    sequential,
+)
 from rsprune_lib.pruning.criteria.gates import gated_norms
 from rsprune_lib.sweeps.published import published
 
 KEY = ("table", "network", "seed", "ratio", "way")
 BEFORE, PLAN = "same share, l2", "error per MAC, reconstruction"
-MORE = {"memory": 6e9}  # bytes; by default some 1,100 images of 64 pixels are paused, and more take many times as long
+MORE = {"memory": 9e9}  # bytes; by default some 1,100 images of 64 pixels are paused, and more take many times as long
 WAYS: dict[str, dict[str, Any]] = {  # way -> request of the library
     BEFORE: {"criterion": "l2"},
     "same share, l2, 2,048 images": {"criterion": "l2", "images": 2048, "repairing": MORE},
@@ -52,6 +62,7 @@ WAYS: dict[str, dict[str, Any]] = {  # way -> request of the library
         "choosing": {"multiple_of": 8},
     },
     f"{PLAN}, 2,048 images": {"criterion": "reconstruction", "scope": "global", "images": 2048, "repairing": MORE},
+    f"{PLAN}, 4,096 images": {"criterion": "reconstruction", "scope": "global", "images": 4096, "repairing": MORE},
 }
 OWN: dict[str, dict[str, Any]] = {
     "l1, BN": {"criterion": "l1", "recovery": "bn"},
@@ -98,15 +109,31 @@ class Case:
 
     def prune(self, ratio: float, *, scope: str = "local", **asked: Any) -> nn.Module:  # noqa: ANN401
         """One call of the library; a scope other than local has the MACs that ``ratio`` of each group would leave."""
-        amount = {"ratio": ratio} if scope == "local" else {"macs": self.macs(ratio)}
+        amount = {"ratio": ratio} if scope == "local" else {"macs": self.same_share(ratio).macs}
         given = {"images": self.images, "gates": self.gates, "groups": self.groups, "progress": False}
         return prune(self.model, self.data, scope=scope, **amount, **given | asked)
 
-    def macs(self, ratio: float) -> int:
-        """MACs of the network that loses the same share of all groups."""
-        plan = self.prune(ratio, criterion="l1", recovery="none").plan
-        plain = fold(self.model, self.gates) if self.gates else self.model
-        return plan_cost(layer_costs(plain, self.data.image_size), self.groups, plan.keep).macs
+    @cached_property
+    def costs(self) -> list:
+        """Costs of the plain network's layers."""
+        return layer_costs(fold(self.model, self.gates) if self.gates else self.model, self.data.image_size)
+
+    def same_share(self, ratio: float) -> Cost:
+        """Cost of the network that loses the same share of all groups."""
+        return plan_cost(self.costs, self.groups, self.prune(ratio, criterion="l1", recovery="none").plan.keep)
+
+    def as_many_parameters(self, ratio: float) -> nn.Module:
+        """Error per MAC, with the most MACs at which no more parameters are left than by the same share."""
+        score_of = score(self.model, self.groups, "reconstruction", data=self.batches(), progress=False)
+        limit, low = self.same_share(ratio).params, self.same_share(ratio).macs
+        high = plan_cost(self.costs, self.groups, {group.name: group.size for group in self.groups}).macs
+        best = None
+        while best is None or high - low > 0.005 * high:
+            macs = (low + high) / 2 if best else low
+            plan = choose(score_of, self.groups, macs=macs, scope="global", costs=self.costs)
+            fits = plan_cost(self.costs, self.groups, plan.keep).params <= limit
+            best, low, high = (plan, macs, high) if fits or best is None else (best, low, macs)
+        return self.prune(ratio, plan=best).model
 
     def folding(self, ratio: float) -> nn.Module:
         """Clusters of channels, and batch norms by the images."""
@@ -156,6 +183,8 @@ def ways_of(case: Case, name: str, ratios: Iterable[float]) -> Iterable[Cell]:
         for way, asked in (WAYS if name == "ways" else OWN).items():
             images = asked.get("images", case.images)
             yield ratio, way, images, lambda asked=asked, ratio=ratio: case.prune(ratio, **asked).model
+        if name == "ways":
+            yield ratio, f"{PLAN}, same parameters", case.images, lambda ratio=ratio: case.as_many_parameters(ratio)
         if name == "others":
             yield ratio, "folding, BN", case.images, lambda ratio=ratio: case.folding(ratio)
             yield ratio, "l1, consumer-only ridge, BN", case.images, lambda ratio=ratio: case.consumers(ratio)

@@ -42,9 +42,14 @@ def case(tiny_se, tiny_data):
 
 def test_groups_that_compete_leave_no_more_macs_than_the_same_share(case):
     same = cost(case.prune(0.5, criterion="l1", recovery="none").model, 32).macs
-    assert case.macs(0.5) == same
+    assert case.same_share(0.5).macs == same
     asked = recovery_ways.OWN["reconstruction per MAC, closed form"]
     assert 0.8 * same < cost(case.prune(0.5, **asked).model, 32).macs <= same
+
+
+def test_as_many_parameters_are_no_more_and_nearly_all(case):
+    same, found = case.same_share(0.5), cost(case.as_many_parameters(0.5), 32)
+    assert 0.9 * same.params < found.params <= same.params and found.macs > same.macs
 
 
 def test_every_cell_of_the_tables_can_be_made(case):
