@@ -228,6 +228,14 @@ def section(rows: list[dict]) -> list[str]:
     return lines
 
 
+def best_of(rows: list[dict]) -> str:
+    """The way that is best on validation, at the MACs of the same share; all of them where several are equal."""
+    rows = [row for row in rows if row["ratio"] and not row["way"].endswith("same parameters")]
+    most = max(row["val_accuracy"] for row in rows)
+    ways = "; ".join(f"{r['way']} (test {r['accuracy']:.2%})" for r in rows if r["val_accuracy"] == most)
+    return f"Best on validation at equal MACs ({most:.2%}): {ways}."
+
+
 def facts(rows: list[dict]) -> str:
     """What the rows of a network have in common, said once."""
     origin = rows[0]["provenance"]
@@ -249,8 +257,7 @@ def markdown(rows: list[dict]) -> str:
             found = [row for row in rows if (row["table"], row["network"]) == (name, network)]
             lines += [f"## {title}: {network}", "", facts(found), "", *section(found), ""]
             if name == "ways":
-                best = max((row for row in found if row["ratio"]), key=lambda row: row["val_accuracy"])
-                lines += [f"Best on validation: {best['way']}; test {best['accuracy']:.2%}.", "", LEFT_OUT, ""]
+                lines += [best_of(found), "", LEFT_OUT, ""]
     return "\n".join([*lines, *published_lines()])
 
 

@@ -25,12 +25,13 @@ def _row(way, ratio, seed, val, test, params=50, table="ways"):
 
 def test_the_page_has_means_shares_and_the_best_on_validation():
     rows = [_row("dense", 0.0, 0, 0.9, 0.9, 100), _row("x", 0.7, 0, 0.8, 0.7), _row("y", 0.7, 0, 0.7, 0.85)]
+    rows += [_row("x, same parameters", 0.7, 0, 0.85, 0.9)]
     rows += [_row("dense", 0.0, s, 0.9, 0.9, 100, "others") for s in (0, 1)]
     rows += [_row("x", 0.5, s, 0.8, 0.7 + 0.1 * s, 30, "others") for s in (0, 1)]
     page = recovery_ways.markdown(rows)
     assert "| 70% | x | 50.0% | 50.0% | 80.0 | 70.0 | 1,024 | 3 |" in page
     assert "| 50% | x | 30.0% | 30.0% | 80.0 ± 0.0 | 75.0 ± 7.1 | 1,024 | 3 |" in page
-    assert "Best on validation: x; test 70.00%." in page, "test chooses nothing"
+    assert "Best on validation at equal MACs (80.00%): x (test 70.00%)." in page, "test chooses nothing"
     assert "Seed 0, 1; split abc, 10 test images" in page and "0123456789" in page
     assert "Folding as Projection" in page, "published numbers with their source"
 
