@@ -72,10 +72,10 @@ def verdicts(rows: list[dict]) -> list[str]:
     found = []
     for cut in _cells(rows):
         if dense and cut["raw"]["method"] == "class_taylor" and CLOSED[1] in cut:
-            shares = [_share(dense, cut["raw"], cut[CLOSED[1]], key) for key in ("mIoU", MINORITY)]
+            said = [_brought(dense, cut["raw"], cut[CLOSED[1]], key) for key in ("mIoU", MINORITY)]
             found.append(
-                f"At {cut['raw']['keep']:g}, cut by class_taylor, the closed form without any training gives back "
-                f"{shares[0]:.0%} of the mIoU that the raw cut lost and {shares[1]:.0%} of the minority mIoU."
+                f"At {cut['raw']['keep']:g}, cut by class_taylor, the closed form without any training brings {said[0]} "
+                f"and {said[1]}."
             )
     if gains := [_value(cut[CLOSED[1]]) - _value(cut[CLOSED[0]]) for cut in _cells(rows) if CLOSED[1] in cut]:
         found.append(
@@ -125,9 +125,12 @@ def _finished(rows: list[dict]) -> list[dict]:
     return [row for row in rows if row["stage"] in ("dense", "fine-tuned")]
 
 
-def _share(dense: dict, raw: dict, repaired: dict, key: str) -> float:
-    """Share of what a cut lost that came back."""
-    return (_value(repaired, key) - _value(raw, key)) / (_value(dense, key) - _value(raw, key))
+def _brought(dense: dict, raw: dict, repaired: dict, key: str) -> str:
+    """From where to where a repair brings a number, and what share of the loss that is."""
+    before, after, whole = (100 * _value(row, key) for row in (raw, repaired, dense))
+    share = (after - before) / (whole - before) if whole - before > 1 else 0
+    how = f"{share:.0%} of what was lost" if share > 0 else "**worse**" if after < before else "better"
+    return f"{key} from {before:.1f} to {after:.1f} ({how}; dense {whole:.1f})"
 
 
 def _value(row: dict, key: str = MINORITY) -> float:
