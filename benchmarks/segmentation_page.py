@@ -74,8 +74,8 @@ def verdicts(rows: list[dict]) -> list[str]:
         if dense and cut["raw"]["method"] == "class_taylor" and CLOSED[1] in cut:
             said = [_brought(dense, cut["raw"], cut[CLOSED[1]], key) for key in ("mIoU", MINORITY)]
             found.append(
-                f"At {cut['raw']['keep']:g}, cut by class_taylor, the closed form without any training brings {said[0]} "
-                f"and {said[1]}."
+                f"At {cut['raw']['keep']:g}, cut by class_taylor, the closed form without any training brings "
+                f"{said[0]} and {said[1]}."
             )
     if gains := [_value(cut[CLOSED[1]]) - _value(cut[CLOSED[0]]) for cut in _cells(rows) if CLOSED[1] in cut]:
         found.append(
