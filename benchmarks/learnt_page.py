@@ -24,6 +24,11 @@ typed. Data, seeds, schedule, hardware and commit of each row stand in the files
 difference is named, and numbers do not compare.
 """
 CAMVID = "segmentation_camvid"
+MASKS = {
+    CAMVID: "CamVid",
+    "segmentation_dubai": "Dubai",
+    "segmentation_synthetic_aerial": "synthetic aerial scenes",
+}
 
 
 def rows(name: str, **wanted: object) -> list[Row]:
@@ -143,7 +148,14 @@ def light() -> list[str]:
 
 def minority() -> list[str]:
     """MCAG: do the rare classes gain when they choose?"""
-    found, lines = [row for row in rows(CAMVID) if row["network"].startswith("unet1")], []
+    lines = [line for name, title in MASKS.items() for line in _rare(title, rows(name))]
+    measured = [name for name in MASKS if (ROOT / "results" / f"{name}.md").exists()]
+    return [*lines, f"All rows: {', '.join(f'`results/{name}.md`' for name in measured)}."]
+
+
+def _rare(title: str, of_data: Sequence[Row]) -> list[str]:
+    """What a data set with masks says, at each share of the channels."""
+    found, lines = [row for row in of_data if row["network"].startswith("unet1")], []
     for keep in sorted({row["keep"] for row in found if row["keep"] < 1}, reverse=True):
         tuned = [row for row in found if row["keep"] == keep and row["stage"] == "fine-tuned"]
         if len(tuned) > 1:
@@ -151,19 +163,22 @@ def minority() -> list[str]:
             gap = 100 * (order[0]["metrics"]["minority mIoU"] - order[1]["metrics"]["minority mIoU"])
             lead = order[0]["method"] if gap >= 1 else "none; differences below a point are not one seed's to tell"
             words = "; ".join(f"{row['method']} {points(row)}" for row in tuned)
+            whole = "; ".join(
+                f"{row['method']} {points(row)}" for row in found if row["method"] in ("dense", "trained on")
+            )
             lines.append(
-                f"- **CamVid, unet1, {keep:.0%} of the channels stay, fine-tuned** (mIoU / rare classes, one seed): "
-                f"{words}. Ahead on rare classes: {lead}."
+                f"- **{title}, unet1, {keep:.0%} of the channels stay, fine-tuned** (mIoU / rare classes, one seed): "
+                f"{words}. Whole: {whole}. Ahead on rare classes: {lead}."
             )
     chosen = [row for row in found if row["method"] == "class_taylor"]
     raw = [row for row in chosen if row["stage"] == "raw"]
     closed = [row for row in chosen if row["stage"].startswith("closed form")]
     if raw and closed:
         lines.append(
-            f"- **The repair matters more than the choice**: {points(raw[0])} % after the cut, "
+            f"- {title}, before any training: {points(raw[0])} % after the cut, "
             f"{points(max(closed, key=lambda row: row['metrics']['mIoU']))} % after the closed form, without a label."
         )
-    return [*lines, f"All rows: `results/{CAMVID}.md`."]
+    return lines
 
 
 SYSTEMS: dict[str, tuple[str, str, Callable[[], list[str]]]] = {
