@@ -35,11 +35,13 @@ class Trial:
         ratio: share of the channels that went.
         ms: median over the rounds, an image, one thread; of computing where other programs had the processor.
         busy: whether they had it.
+        gone: share of the channels that really went; limits such as multiples of 8 can keep some.
     """
 
     ratio: float
     ms: float
     busy: bool
+    gone: float = 0.0
 
 
 def ratio_within(
@@ -75,13 +77,14 @@ def ratio_within(
     trials: list[Trial] = []
 
     def measured(ratio: float) -> Trial:
-        small = prune(model, data, replace(request, ratio=ratio), gates=gates, progress=False).model
+        cut = prune(model, data, replace(request, ratio=ratio), gates=gates, progress=False)
+        small, gone = cut.model, 1 - sum(cut.plan.widths.values()) / max(1, sum(cut.plan.sizes.values()))
         with tempfile.TemporaryDirectory() as folder:
             made = export_onnx(small, replace(facts, plan=None), Path(folder) / "try.onnx", pixels(data, "val", 8))
             run = RUNTIMES["onnx"].load(Candidate("try", small, facts, Path(folder), made.path), 1)
             (took,) = runs_in_turn([run], images, batch=1, threads=1, rounds=10)
         rounds = took.own_rounds_ms if took.busy else took.rounds_ms
-        found = Trial(ratio, sorted(rounds)[len(rounds) // 2], took.busy)
+        found = Trial(ratio, sorted(rounds)[len(rounds) // 2], took.busy, gone)
         say(f"ratio {ratio:.3f}: {found.ms:.3g} ms{' of computing, the machine is busy' if took.busy else ''}")
         trials.append(found)
         return found
@@ -92,8 +95,8 @@ def ratio_within(
     fits = measured(MOST)
     if fits.ms > budget_ms:
         raise RspruneError(
-            f"Even without {MOST:.0%} of its channels the network takes {fits.ms:.3g} ms, more than {budget_ms:g}; "
-            "give a larger budget, or smaller images."
+            f"Even without {fits.gone:.0%} of its channels, as many as may go, the network takes {fits.ms:.3g} ms, "
+            f"more than {budget_ms:g}; give a larger budget, smaller images, or other widths (--multiple-of)."
         )
     while len(trials) < tries and fits.ms < _NEAR * budget_ms and fits.ratio - slow.ratio > 0.01:
         share = (slow.ms - 0.95 * budget_ms) / (slow.ms - fits.ms)  # aims a little below the budget
