@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rsprune_lib.data import arrays as arrays_module
 from rsprune_lib.data import load_data
 from rsprune_lib.data import prepare as prepare_module
-from rsprune_lib.data.arrays import build_arrays, check_arrays, colour_statistics, decode_all, open_arrays
+from rsprune_lib.data import threads as threads_module
+from rsprune_lib.data.arrays import build_arrays, check_arrays, colour_statistics, open_arrays
+from rsprune_lib.data.threads import decode_all
 from rsprune_lib.errors import DataError
 
 
@@ -129,9 +130,9 @@ def load_slowly(folder, root, tell):
     def decode(*args):
         os.write(tell, b"decoding")
         time.sleep(0.2)
-        return arrays_module.decode_now(*args)
+        return threads_module.decode_now(*args)
 
-    arrays_module.decode_now, arrays_module.decode = arrays_module.decode, decode
+    threads_module.decode_now, threads_module.decode = threads_module.decode, decode
     load_data(folder, root=root, progress=False)
 
 

@@ -2,16 +2,14 @@
 
 import hashlib
 import shutil
-from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tqdm.auto import tqdm
 
-from rsprune_lib.data.decode import decode, quiet
+from rsprune_lib.data.decode import quiet
 from rsprune_lib.data.masks import UNKNOWN
 from rsprune_lib.data.sizes import Size, shown_size, sides, size_text
 from rsprune_lib.errors import DataError, RspruneError
@@ -23,13 +21,10 @@ __all__ = [
     "check_arrays",
     "class_counts",
     "colour_statistics",
-    "decode_all",
-    "in_threads",
     "open_arrays",
 ]
 
 SCHEMA = 2  # of the pixels: another rule of decoding, another number
-MAX_HELD = 64 << 20  # bytes of files that wait to be decoded; decoded they are several times as large
 IMAGES, MASKS, COUNTS = "images.npy", "masks.npy", "class_pixels.npy"  # (N, H, W, 3), (N, H, W) uint8; (N, K) int64
 UNLABELLED = "No mask holds a pixel of a known class; check the palette and the masks."
 
@@ -160,81 +155,6 @@ def _without(folder: Path, kept: list[int], index: dict, gone: Mapping[int, str]
     damaged = [gone[row] for row in sorted(gone) if gone[row] is not UNLABELLED]
     told = dict.fromkeys([*(index.get("damaged") or ()), *damaged])
     return index | lists | {"damaged": list(told), "unlabelled": len(gone) - len(damaged)}
-
-
-def decode_all(
-    members: Iterable[tuple[str, bytes]],
-    rows: dict[str, int],
-    size: Size,
-    workers: int = 2,
-    bands: str | None = None,
-    damaged: dict[int, str] | None = None,
-) -> Iterator[tuple[int, np.ndarray]]:
-    """Decode members in threads.
-
-    Args:
-        members: (name, file content).
-        rows: row of every wanted name.
-        size: pixels a side, or (height, width).
-        workers: threads.
-        bands: which bands to take, see `rsprune_lib.data.bands`.
-        damaged: takes down the rows that cannot be read, with the reason.
-
-    Yields:
-        (row, (H, W, 3) uint8).
-
-    Raises:
-        DataError: if an image cannot be read and ``damaged`` is None.
-    """
-    options, failed = (bands,) if bands else (), None if damaged is None else {}
-    wanted = ((name, content) for name, content in members if name in rows)
-    for name, image in in_threads(wanted, lambda content, name: decode(content, name, size, *options), failed, workers):
-        yield rows[name], image
-    if failed:
-        damaged |= {rows[name]: reason for name, reason in failed.items()}
-
-
-def in_threads(
-    members: Iterable[tuple[str, bytes]],
-    work: Callable[[bytes, str], Any],
-    failed: dict[str, str] | None = None,
-    workers: int = 2,
-) -> Iterator[tuple[str, Any]]:
-    """Work on files in threads (the decoders release the interpreter lock) with a bounded number waiting.
-
-    Args:
-        members: (name, file content).
-        work: of (content, name).
-        failed: takes down the names that cannot be read, with the reason.
-        workers: threads.
-
-    Yields:
-        (name, what ``work`` returned), in the order of the members.
-
-    Raises:
-        DataError: if a file cannot be read and ``failed`` is None.
-    """
-    waiting: deque = deque()
-
-    def finished() -> Iterator[tuple[str, Any]]:
-        name, _, job = waiting.popleft()
-        try:
-            yield name, job.result()
-        except DataError as error:
-            if failed is None:
-                raise
-            failed[name] = str(error)
-
-    with ThreadPoolExecutor(workers) as pool:
-        try:
-            for name, content in members:
-                waiting.append((name, len(content), pool.submit(work, content, name)))
-                while len(waiting) > 32 * workers or (waiting and sum(held for _, held, _ in waiting) > MAX_HELD):
-                    yield from finished()
-            while waiting:
-                yield from finished()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def check_arrays(folder: Path) -> dict:

@@ -7,10 +7,10 @@ from pathlib import Path, PurePosixPath
 
 from rsprune_lib.colours import distinct
 from rsprune_lib.data.archives import read_members
-from rsprune_lib.data.arrays import in_threads
 from rsprune_lib.data.leftovers import plain
 from rsprune_lib.data.legend import FILES, Entry, read_legend
 from rsprune_lib.data.masks import Coding, counted, mask_kind, read_mask
+from rsprune_lib.data.threads import in_threads
 from rsprune_lib.errors import DataError
 
 __all__ = ["ADVICE", "Meaning", "find_legend", "meaning_of"]

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from rsprune_lib.data.archives import folder_files, read_members
-from rsprune_lib.data.arrays import Arrays, build_arrays, decode_all, open_arrays
+from rsprune_lib.data.arrays import Arrays, build_arrays, open_arrays
 from rsprune_lib.data.cards import Card
 from rsprune_lib.data.cifar import TEST, TRAIN, read_cifar, resized
 from rsprune_lib.data.decode import image_sides, quiet, taken_bands
@@ -22,6 +22,7 @@ from rsprune_lib.data.segmentation import card_masks, drawn_masks
 from rsprune_lib.data.sizes import Size, size_text
 from rsprune_lib.data.synthetic import VERSION, draw_scenes
 from rsprune_lib.data.synthetic_aerial import VERSION as AERIAL
+from rsprune_lib.data.threads import decode_all
 from rsprune_lib.errors import DataError
 from rsprune_lib.files import write_json
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from rsprune_lib.data.archives import read_members
-from rsprune_lib.data.arrays import Arrays, build_arrays, in_threads
+from rsprune_lib.data.arrays import Arrays, build_arrays
 from rsprune_lib.data.cards import Card
 from rsprune_lib.data.decode import decode_valid, image_sides, quiet, resize
 from rsprune_lib.data.leftovers import plain
@@ -16,6 +16,7 @@ from rsprune_lib.data.masks import UNKNOWN, Coding
 from rsprune_lib.data.pairs import Pairs, card_pairs
 from rsprune_lib.data.sizes import Size
 from rsprune_lib.data.synthetic_aerial import SIDE, draw_tile
+from rsprune_lib.data.threads import in_threads
 from rsprune_lib.data.windows import cut, places
 from rsprune_lib.errors import DataError
 
