@@ -63,7 +63,7 @@ def test_a_second_load_decodes_nothing_and_sees_changes(tmp_path, monkeypatch):
         for label in "ab":
             save(tmp_path / f"set/{label}/{i}.png", random_pixels([i, ord(label)], 16, 16, 3))
     first = load(tmp_path / "set", tmp_path)
-    monkeypatch.setattr("rsprune_lib.data.arrays.decode", None)
+    monkeypatch.setattr("rsprune_lib.data.threads.decode", None)
     again = load(str(tmp_path / "set"), tmp_path)
     assert (again.content_hash, again.split.hash) == (first.content_hash, first.split.hash)
     monkeypatch.undo()
@@ -246,7 +246,7 @@ def test_a_folder_is_known_by_its_full_path_and_decoded_once(tmp_path, monkeypat
     info = json.loads(json.dumps(data.info()))
     assert info["source"] == str(tmp_path / "here/photos")
     monkeypatch.setenv("RSPRUNE_HOME", str(tmp_path))
-    monkeypatch.setattr("rsprune_lib.data.arrays.decode", None)
+    monkeypatch.setattr("rsprune_lib.data.threads.decode", None)
     (tmp_path / "link").symlink_to(tmp_path / "here/photos")
     for again in ("./photos", tmp_path / "here/photos/", "../here/photos", tmp_path / "link"):
         assert load(again, tmp_path).content_hash == data.content_hash
