@@ -197,6 +197,28 @@ def _rare(title: str, of_data: Sequence[Row]) -> list[str]:
     return lines
 
 
+def closed() -> list[str]:
+    """The closed form: how much of a network comes back without a label and without training."""
+    lines = []
+    for network in dict.fromkeys(row["network"] for row in rows("recovery_ways")):
+        own = [row for row in rows("recovery_ways", network=network) if row.get("ratio")]
+        dense = next(row for row in rows("recovery_ways", network=network) if row["way"] == "dense")
+        for ratio in sorted({row["ratio"] for row in own}):
+            here = [row for row in own if row["ratio"] == ratio]
+            equal = [row for row in here if row["macs"] < 1.05 * min(one["macs"] for one in here)]
+            if len(equal) < 2:
+                continue
+            best = max(equal, key=lambda row: row["val_accuracy"])
+            plain = min(equal, key=lambda row: row["val_accuracy"])
+            lines.append(
+                f"- **{network}, {ratio:.0%} removed** ({best['macs'] / dense['macs']:.1%} of the MACs; test; dense "
+                f"{100 * dense['accuracy']:.1f} %): best on validation, {best['way']}, {100 * best['accuracy']:.1f} % "
+                f"with {best['params'] / dense['params']:.1%} of the parameters; last, {plain['way']}, "
+                f"{100 * plain['accuracy']:.1f} %. One seed."
+            )
+    return [*lines, "All ways: `results/recovery_ways.md`."]
+
+
 SYSTEMS: dict[str, tuple[str, str, Callable[[], list[str]]]] = {
     "remotetrimmer": ("RemoteTrimmer: attention and a mining loss", "notebooks 02 and 04", attention),
     "similarity_graph": ("Similarity-graph filter pruning", "notebook 03b", similarity),
@@ -207,6 +229,7 @@ SYSTEMS: dict[str, tuple[str, str, Callable[[], list[str]]]] = {
         "notebook 06",
         minority,
     ),
+    "closed_forms": ("Beyond them: recovery in closed form (published: what others reach)", "notebook 03", closed),
 }
 
 

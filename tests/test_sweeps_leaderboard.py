@@ -46,6 +46,13 @@ def test_what_was_done_after_the_cut_is_told_apart():
     assert [e.way[2] for e in board.entries] == ["fine-tuned, mining", "fine-tuned, ce", "closed form", "raw"]
 
 
+def test_a_way_in_words_counts_where_something_was_cut():
+    words = {"way": "error per MAC", "ratio": 0.7}
+    rows = [row("l1", 0.9), row(None, 0.95, stage=None, **words), row(None, 0.97, stage=None, way="frozen")]
+    (board,) = boards(rows)
+    assert [(e.way[0], e.way[2]) for e in board.entries] == [("error per MAC", "no training"), ("l1", "closed form")]
+
+
 def test_latency_ranks_only_what_was_timed_calmly_on_one_machine():
     rows = [row("l1", 0.90, ms=2.0, macs=10**8), row("l2", 0.95, ms=2.1, macs=3 * 10**8)]
     (board,) = boards(rows)

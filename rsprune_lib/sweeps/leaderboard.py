@@ -114,7 +114,10 @@ def _way(row: Mapping) -> tuple[str, str, str]:
     """Who chose the channels, in which scope, and what was done after the cut."""
     stage, loss = field(row, "stage") or field(row, "job") or "", field(row, "loss")
     after = f"{stage}, {loss}" if loss and stage in ("fine-tuned", "tuned") else str(stage)
-    return str(field(row, "criterion") or field(row, "method") or ""), str(field(row, "scope") or ""), after
+    who = field(row, "criterion") or field(row, "method")
+    if who is None and field(row, "ratio"):  # a way of cutting and repairing, in words
+        who, after = field(row, "way"), after or "no training"
+    return str(who or ""), str(field(row, "scope") or ""), after
 
 
 def _timed(row: Mapping) -> tuple:
