@@ -163,6 +163,36 @@ def test_a_folder_of_somebody_else_and_a_full_disk(small, tmp_path, capsys, monk
     assert [path.name for path in tmp_path.iterdir()] == ["theirs"]
 
 
+KILLED = """
+import os, signal, sys
+import rsprune_lib.deploy as deploy
+from rsprune_lib.cli import main
+right = deploy.ship
+def ship(*given, **named):
+    right(*given, **named)
+    os.kill(os.getpid(), signal.SIGKILL)
+deploy.ship = ship
+main(sys.argv[1:])
+"""
+
+
+def test_an_export_that_is_killed_leaves_the_earlier_one_and_can_be_repeated(small, tmp_path):
+    out = tmp_path / "out"
+    assert main(["export", str(small.path), "--out", str(out)]) == 0
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    words = ["export", str(small.path), "--out", str(out), "--force", "--batch", "2"]
+    done = subprocess.run([sys.executable, "-c", KILLED, *words], capture_output=True, timeout=300)
+    assert done.returncode == -9
+    assert {path: path.read_bytes() for path in before} == before
+    assert main(words) == 0
+    assert {path.name for path in out.iterdir()} == {".rsprune.json", "model.onnx", "run"}
+    assert (out / "model.onnx").read_bytes() != before[out / "model.onnx"]
+    fresh = tmp_path / "fresh"
+    words[words.index("--out") + 1] = str(fresh)
+    assert subprocess.run([sys.executable, "-c", KILLED, *words], capture_output=True, timeout=300).returncode == -9
+    assert main(words) == 0 and {path.name for path in fresh.iterdir()} == {".rsprune.json", "model.onnx", "run"}
+
+
 def test_a_missing_package_is_a_sentence(small, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     assert main(["export", str(small.path), "--out", str(tmp_path / "x")]) == 1
