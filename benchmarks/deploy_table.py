@@ -78,13 +78,13 @@ def leaving(bundle: Bundle, data: Dataset, folder: Path) -> Candidate:
 
 
 def measure_all(data: Dataset, args: argparse.Namespace) -> dict[str, Any]:
-    """All rows, and where they come from."""
-    found = bundles(data.name)
+    """All rows, and where they come from; files are made, and int8 calibrated, at the data set's own size."""
+    found, own = bundles(data.name), load_data(args.data) if args.size else data
     names, missing = usable()
     names = [name for name in args.runtimes or names if name != "compile"]
     test = Batches(data, "test", measuring_batch(data), limit=args.judged)
     with tempfile.TemporaryDirectory() as folder:
-        candidates = [plain(bundle, data) for bundle in found]
+        candidates = [plain(bundle, own) for bundle in found]
         candidates += [leaving(found[0], data, Path(folder))] if data.masks is None else []
         timed = timing_images(Batches(data, "test"), args.timed)
         rows = in_turn(candidates, names, timed, test, batches=args.batches, progress=False)
