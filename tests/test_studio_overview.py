@@ -1,6 +1,7 @@
 """The first screen: the network as a picture, a few images with both answers, and when each of them follows."""
 
 import re
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -134,6 +135,21 @@ def test_the_picture_follows_at_once_and_the_images_with_the_last_accuracy(studi
     panel.explorer.undo()
     overview.settle()
     assert overview.network.value == before and "rsprune-waiting" not in overview.images._dom_classes
+    panel.close()
+
+
+def test_a_panel_that_has_settled_shows_its_images(studio, monkeypatch):
+    """A cell that waits for the panel ends with them on the screen, and its still holds them."""
+    right = Examples.answers
+
+    def slow(self, *given):
+        time.sleep(0.5)
+        return right(self, *given)
+
+    monkeypatch.setattr(Examples, "answers", slow)
+    panel = lesson_panel(studio, replace(LESSONS["free"], parts=(), start={"criterion": "l2", "recovery": "none"}))
+    panel.settle()
+    assert "<img" in panel.top[1].images.value
     panel.close()
 
 

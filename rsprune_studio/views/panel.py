@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -19,7 +20,7 @@ from rsprune_studio.engine.setting import Setting, Snapshot
 from rsprune_studio.engine.studio import Studio
 from rsprune_studio.views.controls import Controls
 from rsprune_studio.views.preset_bar import PresetBar, Trail
-from rsprune_studio.views.tab import Part
+from rsprune_studio.views.tab import Part, WithWorker
 from rsprune_studio.views.widgets import WIDTH, View
 
 __all__ = ["HIDDEN", "PruningPanel"]
@@ -171,8 +172,13 @@ class PruningPanel(View):
         self.explorer.go(setting)
 
     def settle(self, timeout: float = 120.0) -> Snapshot:
-        """Waits for everything that follows from the last move, see `Explorer.settle`."""
-        return self.explorer.settle(timeout)
+        """Waits for everything that follows from the last move, also above the tabs, see `Explorer.settle`."""
+        end = time.monotonic() + timeout
+        snapshot = self.explorer.settle(timeout)
+        for part in self.top:
+            if isinstance(part, WithWorker):
+                part.settle(max(end - time.monotonic(), 0.0))
+        return snapshot
 
     def close(self) -> None:
         """Ends the panel with all its views, workers and jobs; the studio stays, others may use it."""
