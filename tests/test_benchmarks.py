@@ -225,8 +225,12 @@ def test_page_of_masks_says_where_the_minority_aware_cut_does_not_win():
     rows += [one("class_taylor", "closed form, balanced", 0.5, 0.4, 0.2)]
     rows += [one("class_taylor", "fine-tuned", 0.5, 0.51, 0.39), one("l1", "fine-tuned", 0.5, 0.50, 0.41)]
     found = "\n".join(segmentation_page.verdicts(rows))
-    assert "gives back 75% of the mIoU that the raw cut lost and 50% of the minority mIoU" in found
+    assert (
+        "brings mIoU from 10.0 to 40.0 (75% of what was lost; dense 50.0) and minority mIoU from 0.0 to 20.0" in found
+    )
     assert "ahead of uniform ones in 0 of 1 repairs (-5.0 to -5.0 points of minority mIoU)" in found
     assert "**behind** the best of 1 others (l1) by 2.0 points of minority mIoU" in found
     assert "ahead of the best of 1 others (l1) by 1.0 points of mIoU" in found
     assert "-1.0 points of mIoU, -3.0 points of minority mIoU" in found
+    rows[2] = one("class_taylor", "raw", 0.5, 0.1, 0.3)  # less than the repaired one has
+    assert "minority mIoU from 30.0 to 20.0 (**worse**; dense 40.0)" in "\n".join(segmentation_page.verdicts(rows))
