@@ -201,21 +201,24 @@ def closed() -> list[str]:
     """The closed form: how much of a network comes back without a label and without training."""
     lines = []
     for network in dict.fromkeys(row["network"] for row in rows("recovery_ways")):
-        own = [row for row in rows("recovery_ways", network=network) if row.get("ratio")]
-        dense = next(row for row in rows("recovery_ways", network=network) if row["way"] == "dense")
-        for ratio in sorted({row["ratio"] for row in own}):
+        own = rows("recovery_ways", network=network)
+        dense = [row for row in own if row["way"] == "dense"]
+        for ratio in sorted({row["ratio"] for row in own if row["ratio"]}):
             here = [row for row in own if row["ratio"] == ratio]
-            equal = [row for row in here if row["macs"] < 1.05 * min(one["macs"] for one in here)]
-            if len(equal) < 2:
-                continue
-            best = max(equal, key=lambda row: row["val_accuracy"])
-            plain = min(equal, key=lambda row: row["val_accuracy"])
-            lines.append(
-                f"- **{network}, {ratio:.0%} removed** ({best['macs'] / dense['macs']:.1%} of the MACs; test; dense "
-                f"{100 * dense['accuracy']:.1f} %): best on validation, {best['way']}, {100 * best['accuracy']:.1f} % "
-                f"with {best['params'] / dense['params']:.1%} of the parameters; last, {plain['way']}, "
-                f"{100 * plain['accuracy']:.1f} %. One seed."
-            )
+            least = min(row["macs"] for row in here)
+            ways: dict[str, list[Row]] = {}
+            for row in here:
+                if row["macs"] < 1.05 * least:  # equals
+                    ways.setdefault(row["way"], []).append(row)
+            if len(ways) > 1:
+                order = sorted(ways, key=lambda way: -mean(ways[way], "val_accuracy"))
+                best, last = ways[order[0]], ways[order[-1]]
+                size = statistics.mean(row["params"] for row in best) / dense[0]["params"]
+                lines.append(
+                    f"- **{network}, {ratio:.0%} removed** ({least / dense[0]['macs']:.1%} of the MACs; test; dense "
+                    f"{said(dense)}): best on validation, {order[0]}, {said(best)} with {size:.1%} of the parameters; "
+                    f"last, {order[-1]}, {said(last)}."
+                )
     return [*lines, "All ways: `results/recovery_ways.md`."]
 
 
