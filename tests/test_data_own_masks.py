@@ -343,3 +343,19 @@ def test_tiles_stay_in_one_part_and_rare_classes_are_in_every_part(tmp_path, loa
     rare = load(folder(tmp_path / "rare", masks))
     found = [int((rare.masks[rare.part(part)] == 3).sum()) for part in ("train", "val", "test")]
     assert found == [6, 1, 3]
+
+
+def test_the_first_mask_is_named_whichever_thread_is_ahead():
+    import io
+
+    from rsprune_lib.data.masks import Coding
+
+    def mask(value):
+        buffer = io.BytesIO()
+        Image.fromarray(np.full((4, 4), value, np.uint8)).save(buffer, "PNG")
+        return buffer.getvalue()
+
+    coding = Coding.of([[0], [1]])
+    for name in ("b.png", "a.png", "c.png"):
+        coding.decode(mask(9), name)
+    assert coding.where == {9: "a.png"} and coding.strange[9] == 48

@@ -58,6 +58,7 @@ def app(shelf):  # noqa: F811
     app.close()
 
 
+@pytest.mark.flaky(reruns=1)  # memory of a process wavers by some MB; what leaks does so every time
 def test_ten_bundles_one_after_the_other_leave_one_of_each_thing(app):
     open_all_tabs(app, "tiny_resnet18_se")
     before, memory = things(), psutil.Process().memory_info().rss

@@ -144,7 +144,7 @@ class Coding:
             with self._lock:  # masks are decoded in threads
                 for value, count in counted(values[strange]).items():
                     self.strange[value] += count
-                    self.where.setdefault(value, name)
+                    self.where[value] = min(name, self.where.get(value, name))  # whichever thread is ahead
         return made
 
     def _exact(self, values: np.ndarray) -> np.ndarray:
