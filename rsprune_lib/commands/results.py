@@ -63,6 +63,8 @@ def results(
         raise unknown("format", form, queries.FORMATS)
     if form == "parquet" and out is None:
         raise RspruneError("Parquet is no text; name a file with --out.")
+    if leaderboard and out is None:
+        raise RspruneError("A leaderboard is a page; name it with --out, such as leaderboard.html.")
     sources = sources or _usual()
     if out is not None:
         writable(out, [*_read(sources), *([store] if store else [])], force=force)
@@ -70,8 +72,6 @@ def results(
     held.collect(sources)
     rows = queries.where(held.rows(), condition or ())
     if leaderboard:
-        if out is None:
-            raise RspruneError("A leaderboard is a page; name it with --out, such as leaderboard.html.")
         say(f"{counted(write_leaderboard(rows, out), 'board')}, written to {out}")
         return
     shown = columns.split(",") if columns else list(queries.SHOWN)
@@ -129,10 +129,12 @@ def report(
     """Write one HTML page about runs: tables, figures, what failed, where numbers come from. It opens offline."""
     from rsprune_lib.out_file import writable
     from rsprune_lib.sweeps.page import write_page
-    from rsprune_lib.sweeps.pdf import print_pdf
+    from rsprune_lib.sweeps.pdf import find_browser, print_pdf
 
     writable(out, runs, force=force)
     printed = writable(out.with_suffix(".pdf"), [out, *runs], force=force) if pdf else None
+    if pdf:
+        find_browser()  # told before the page is made
     facts = write_page(runs, out)
     if printed is not None:
         print_pdf(out, printed)

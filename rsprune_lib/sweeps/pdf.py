@@ -9,7 +9,7 @@ from pathlib import Path
 from rsprune_lib.errors import RspruneError, visible
 from rsprune_lib.files import atomic
 
-__all__ = ["print_pdf"]
+__all__ = ["find_browser", "print_pdf"]
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
 _PATIENCE = 180  # s
@@ -25,7 +25,7 @@ def print_pdf(page: str | Path, out: str | Path) -> None:
     Raises:
         RspruneError: There is no such browser, or it printed nothing.
     """
-    browser = _browser()
+    browser = find_browser()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile, atomic(out) as temporary:
         words = [browser, "--headless", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
         words += [f"--user-data-dir={profile}", "--no-pdf-header-footer", f"--print-to-pdf={temporary}"]
@@ -42,7 +42,12 @@ def print_pdf(page: str | Path, out: str | Path) -> None:
             raise RspruneError(f"{browser} printed no PDF of {page} ({said}); the page itself is there.")
 
 
-def _browser() -> str:
+def find_browser() -> str:
+    """Returns the browser that prints: that of ``RSPRUNE_CHROMIUM``, else the first that is found.
+
+    Raises:
+        RspruneError: There is none.
+    """
     named = os.environ.get("RSPRUNE_CHROMIUM")
     found = shutil.which(named) if named else next(filter(None, map(shutil.which, _NAMES)), None)
     if found is None:
